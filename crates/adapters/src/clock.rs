@@ -1,0 +1,28 @@
+//! The machine's own clock and randomness.
+
+use pos_port_clock::{Clock, Entropy};
+use rand::Rng;
+use time::OffsetDateTime;
+
+/// The operating system's clock, cut to whole microseconds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> OffsetDateTime {
+        #[expect(clippy::disallowed_methods, reason = "this adapter is the one place that reads the machine's clock")]
+        let now = OffsetDateTime::now_utc();
+        now.replace_nanosecond(now.microsecond() * 1_000).unwrap_or(now)
+    }
+}
+
+/// The thread's cryptographic generator, seeded and reseeded by the operating system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        #[expect(clippy::disallowed_methods, reason = "this adapter is the one place that draws the machine's randomness")]
+        rand::rng().fill_bytes(bytes);
+    }
+}

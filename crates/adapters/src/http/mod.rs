@@ -1,0 +1,1 @@
+//! HTTP: actix handlers around the use cases.

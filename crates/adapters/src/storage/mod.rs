@@ -1,0 +1,1 @@
+//! Stores behind the storage ports: PostgreSQL and SQLite, by diesel.

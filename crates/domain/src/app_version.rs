@@ -1,0 +1,90 @@
+//! The version of the terminal's application.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+/// An application version: one to four dotted numbers, and an optional suffix after `-` or `+` (`1.4.2`, `2.0-rc.1`).
+///
+/// Versions compare number by number, a missing number counting as zero; with equal numbers a `-` suffix comes before
+/// none (a release candidate before its release) and suffixes compare as text.
+#[derive(Debug, Clone)]
+pub struct AppVersion {
+    numbers: [u32; 4],
+    suffix: String,
+    text: String,
+}
+
+/// A text that is no version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a version is one to four dotted numbers with an optional -suffix, at most 32 characters, like 1.4.2")]
+pub struct InvalidAppVersion;
+
+impl AppVersion {
+    /// The longest version accepted, in bytes.
+    pub const MAX_LEN: usize = 32;
+
+    /// The version as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn pre_release(&self) -> Option<&str> {
+        self.suffix.strip_prefix('-')
+    }
+}
+
+impl FromStr for AppVersion {
+    type Err = InvalidAppVersion;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAppVersion> {
+        if text.len() > Self::MAX_LEN {
+            return Err(InvalidAppVersion);
+        }
+        let (dotted, suffix) = text.split_at(text.find(['-', '+']).unwrap_or(text.len()));
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+        if suffix.len() == 1 || !suffix.chars().all(allowed) {
+            return Err(InvalidAppVersion);
+        }
+        let mut numbers = [0; 4];
+        let mut places = numbers.iter_mut();
+        for part in dotted.split('.') {
+            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+            let place = places.next().filter(|_| digits).ok_or(InvalidAppVersion)?;
+            *place = part.parse().map_err(|_| InvalidAppVersion)?;
+        }
+        Ok(Self { numbers, suffix: suffix.to_owned(), text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for AppVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Ord for AppVersion {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.numbers.cmp(&other.numbers).then_with(|| match (self.pre_release(), other.pre_release()) {
+            (None, None) => Ordering::Equal,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(_), None) => Ordering::Less,
+            (Some(mine), Some(theirs)) => mine.cmp(theirs),
+        })
+    }
+}
+
+impl PartialOrd for AppVersion {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for AppVersion {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for AppVersion {}

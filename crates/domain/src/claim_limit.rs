@@ -1,0 +1,86 @@
+//! How often a merchant, and a user, may be wrong about a code.
+
+use time::{Duration, OffsetDateTime};
+
+/// The bound on failed claims (contract, section 3): `max_failures` within `window`, for each merchant and each user.
+///
+/// A window starts with the first failure and has a fixed length; failures after it start another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClaimLimit {
+    /// How many failures are answered as what they are; every claim after them is refused until the window passes.
+    pub max_failures: u32,
+    /// How long a window is.
+    pub window: Duration,
+}
+
+/// The failures of one merchant or one user since the window started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FailureWindow {
+    /// When the first of them happened.
+    pub started_at: OffsetDateTime,
+    /// How many there were.
+    pub failures: u32,
+}
+
+/// How a claimant stands: the windows of the merchant and of the user, each absent when nothing failed yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClaimStanding {
+    /// Counted over all of the merchant's users.
+    pub merchant: Option<FailureWindow>,
+    /// Counted for the user alone.
+    pub user: Option<FailureWindow>,
+}
+
+/// Too many failed claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("Too many failed claims")]
+pub struct TooManyFailures {
+    /// How long until the last exceeded window has passed; positive.
+    pub retry_after: Duration,
+}
+
+impl ClaimLimit {
+    /// When a window that started at `started_at` has passed.
+    #[must_use]
+    pub fn window_end(&self, started_at: OffsetDateTime) -> OffsetDateTime {
+        started_at.saturating_add(self.window)
+    }
+
+    /// The window after one more failure at `now`: the same one counted up, or a new one if it has passed.
+    #[must_use]
+    pub fn count(&self, window: Option<FailureWindow>, now: OffsetDateTime) -> FailureWindow {
+        match window {
+            Some(open) if now < self.window_end(open.started_at) => {
+                FailureWindow { failures: open.failures.saturating_add(1), ..open }
+            }
+            Some(_) | None => FailureWindow { started_at: now, failures: 1 },
+        }
+    }
+
+    /// Whether another claim may be made at `now`.
+    ///
+    /// # Errors
+    /// [`TooManyFailures`] when the merchant or the user has used up the failures of an open window.
+    pub fn admit(&self, standing: &ClaimStanding, now: OffsetDateTime) -> Result<(), TooManyFailures> {
+        self.check(standing, self.max_failures, now)
+    }
+
+    /// Whether a failure that `standing` already counts may be told as what it is.
+    ///
+    /// # Errors
+    /// [`TooManyFailures`] when it was one too many.
+    pub fn admit_counted(&self, standing: &ClaimStanding, now: OffsetDateTime) -> Result<(), TooManyFailures> {
+        self.check(standing, self.max_failures.saturating_add(1), now)
+    }
+
+    fn check(&self, standing: &ClaimStanding, full: u32, now: OffsetDateTime) -> Result<(), TooManyFailures> {
+        let ends = [standing.merchant, standing.user]
+            .into_iter()
+            .flatten()
+            .filter(|window| window.failures >= full)
+            .map(|window| self.window_end(window.started_at))
+            .filter(|end| now < *end)
+            .max();
+        ends.map_or(Ok(()), |end| Err(TooManyFailures { retry_after: end - now }))
+    }
+}

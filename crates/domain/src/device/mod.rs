@@ -1,0 +1,250 @@
+//! The device aggregate: a terminal and its current pairing code, which live and change together.
+//!
+//! ```text
+//!                      issue_pairing_code (retires the code before)
+//!                           ┌────┐
+//!   provision ──▶ inactive ─┴────┴─ claim ──▶ claimed ── activate ──▶ activated
+//!                    ▲                           │                        │
+//!                    └───────── release ─────────┴────────────────────────┘
+//! ```
+
+mod record;
+mod refusal;
+mod state;
+
+use time::{Duration, OffsetDateTime};
+
+use crate::{
+    Actor, CodeEnd, DeviceEvent, DeviceEventKind, DeviceId, EndedCode, MerchantId, PairingCode, UserAgent, UserId,
+};
+
+pub use record::{CorruptDevice, DeviceRecord};
+pub use refusal::{ActivateRefusal, ClaimRefusal, IssueRefusal, ReleaseRefusal};
+pub use state::{Claim, DeviceState, DeviceStatus, IssuedCode, PairingCodeStatus};
+
+/// One terminal, from provisioning to activation.
+///
+/// A value is the device as it was at one version. A change consumes it and answers a [`Transition`] with the next
+/// version; a store keeps that only if the version before is still the one it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    id: DeviceId,
+    merchant_id: MerchantId,
+    version: u64,
+    provisioned_at: OffsetDateTime,
+    state: DeviceState,
+    last_seen: Option<Sighting>,
+}
+
+/// What a terminal last said of itself. Not part of the state machine: no rule reads it, no version counts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// The application, operating system and model.
+    pub agent: UserAgent,
+    /// When it said so.
+    pub at: OffsetDateTime,
+}
+
+/// Who asks for a device: a user, in the name of a merchant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    /// The merchant the user acts for.
+    pub merchant_id: MerchantId,
+    /// The user.
+    pub user_id: UserId,
+}
+
+/// One legal step: the device after it, the event that tells of it, and the code it put out of use.
+///
+/// Only the rules of [`Device`] make one, so a store that keeps nothing but transitions cannot keep an illegal state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    device: Device,
+    event: DeviceEvent,
+    ended_code: Option<EndedCode>,
+}
+
+impl Transition {
+    /// The device after the step.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn event(&self) -> &DeviceEvent {
+        &self.event
+    }
+
+    /// The code that left the device by this step.
+    #[must_use]
+    pub fn ended_code(&self) -> Option<&EndedCode> {
+        self.ended_code.as_ref()
+    }
+
+    /// The version the store must still hold for this step to be kept; 0 for a device that is new.
+    #[must_use]
+    pub fn expected_version(&self) -> u64 {
+        self.device.version.saturating_sub(1)
+    }
+
+    /// The device after the step, by value.
+    #[must_use]
+    pub fn into_device(self) -> Device {
+        self.device
+    }
+}
+
+impl Device {
+    /// Makes a terminal known, for a merchant. It starts inactive, without a code, at version 1.
+    #[must_use]
+    pub fn provision(id: DeviceId, merchant_id: MerchantId, by: Actor, now: OffsetDateTime) -> Transition {
+        let state = DeviceState::Inactive { code: None };
+        let device = Self { id, merchant_id, version: 0, provisioned_at: now, state: state.clone(), last_seen: None };
+        device.step(state, DeviceEventKind::Provisioned, by, now, None)
+    }
+
+    /// Gives the terminal a new code, valid for `ttl` from `now`, and retires the one before (contract, section 3).
+    ///
+    /// # Errors
+    /// [`IssueRefusal::AlreadyClaimed`] for a device that is claimed or activated.
+    pub fn issue_pairing_code(
+        self,
+        code: PairingCode,
+        ttl: Duration,
+        now: OffsetDateTime,
+    ) -> Result<Transition, IssueRefusal> {
+        let DeviceState::Inactive { code: before } = &self.state else {
+            return Err(IssueRefusal::AlreadyClaimed);
+        };
+        let retired = before.as_ref().map(|issued| self.ended(issued, CodeEnd::Retired, now));
+        let issued = IssuedCode { code, issued_at: now, expires_at: now.saturating_add(ttl) };
+        let next = DeviceState::Inactive { code: Some(issued) };
+        Ok(self.step(next, DeviceEventKind::PairingCodeIssued, Actor::Terminal, now, retired))
+    }
+
+    /// Links the terminal to the claimant's merchant, by the code that stands on its screen.
+    ///
+    /// # Errors
+    /// In this order (contract, section 3): [`ClaimRefusal::AlreadyUsed`], [`ClaimRefusal::Expired`] (also for a code
+    /// that is no longer this device's), [`ClaimRefusal::NotOwner`].
+    pub fn claim(self, code: PairingCode, by: &Claimant, now: OffsetDateTime) -> Result<Transition, ClaimRefusal> {
+        let issued = match &self.state {
+            DeviceState::Inactive { code: Some(issued) } if issued.code == code => issued.clone(),
+            DeviceState::Inactive { .. } => return Err(ClaimRefusal::Expired),
+            DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => {
+                let used = claim.code.code == code;
+                return Err(if used { ClaimRefusal::AlreadyUsed } else { ClaimRefusal::Expired });
+            }
+        };
+        if issued.is_expired(now) {
+            return Err(ClaimRefusal::Expired);
+        }
+        if self.merchant_id != by.merchant_id {
+            return Err(ClaimRefusal::NotOwner);
+        }
+        let next = DeviceState::Claimed(Claim { code: issued, by: by.user_id.clone(), at: now });
+        Ok(self.step(next, DeviceEventKind::Claimed, Actor::User(by.user_id.clone()), now, None))
+    }
+
+    /// Makes a claimed terminal ready for payments.
+    ///
+    /// # Errors
+    /// [`ActivateRefusal::NotClaimed`] while it is inactive, [`ActivateRefusal::AlreadyActivated`] the second time.
+    pub fn activate(self, now: OffsetDateTime) -> Result<Transition, ActivateRefusal> {
+        let claim = match &self.state {
+            DeviceState::Claimed(claim) => claim.clone(),
+            DeviceState::Inactive { .. } => return Err(ActivateRefusal::NotClaimed),
+            DeviceState::Activated { .. } => return Err(ActivateRefusal::AlreadyActivated),
+        };
+        let next = DeviceState::Activated { claim, at: now };
+        Ok(self.step(next, DeviceEventKind::Activated, Actor::Terminal, now, None))
+    }
+
+    /// Takes the terminal back to inactive, without a code; the one it was claimed with stays known as used.
+    ///
+    /// # Errors
+    /// [`ReleaseRefusal::NotClaimed`] for a device that is inactive already.
+    pub fn release(self, by: Actor, now: OffsetDateTime) -> Result<Transition, ReleaseRefusal> {
+        let used = match &self.state {
+            DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => {
+                self.ended(&claim.code, CodeEnd::Used, now)
+            }
+            DeviceState::Inactive { .. } => return Err(ReleaseRefusal::NotClaimed),
+        };
+        Ok(self.step(DeviceState::Inactive { code: None }, DeviceEventKind::Released, by, now, Some(used)))
+    }
+
+    /// Inactive, claimed or activated.
+    #[must_use]
+    pub fn status(&self) -> DeviceStatus {
+        self.state.status()
+    }
+
+    /// How the latest code stands at `now`. Expiry is this question, never the work of a sweeper.
+    #[must_use]
+    pub fn pairing_code_status(&self, now: OffsetDateTime) -> PairingCodeStatus {
+        self.state.pairing_code_status(now)
+    }
+
+    /// The terminal's id.
+    #[must_use]
+    pub fn id(&self) -> &DeviceId {
+        &self.id
+    }
+
+    /// The merchant it belongs to.
+    #[must_use]
+    pub fn merchant_id(&self) -> MerchantId {
+        self.merchant_id
+    }
+
+    /// How many changes it has seen, from 1.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// When it was provisioned.
+    #[must_use]
+    pub fn provisioned_at(&self) -> OffsetDateTime {
+        self.provisioned_at
+    }
+
+    /// The state with its facts.
+    #[must_use]
+    pub fn state(&self) -> &DeviceState {
+        &self.state
+    }
+
+    /// What the terminal last said of itself.
+    #[must_use]
+    pub fn last_seen(&self) -> Option<&Sighting> {
+        self.last_seen.as_ref()
+    }
+
+    fn ended(&self, issued: &IssuedCode, end: CodeEnd, at: OffsetDateTime) -> EndedCode {
+        EndedCode { code: issued.code, device_id: self.id.clone(), end, at }
+    }
+
+    fn step(
+        self,
+        state: DeviceState,
+        kind: DeviceEventKind,
+        actor: Actor,
+        at: OffsetDateTime,
+        ended_code: Option<EndedCode>,
+    ) -> Transition {
+        let version = self.version.saturating_add(1);
+        let event = DeviceEvent {
+            device_id: self.id.clone(),
+            sequence: version,
+            merchant_id: self.merchant_id,
+            at,
+            actor,
+            kind,
+        };
+        Transition { device: Self { state, version, ..self }, event, ended_code }
+    }
+}

@@ -1,0 +1,113 @@
+//! What happened to a device: the audit trail.
+
+use std::fmt;
+use std::str::FromStr;
+
+use time::OffsetDateTime;
+
+use crate::{DeviceId, MerchantId, UserId};
+
+/// Who made something happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// The terminal itself.
+    Terminal,
+    /// A merchant's user or API client.
+    User(UserId),
+    /// Somebody at the command line.
+    Operator,
+}
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeviceEventKind {
+    /// The device was made known to the system, for a merchant.
+    Provisioned,
+    /// The terminal got a new pairing code; an earlier one is retired by it.
+    PairingCodeIssued,
+    /// A merchant typed the code.
+    Claimed,
+    /// The terminal reported that it is ready for payments.
+    Activated,
+    /// The device went back to inactive.
+    Released,
+}
+
+/// One thing that happened to one device. Never carries a code, a token or a key.
+///
+/// `sequence` is the device's version after the change, so the events of a device are numbered from 1 without a gap,
+/// and a store that keeps `(device_id, sequence)` unique cannot keep two changes of one state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceEvent {
+    /// Which device.
+    pub device_id: DeviceId,
+    /// The device's version after the change.
+    pub sequence: u64,
+    /// The merchant the device belonged to then.
+    pub merchant_id: MerchantId,
+    /// When, by the server's clock.
+    pub at: OffsetDateTime,
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub kind: DeviceEventKind,
+}
+
+/// A word that names no actor or no kind of event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown event word {0:?}")]
+pub struct UnknownEvent(pub String);
+
+const USER: &str = "user:";
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Terminal => f.write_str("terminal"),
+            Self::Operator => f.write_str("operator"),
+            Self::User(user) => write!(f, "{USER}{user}"),
+        }
+    }
+}
+
+impl FromStr for Actor {
+    type Err = UnknownEvent;
+
+    fn from_str(word: &str) -> Result<Self, UnknownEvent> {
+        match word {
+            "terminal" => Ok(Self::Terminal),
+            "operator" => Ok(Self::Operator),
+            _ => word
+                .strip_prefix(USER)
+                .and_then(|user| UserId::parse(user).ok())
+                .map(Self::User)
+                .ok_or_else(|| UnknownEvent(word.to_owned())),
+        }
+    }
+}
+
+impl DeviceEventKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::Provisioned, Self::PairingCodeIssued, Self::Claimed, Self::Activated, Self::Released];
+
+    /// The word a store keeps.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisioned => "provisioned",
+            Self::PairingCodeIssued => "pairing_code_issued",
+            Self::Claimed => "claimed",
+            Self::Activated => "activated",
+            Self::Released => "released",
+        }
+    }
+}
+
+impl FromStr for DeviceEventKind {
+    type Err = UnknownEvent;
+
+    fn from_str(word: &str) -> Result<Self, UnknownEvent> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| UnknownEvent(word.to_owned()))
+    }
+}

@@ -1,0 +1,30 @@
+//! The rules of terminal activation, and nothing else.
+//!
+//! A [`Device`] goes `inactive → claimed → activated`, and back to `inactive` when it is released. While it is
+//! inactive it may hold one [`PairingCode`], which a merchant types to claim it. Every rule of that story is a method
+//! of [`Device`] that takes the current time as an argument and answers with a [`Transition`] (the next state, the
+//! event that tells of it, and the code it put out of use) or with a refusal that names the reason.
+//!
+//! The crate is pure: no I/O, no async, no wire format, no clock and no randomness of its own. Whoever calls it brings
+//! the time and the random bits, which is what makes every rule testable to the instant.
+//!
+//! All instants are UTC in whole microseconds, the finest that every store keeps exactly.
+
+mod app_version;
+mod claim_limit;
+mod device;
+mod event;
+mod ids;
+mod pairing_code;
+mod user_agent;
+
+pub use app_version::{AppVersion, InvalidAppVersion};
+pub use claim_limit::{ClaimLimit, ClaimStanding, FailureWindow, TooManyFailures};
+pub use device::{
+    ActivateRefusal, Claim, ClaimRefusal, Claimant, CorruptDevice, Device, DeviceRecord, DeviceState, DeviceStatus,
+    IssueRefusal, IssuedCode, PairingCodeStatus, ReleaseRefusal, Sighting, Transition,
+};
+pub use event::{Actor, DeviceEvent, DeviceEventKind, UnknownEvent};
+pub use ids::{DeviceId, InvalidDeviceId, InvalidUserId, MerchantId, UserId};
+pub use pairing_code::{CodeEnd, EndedCode, InvalidPairingCode, PairingCode};
+pub use user_agent::{InvalidUserAgent, UserAgent};

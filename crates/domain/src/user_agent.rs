@@ -1,0 +1,66 @@
+//! What a terminal says of itself in `User-Agent`.
+
+use crate::AppVersion;
+
+/// A terminal's `User-Agent`: `Viopay-POS/{version} ({OS}; {model})` (contract, section 2).
+///
+/// The product and the version are required; what stands in parentheses is read when it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserAgent {
+    /// The application's version.
+    pub app_version: AppVersion,
+    /// The operating system, for example `Android 12`.
+    pub os: Option<String>,
+    /// The hardware model, for example `PAX-A920`.
+    pub model: Option<String>,
+}
+
+/// A text that is no terminal's `User-Agent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUserAgent {
+    /// It does not start with `Viopay-POS/`.
+    #[error("must start with Viopay-POS/")]
+    Product,
+    /// No version follows the product, or nothing but a space may follow the version.
+    #[error("must name the app version after Viopay-POS/, like Viopay-POS/1.4.2")]
+    Version,
+    /// It is longer than [`UserAgent::MAX_LEN`] bytes.
+    #[error("must not be longer than 512 characters")]
+    TooLong,
+    /// It holds a control character or anything outside ASCII.
+    #[error("must consist of printable ASCII characters")]
+    NotAscii,
+}
+
+impl UserAgent {
+    /// What every terminal's `User-Agent` starts with.
+    pub const PRODUCT: &'static str = "Viopay-POS/";
+    /// The longest `User-Agent` accepted, in bytes.
+    pub const MAX_LEN: usize = 512;
+    /// The longest operating system or model kept; what is longer is cut.
+    pub const MAX_PART_LEN: usize = 64;
+
+    /// Reads the header's value.
+    ///
+    /// # Errors
+    /// [`InvalidUserAgent`].
+    pub fn parse(text: &str) -> Result<Self, InvalidUserAgent> {
+        if text.len() > Self::MAX_LEN {
+            return Err(InvalidUserAgent::TooLong);
+        }
+        if !text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') {
+            return Err(InvalidUserAgent::NotAscii);
+        }
+        let rest = text.strip_prefix(Self::PRODUCT).ok_or(InvalidUserAgent::Product)?;
+        let (version, comment) = rest.split_once(' ').unwrap_or((rest, ""));
+        let app_version = version.parse().map_err(|_| InvalidUserAgent::Version)?;
+        let inside = comment.trim().strip_prefix('(').and_then(|open| open.split_once(')')).map(|(inside, _)| inside);
+        let mut parts = inside.unwrap_or_default().split(';').map(part);
+        Ok(Self { app_version, os: parts.next().flatten(), model: parts.next().flatten() })
+    }
+}
+
+fn part(text: &str) -> Option<String> {
+    let kept: String = text.trim().chars().take(UserAgent::MAX_PART_LEN).collect();
+    (!kept.is_empty()).then_some(kept)
+}

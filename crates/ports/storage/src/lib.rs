@@ -1,0 +1,59 @@
+//! What the application asks of a store.
+//!
+//! One small trait for each concern, every error documented, and the fake beside it ([`InMemoryStore`]) that behaves
+//! as a real store does, conflicts included. With the feature `suite`, [`suite`] is the contract in executable form:
+//! every adapter, and the fake, passes the same cases.
+//!
+//! To add a method: document when each error must be returned, add a case to the suite, watch it fail on the fake and
+//! on each adapter, then make it pass. To add an adapter: implement the traits and hand the suite a way to open an
+//! empty store (`tests/src/stores.rs` shows how).
+
+mod devices;
+mod error;
+mod failures;
+mod in_memory;
+#[cfg(feature = "suite")]
+pub mod suite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use devices::{DevicePage, DeviceRepository, EventLog};
+pub use error::{SaveError, StorageError};
+pub use failures::ClaimFailureRepository;
+pub use in_memory::InMemoryStore;
+
+/// Whether the store can be reached.
+#[async_trait]
+pub trait StorageHealth: Send + Sync {
+    /// Makes one round trip to the store, within the adapter's own time limit.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] when it does not answer.
+    async fn ping(&self) -> Result<(), StorageError>;
+}
+
+/// The ports of one opened store.
+#[derive(Clone)]
+pub struct Storage {
+    /// Devices and their codes.
+    pub devices: Arc<dyn DeviceRepository>,
+    /// The audit trail.
+    pub events: Arc<dyn EventLog>,
+    /// The count of failed claims.
+    pub failures: Arc<dyn ClaimFailureRepository>,
+    /// Reachability.
+    pub health: Arc<dyn StorageHealth>,
+}
+
+impl Storage {
+    /// The ports of a store that implements them all.
+    #[must_use]
+    pub fn of<S>(store: Arc<S>) -> Self
+    where
+        S: DeviceRepository + EventLog + ClaimFailureRepository + StorageHealth + 'static,
+    {
+        Self { devices: store.clone(), events: store.clone(), failures: store.clone(), health: store }
+    }
+}
