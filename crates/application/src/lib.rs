@@ -1,1 +1,29 @@
-//! stub
+//! What the system does, one use case a file.
+//!
+//! A use case is handed typed values, loads one aggregate through a port, lets `pos-domain` decide, saves, and answers
+//! with a value. It knows nothing of HTTP or SQL, and holds no state but its ports, so one value serves every request
+//! at once.
+//!
+//! Races are settled by the store: a save whose device changed meanwhile is a conflict, and the use case starts again
+//! from a fresh load. Every answer is therefore one that some order of the callers, one after the other, would have
+//! given.
+
+mod bootstrap;
+mod check_status;
+mod claim_device;
+mod issue_pairing_code;
+mod provision_devices;
+mod release_device;
+mod sighting;
+
+pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
+pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus};
+pub use claim_device::{ClaimAttempt, ClaimDevice, ClaimDeviceError};
+pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
+pub use provision_devices::{ProvisionDevices, ProvisionDevicesError};
+pub use release_device::{ReleaseDevice, ReleaseDeviceError};
+pub use sighting::TerminalCall;
+
+/// How often a use case starts again after losing a race before it gives up. Every lost race is somebody else's
+/// success on the same device, so only a storm on one device gets near it.
+const MAX_ATTEMPTS: usize = 256;

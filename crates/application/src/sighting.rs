@@ -1,0 +1,35 @@
+//! What a terminal says of itself with every call, kept beside the state machine.
+
+use pos_domain::{Device, DeviceId, Sighting, UserAgent};
+use pos_port_storage::DeviceRepository;
+use time::OffsetDateTime;
+
+/// One call by a terminal: who it says it is, and what it says of itself (contract, section 2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TerminalCall {
+    /// `X-Device-Id`.
+    pub device_id: DeviceId,
+    /// `User-Agent`.
+    pub agent: UserAgent,
+}
+
+/// Keeps what the terminal said if it differs from what was known. A failure here is logged and costs the terminal
+/// nothing.
+pub(crate) async fn note_change(
+    devices: &dyn DeviceRepository,
+    device: &Device,
+    call: &TerminalCall,
+    now: OffsetDateTime,
+) {
+    if device.last_seen().is_none_or(|seen| seen.agent != call.agent) {
+        note(devices, call, now).await;
+    }
+}
+
+/// Keeps what the terminal said, and that it said so now.
+pub(crate) async fn note(devices: &dyn DeviceRepository, call: &TerminalCall, now: OffsetDateTime) {
+    let sighting = Sighting { agent: call.agent.clone(), at: now };
+    if let Err(error) = devices.record_sighting(&call.device_id, &sighting).await {
+        tracing::warn!(%error, "what the terminal said of itself was not kept");
+    }
+}
