@@ -29,3 +29,21 @@ impl Entropy for SystemEntropy {
         rand::rng().fill_bytes(bytes);
     }
 }
+
+/// Measures how long something took, for logs and metrics; no decision hangs on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// How long it has been.
+    #[must_use]
+    pub fn elapsed(self) -> std::time::Duration {
+        self.0.elapsed()
+    }
+}

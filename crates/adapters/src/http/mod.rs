@@ -1,1 +1,89 @@
 //! HTTP: actix handlers around the use cases.
+//!
+//! ```text
+//! request ─▶ door (trace id, span, time limit, panic net) ─▶ extractors (typed values) ─▶ one use case
+//!    ▲                                                                                        │
+//!    └── door (envelope, X-Trace-Id, log, metrics) ◀── response or ApiError ◀─────────────────┘
+//! ```
+//!
+//! Every route goes through one [`door`], every failure leaves as one envelope. To add a route: a file in `routes/`
+//! with its request, answer and handler, and a line in [`routes::configure`] and in `openapi.rs`.
+
+mod api_error;
+mod door;
+mod envelope;
+mod extract;
+mod metrics;
+mod openapi;
+mod routes;
+mod trace_id;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pos_application::{Bootstrap, CheckStatus, ClaimDevice, IssuePairingCode};
+use pos_port_clock::Entropy;
+use pos_port_identity::TokenVerifier;
+use pos_port_storage::StorageHealth;
+
+use crate::storage::PoolMonitor;
+
+pub use metrics::Metrics;
+pub use openapi::openapi_json;
+pub use routes::configure;
+pub use trace_id::TraceId;
+
+/// All that the handlers reach: use cases and a few ports, never a store.
+pub struct Api {
+    /// `POST /pos/bootstrap`.
+    pub bootstrap: Bootstrap,
+    /// `POST /pos/pairing-code`.
+    pub issue_pairing_code: IssuePairingCode,
+    /// `GET /pos/status`.
+    pub check_status: CheckStatus,
+    /// `POST /pos/claim`.
+    pub claim_device: ClaimDevice,
+    /// Who a bearer token speaks for.
+    pub verifier: Arc<dyn TokenVerifier>,
+    /// For trace ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// For `/health/ready`.
+    pub storage: Arc<dyn StorageHealth>,
+    /// The state of the store's connections, for `/metrics`.
+    pub pool: Arc<dyn PoolMonitor>,
+    /// What `/metrics` tells.
+    pub metrics: Metrics,
+    /// Bounds on what a caller may send and how long it may take.
+    pub limits: Limits,
+    /// Whether the server is stopping.
+    pub drain: Drain,
+}
+
+/// Bounds on one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Bytes of a body; more is 413/4013.
+    pub max_body_bytes: usize,
+    /// Bytes of all header names and values together; more is 400/4000.
+    pub max_header_bytes: usize,
+    /// From the end of the head to the answer; longer is 503/5003.
+    pub request_timeout: Duration,
+}
+
+/// Tells `/health/ready` that the server is on its way out.
+#[derive(Debug, Clone, Default)]
+pub struct Drain(Arc<AtomicBool>);
+
+impl Drain {
+    /// From now on the server is not ready.
+    pub fn start(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Drain::start`] was called.
+    #[must_use]
+    pub fn has_started(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,101 @@
+//! What every request passes on its way in and out.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, web};
+use futures_util::FutureExt as _;
+use tracing::Instrument as _;
+
+use super::api_error::ApiError;
+use super::metrics::RouteMetrics;
+use super::trace_id::TraceId;
+use super::{Api, Limits, envelope};
+use crate::clock::Stopwatch;
+
+const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+
+/// Gives the request its trace id and span, bounds its time, catches a panic, and sees that whatever comes back leaves
+/// as an answer or as the envelope, logged and counted once.
+pub(super) async fn door(
+    route: Rc<RouteMetrics>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let watch = Stopwatch::start();
+    let http_request = request.request().clone();
+    let Some(api) = http_request.app_data::<web::Data<Api>>() else {
+        return Err(ApiError::internal("the API is not wired").into());
+    };
+    let trace_id = TraceId::of_request(request.headers(), &*api.entropy);
+    let span = tracing::info_span!(
+        "request",
+        %trace_id,
+        method = request.method().as_str(),
+        route = route.path(),
+        device_id = tracing::field::Empty,
+        merchant_id = tracing::field::Empty,
+        user_id = tracing::field::Empty,
+    );
+    let answer = async {
+        within_header_limit(request.headers(), &api.limits)?;
+        let call = AssertUnwindSafe(next.call(request)).catch_unwind();
+        match tokio::time::timeout(api.limits.request_timeout, call).await {
+            Ok(Ok(answer)) => answer.map(ServiceResponse::map_into_boxed_body),
+            Ok(Err(panic)) => Err(ApiError::internal(panic_text(&*panic)).into()),
+            Err(_) => Err(ApiError::unavailable().caused_by("the request took too long").into()),
+        }
+    }
+    .instrument(span.clone())
+    .await
+    .unwrap_or_else(|error: Error| ServiceResponse::from_err(error, http_request.clone()));
+
+    let (http_request, response) = answer.into_parts();
+    let (mut response, error) = envelope::seal(response, trace_id);
+    if let Ok(id) = HeaderValue::try_from(trace_id.to_string()) {
+        response.headers_mut().insert(X_TRACE_ID, id);
+    }
+    let status = response.status();
+    let elapsed = watch.elapsed();
+    span.in_scope(|| log(status.as_u16(), elapsed, error.as_ref()));
+    route.observe(http_request.method(), status, elapsed);
+    Ok(ServiceResponse::new(http_request, response))
+}
+
+fn within_header_limit(headers: &HeaderMap, limits: &Limits) -> Result<(), ApiError> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if bytes > limits.max_header_bytes {
+        let most = limits.max_header_bytes;
+        return Err(ApiError::invalid("Request headers are too large")
+            .details(serde_json::json!({ "message": format!("at most {most} bytes of headers are accepted") })));
+    }
+    Ok(())
+}
+
+fn log(status: u16, elapsed: std::time::Duration, error: Option<&ApiError>) {
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let Some(error) = error else {
+        tracing::debug!(status, micros, "answered");
+        return;
+    };
+    let code = error.parts().failure.code();
+    match &error.parts().cause {
+        Some(cause) => tracing::error!(status, code, micros, cause = causes(&**cause), "failed"),
+        None => tracing::info!(status, code, micros, "refused"),
+    }
+}
+
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("a handler panicked: {}", text.unwrap_or("without a message"))
+}

@@ -1,0 +1,102 @@
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::error::PayloadError;
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use actix_web::{FromRequest, HttpRequest, web};
+use futures_util::StreamExt as _;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use validator::{Validate, ValidationErrors, ValidationErrorsKind};
+
+use super::header::{Sole, sole};
+use crate::http::Api;
+use crate::http::api_error::{ApiError, Failure};
+
+/// A request body that can be read and validated.
+pub(in crate::http) trait RequestBody: DeserializeOwned + Validate + 'static {
+    /// The type's name in validation messages, as documented.
+    const NAME: &'static str;
+}
+
+/// A JSON body that has passed its own validation. Fields nobody knows are ignored, so that a newer caller is served.
+pub(in crate::http) struct ValidJson<T>(pub(in crate::http) T);
+
+impl<T: RequestBody> FromRequest for ValidJson<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+            accept_json(request.headers())?;
+            let body = read(payload, api.limits.max_body_bytes).await?;
+            let value: T = serde_json::from_slice(&body).map_err(|error| invalid_body(&error.to_string()))?;
+            value.validate().map_err(|errors| invalid_body(&validation_message(T::NAME, &errors)))?;
+            Ok(Self(value))
+        })
+    }
+}
+
+fn accept_json(headers: &HeaderMap) -> Result<(), ApiError> {
+    let media_type = match sole(headers, CONTENT_TYPE.as_str()) {
+        Sole::Value(text) => text.split(';').next().unwrap_or_default().trim(),
+        Sole::Missing | Sole::Repeated | Sole::NotAscii => "",
+    };
+    if media_type.eq_ignore_ascii_case("application/json") && !headers.contains_key(CONTENT_ENCODING) {
+        Ok(())
+    } else {
+        Err(ApiError::new(Failure::UnsupportedMediaType, "Content-Type must be application/json"))
+    }
+}
+
+async fn read(mut payload: Payload, most: usize) -> Result<Vec<u8>, ApiError> {
+    let too_large = || {
+        ApiError::new(Failure::TooLarge, "Request body is too large")
+            .details(json!({ "message": format!("at most {most} bytes are accepted") }))
+    };
+    let mut body = Vec::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| match error {
+            PayloadError::Overflow => too_large(),
+            other => invalid_body(&other.to_string()),
+        })?;
+        if body.len().saturating_add(chunk.len()) > most {
+            return Err(too_large());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn invalid_body(why: &str) -> ApiError {
+    ApiError::invalid("Invalid request body").details(json!({ "message": why }))
+}
+
+/// The documented form, a line for each fault:
+/// `Key: 'ClaimDeviceRequest.PairingCode' Error:Field validation for 'PairingCode' failed on the 'required' tag`.
+fn validation_message(type_name: &str, errors: &ValidationErrors) -> String {
+    let mut lines = Vec::new();
+    for (field, kind) in errors.errors() {
+        let field = pascal_case(field);
+        if let ValidationErrorsKind::Field(faults) = kind {
+            lines.extend(faults.iter().map(|fault| {
+                let tag = &fault.code;
+                format!("Key: '{type_name}.{field}' Error:Field validation for '{field}' failed on the '{tag}' tag")
+            }));
+        }
+    }
+    lines.sort();
+    lines.join("\n")
+}
+
+fn pascal_case(field: &str) -> String {
+    let capitalised = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().map(|first| first.to_ascii_uppercase().to_string() + letters.as_str()).unwrap_or_default()
+    };
+    field.split('_').map(capitalised).collect()
+}

@@ -1,0 +1,12 @@
+//! From a request to typed values, or to a typed failure.
+
+mod authorized;
+mod header;
+mod json;
+mod merchant;
+mod terminal;
+
+pub(super) use authorized::Authorized;
+pub(super) use json::{RequestBody, ValidJson};
+pub(super) use merchant::Merchant;
+pub(super) use terminal::Terminal;

@@ -1,0 +1,99 @@
+//! What `/metrics` tells, in Prometheus' text format.
+
+use std::time::Duration;
+
+use actix_web::http::{Method, StatusCode};
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::storage::PoolState;
+
+/// Upper bounds of the latency buckets, in seconds.
+const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+
+/// The server's counters. Clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    latency: HistogramVec,
+    codes_issued: IntCounter,
+    claims: IntCounterVec,
+    pool: IntGaugeVec,
+}
+
+/// The counters of one route.
+pub(super) struct RouteMetrics {
+    path: &'static str,
+    metrics: Metrics,
+}
+
+impl Metrics {
+    /// A fresh set.
+    ///
+    /// # Errors
+    /// When a metric's name is not valid: a fault of the program, seen at start.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let requests = Opts::new("pos_http_requests_total", "Requests answered, by route, method and status.");
+        let latency = HistogramOpts::new("pos_http_request_duration_seconds", "Time to answer, by route.");
+        let claims = Opts::new("pos_claims_total", "Claims answered, by outcome.");
+        let pool = Opts::new("pos_storage_connections", "Connections to the store, by state.");
+        let metrics = Self {
+            registry: Registry::new(),
+            requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
+            latency: HistogramVec::new(latency.buckets(BUCKETS.to_vec()), &["route"])?,
+            codes_issued: IntCounter::new("pos_pairing_codes_issued_total", "Pairing codes issued.")?,
+            claims: IntCounterVec::new(claims, &["outcome"])?,
+            pool: IntGaugeVec::new(pool, &["state"])?,
+        };
+        metrics.registry.register(Box::new(metrics.requests.clone()))?;
+        metrics.registry.register(Box::new(metrics.latency.clone()))?;
+        metrics.registry.register(Box::new(metrics.codes_issued.clone()))?;
+        metrics.registry.register(Box::new(metrics.claims.clone()))?;
+        metrics.registry.register(Box::new(metrics.pool.clone()))?;
+        Ok(metrics)
+    }
+
+    pub(super) fn code_issued(&self) {
+        self.codes_issued.inc();
+    }
+
+    pub(super) fn claim(&self, outcome: &'static str) {
+        self.claims.with_label_values(&[outcome]).inc();
+    }
+
+    pub(super) fn route(&self, path: &'static str) -> RouteMetrics {
+        RouteMetrics { path, metrics: self.clone() }
+    }
+
+    /// All of it as text, with the pool as it stands now.
+    pub(super) fn render(&self, pool: PoolState) -> Result<Vec<u8>, prometheus::Error> {
+        for (state, count) in
+            [("max", pool.max), ("open", pool.size), ("idle", pool.available), ("waiting", pool.waiting)]
+        {
+            self.pool.with_label_values(&[state]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+impl RouteMetrics {
+    pub(super) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    pub(super) fn observe(&self, method: &Method, status: StatusCode, elapsed: Duration) {
+        let labels = [self.path, known_method(method), status.as_str()];
+        self.metrics.requests.with_label_values(&labels).inc();
+        self.metrics.latency.with_label_values(&[self.path]).observe(elapsed.as_secs_f64());
+    }
+}
+
+/// A caller may invent methods; a label may not grow with them.
+fn known_method(method: &Method) -> &str {
+    let known = [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
+    if known.contains(method) { method.as_str() } else { "other" }
+}

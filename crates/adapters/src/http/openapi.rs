@@ -1,0 +1,74 @@
+//! The API as OpenAPI 3.1, made from the handlers and their types.
+
+mod failures;
+
+use std::sync::LazyLock;
+
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{IntoParams, Modify, OpenApi};
+
+use super::envelope::ErrorEnvelope;
+use super::routes;
+
+pub(super) use failures::{ClaimErrors, NotReady, PairingCodeErrors, TerminalErrors};
+
+/// The whole description, as JSON.
+#[must_use]
+pub fn openapi_json() -> &'static str {
+    static JSON: LazyLock<String> = LazyLock::new(|| ApiDescription::openapi().to_json().unwrap_or_default());
+    &JSON
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "POS activation",
+        description = "Bootstrap, pairing code, status and claim: how a card terminal finds its merchant.\n\nEvery \
+                       failure has one envelope, `{\"error\": {code, message, details?, trace_id}}`; every answer has \
+                       an `X-Trace-Id` header, taken from the caller's `traceparent` (W3C Trace Context) when it sent \
+                       one.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        routes::bootstrap, routes::pairing_code, routes::status, routes::claim, routes::live, routes::ready,
+        routes::metrics,
+    ),
+    components(schemas(ErrorEnvelope<'static>)),
+    modifiers(&Bearer),
+    tags(
+        (name = "POS activation", description = "Called by the terminal"),
+        (name = "Merchant", description = "Called from the merchant's portal"),
+        (name = "Operations", description = "Called by those who run the server"),
+    )
+)]
+struct ApiDescription;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+    }
+}
+
+/// The terminal headers.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers that the Terminal extractor reads")]
+pub(super) struct TerminalParams {
+    /// The terminal's id. New devices have `POS-` and eight upper-case hex digits.
+    #[param(rename = "X-Device-Id", example = "POS-8F3A2C91", pattern = "^POS-[!-~]{0,60}$", max_length = 64)]
+    device_id: String,
+    /// The app and, in parentheses, the operating system and the model.
+    #[param(
+        rename = "User-Agent",
+        example = "Viopay-POS/1.4.2 (Android 12; PAX-A920)",
+        pattern = r"^Viopay-POS/[0-9]{1,4}(\.[0-9]{1,4}){0,3}( [ -~]*)?$",
+        max_length = 512
+    )]
+    user_agent: String,
+    /// Always `pos`.
+    #[param(rename = "X-Client-Type", example = "pos", pattern = "^pos$")]
+    client_type: String,
+}

@@ -1,0 +1,106 @@
+use actix_web::web::{Data, Json};
+use pos_application::{ClaimAttempt, ClaimDeviceError};
+use pos_domain::PairingCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
+use validator::{Validate, ValidationError};
+
+use super::super::Api;
+use super::super::api_error::{ApiError, Failure};
+use super::super::extract::{Authorized, RequestBody, ValidJson};
+use super::super::openapi::ClaimErrors;
+
+/// The code a merchant read off a terminal.
+#[derive(Deserialize, Validate, ToSchema)]
+#[schema(example = json!({"pairing_code": "K7M3NP"}))]
+pub(crate) struct ClaimDeviceRequest {
+    /// Six symbols; surrounding white space and letter case do not matter.
+    #[serde(default)]
+    #[validate(required, custom(function = "six_symbols"))]
+    #[schema(required = true, nullable = false, value_type = String)]
+    pairing_code: Option<String>,
+    /// The device the code is expected to belong to. If it belongs to another, it counts as not found.
+    #[serde(default)]
+    #[schema(example = "POS-8F3A2C91")]
+    device_id: Option<String>,
+}
+
+impl RequestBody for ClaimDeviceRequest {
+    const NAME: &'static str = "ClaimDeviceRequest";
+}
+
+fn six_symbols(typed: &str) -> Result<(), ValidationError> {
+    match typed.trim().chars().count() {
+        PairingCode::LEN => Ok(()),
+        0 => Err(ValidationError::new("required")),
+        _ => Err(ValidationError::new("len")),
+    }
+}
+
+/// The device that was claimed.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"status": "claimed", "device_id": "POS-8F3A2C91"}))]
+pub(crate) struct ClaimDeviceResponse {
+    /// Always `claimed`.
+    #[schema(value_type = String, pattern = "^claimed$")]
+    status: &'static str,
+    /// Which device it was.
+    device_id: String,
+}
+
+/// Claims a device by its pairing code
+///
+/// Called from the merchant's portal. Of any number of simultaneous claims of one code exactly one succeeds.
+#[utoipa::path(
+    post,
+    path = "/pos/claim",
+    tag = "Merchant",
+    security(("bearer" = [])),
+    request_body = ClaimDeviceRequest,
+    responses((status = 200, description = "The device is yours", body = ClaimDeviceResponse), ClaimErrors)
+)]
+pub(crate) async fn claim(
+    api: Data<Api>,
+    request: Authorized<ValidJson<ClaimDeviceRequest>>,
+) -> Result<Json<ClaimDeviceResponse>, ApiError> {
+    let ValidJson(body) = request.sent;
+    let attempt = ClaimAttempt { typed_code: body.pairing_code.unwrap_or_default(), device_id: body.device_id };
+    let claimed = api.claim_device.execute(&request.merchant.0, &attempt).await;
+    api.metrics.claim(outcome(&claimed));
+    let device_id = claimed.map_err(|error| told(error, &attempt.typed_code))?;
+    Ok(Json(ClaimDeviceResponse { status: "claimed", device_id: device_id.to_string() }))
+}
+
+/// The word that `/metrics` counts it under.
+fn outcome<T>(claimed: &Result<T, ClaimDeviceError>) -> &'static str {
+    match claimed {
+        Ok(_) => "claimed",
+        Err(ClaimDeviceError::CodeNotFound) => "not_found",
+        Err(ClaimDeviceError::CodeUsed) => "used",
+        Err(ClaimDeviceError::CodeExpired) => "expired",
+        Err(ClaimDeviceError::NotOwner { .. }) => "not_owner",
+        Err(ClaimDeviceError::TooManyFailures(_)) => "too_many_failures",
+        Err(ClaimDeviceError::Contended | ClaimDeviceError::Storage(_)) => "error",
+    }
+}
+
+fn told(error: ClaimDeviceError, sent: &str) -> ApiError {
+    let about_code =
+        |failure, message: String| ApiError::new(failure, message).details(json!({ "pairing_code": sent }));
+    match error {
+        ClaimDeviceError::CodeNotFound => about_code(Failure::CodeNotFound, error.to_string()),
+        ClaimDeviceError::CodeUsed | ClaimDeviceError::CodeExpired => {
+            about_code(Failure::StateForbids, error.to_string())
+        }
+        ClaimDeviceError::NotOwner { ref device_id } => {
+            ApiError::new(Failure::Forbidden, error.to_string()).details(json!({ "device_id": device_id.as_str() }))
+        }
+        ClaimDeviceError::TooManyFailures(refused) => {
+            ApiError::new(Failure::TooManyAttempts, "Too many failed claims, try again later")
+                .retry_after(refused.retry_after.unsigned_abs())
+        }
+        ClaimDeviceError::Contended => ApiError::unavailable().caused_by(error),
+        ClaimDeviceError::Storage(error) => error.into(),
+    }
+}

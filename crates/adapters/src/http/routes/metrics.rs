@@ -1,0 +1,13 @@
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+
+use super::super::Api;
+use super::super::api_error::ApiError;
+
+/// Counters for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "Operations",
+    responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
+pub(crate) async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
+    let text = api.metrics.render(api.pool.state()).map_err(ApiError::internal)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}

@@ -1,0 +1,57 @@
+use actix_web::web::{Data, Json};
+use pos_application::IssuePairingCodeError;
+use pos_domain::IssueRefusal;
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::super::Api;
+use super::super::api_error::{ApiError, Failure};
+use super::super::extract::Terminal;
+use super::super::openapi::{PairingCodeErrors, TerminalParams};
+use super::unknown_device;
+
+/// A code to show.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({"pairing_code": "K7M3NP", "expires_in_sec": 300}))]
+pub(crate) struct PairingCodeResponse {
+    /// Six symbols of `A-Z` and `2-9`, without `O` and `I`.
+    #[schema(pattern = "^[A-HJ-NP-Z2-9]{6}$")]
+    pairing_code: String,
+    /// Seconds until the code expires.
+    #[schema(minimum = 1)]
+    expires_in_sec: i64,
+}
+
+/// Asks for a pairing code
+///
+/// Every call gives a new code with its full time and retires the one before.
+#[utoipa::path(
+    post,
+    path = "/pos/pairing-code",
+    tag = "POS activation",
+    params(TerminalParams),
+    responses(
+        (status = 200, description = "A new code", body = PairingCodeResponse),
+        PairingCodeErrors,
+    )
+)]
+pub(crate) async fn pairing_code(api: Data<Api>, terminal: Terminal) -> Result<Json<PairingCodeResponse>, ApiError> {
+    let call = terminal.0;
+    let issued = api.issue_pairing_code.execute(&call).await.map_err(|error| match error {
+        IssuePairingCodeError::UnknownDevice => unknown_device(&call.device_id),
+        IssuePairingCodeError::Refused(IssueRefusal::AlreadyClaimed) => {
+            ApiError::new(Failure::StateForbids, "Device has already been claimed")
+                .details(json!({ "device_id": call.device_id.as_str() }))
+        }
+        IssuePairingCodeError::Exhausted => {
+            ApiError::new(Failure::Internal, "Failed to create pairing code").caused_by(error)
+        }
+        IssuePairingCodeError::Storage(error) => error.into(),
+    })?;
+    api.metrics.code_issued();
+    Ok(Json(PairingCodeResponse {
+        pairing_code: issued.code.as_str().to_owned(),
+        expires_in_sec: issued.ttl.whole_seconds(),
+    }))
+}
