@@ -62,7 +62,7 @@ pub enum ClaimDeviceError {
 
 /// What a look at the store made of a claim.
 enum Decision {
-    Claim(Transition),
+    Claim(Box<Transition>),
     Refuse(ClaimDeviceError),
 }
 
@@ -124,7 +124,7 @@ impl ClaimDevice {
             }
             let device_id = device.id().clone();
             return Ok(match device.claim(code, by, now) {
-                Ok(transition) => Decision::Claim(transition),
+                Ok(transition) => Decision::Claim(Box::new(transition)),
                 Err(refusal) => Decision::Refuse(ClaimDeviceError::of(refusal, device_id)),
             });
         }

@@ -1,0 +1,90 @@
+//! The use cases on fakes: fast, and to the instant.
+
+mod claiming;
+mod provisioning;
+mod terminal;
+
+use std::sync::Arc;
+
+use pos_application::{
+    Bootstrap, CheckStatus, CheckedStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode,
+    ProvisionDevices, ReleaseDevice, TerminalCall,
+};
+use pos_domain::{Actor, ClaimLimit, Claimant, DeviceId, MerchantId, UserAgent, UserId};
+use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
+use pos_port_storage::{InMemoryStore, Storage};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+const START: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
+const TTL: Duration = Duration::seconds(300);
+const MERCHANT: MerchantId = MerchantId(Uuid::from_u128(1));
+const OTHER_MERCHANT: MerchantId = MerchantId(Uuid::from_u128(2));
+const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(60) };
+
+/// All use cases around one store, one clock and one script of chance.
+struct House {
+    clock: Arc<ManualClock>,
+    storage: Storage,
+    bootstrap: Bootstrap,
+    issue: IssuePairingCode,
+    status: CheckStatus,
+    claim: ClaimDevice,
+    provision: ProvisionDevices,
+    release: ReleaseDevice,
+}
+
+impl House {
+    fn new(script: impl IntoIterator<Item = u32>) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let time: Arc<dyn Clock> = clock.clone();
+        let entropy: Arc<dyn Entropy> = Arc::new(ScriptedEntropy::new(script));
+        let storage = Storage::of(Arc::new(InMemoryStore::default()));
+        let devices = storage.devices.clone();
+        Self {
+            bootstrap: Bootstrap::new(devices.clone(), time.clone(), "1.3.5".parse().unwrap()),
+            issue: IssuePairingCode::new(devices.clone(), time.clone(), entropy.clone(), TTL),
+            status: CheckStatus::new(devices.clone(), time.clone()),
+            claim: ClaimDevice::new(devices.clone(), storage.failures.clone(), time.clone(), LIMIT),
+            provision: ProvisionDevices::new(devices.clone(), time.clone(), entropy),
+            release: ReleaseDevice::new(devices, time),
+            clock,
+            storage,
+        }
+    }
+
+    /// Provisions a device for `MERCHANT`.
+    async fn device(&self, id: &str) -> TerminalCall {
+        let call = call(id);
+        self.provision.named(call.device_id.clone(), MERCHANT, Actor::Operator).await.unwrap();
+        call
+    }
+
+    async fn code(&self, call: &TerminalCall) -> String {
+        self.issue.execute(call).await.unwrap().code.as_str().to_owned()
+    }
+
+    async fn claim(&self, by: &Claimant, code: &str) -> Result<DeviceId, ClaimDeviceError> {
+        self.claim.execute(by, &attempt(code)).await
+    }
+
+    async fn checked(&self, call: &TerminalCall) -> CheckedStatus {
+        self.status.execute(call).await.unwrap()
+    }
+}
+
+fn call(id: &str) -> TerminalCall {
+    TerminalCall {
+        device_id: DeviceId::parse(id).unwrap(),
+        agent: UserAgent::parse("Viopay-POS/1.4.2 (Android 12; PAX-A920)").unwrap(),
+    }
+}
+
+fn attempt(code: &str) -> ClaimAttempt {
+    ClaimAttempt { typed_code: code.to_owned(), device_id: None }
+}
+
+fn user(merchant_id: MerchantId, name: &str) -> Claimant {
+    Claimant { merchant_id, user_id: UserId::parse(name).unwrap() }
+}

@@ -1,0 +1,42 @@
+//! The rules of the domain, case by case and by chance.
+
+mod claim_limit;
+mod model;
+mod names;
+mod records;
+mod table;
+
+use pos_domain::{Actor, Claimant, Device, DeviceId, MerchantId, PairingCode, UserId};
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+const START: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
+const TTL: Duration = Duration::seconds(300);
+const MERCHANT: MerchantId = MerchantId(Uuid::from_u128(1));
+const OTHER_MERCHANT: MerchantId = MerchantId(Uuid::from_u128(2));
+
+fn code(number: u32) -> PairingCode {
+    PairingCode::from_bits(number)
+}
+
+fn claimant(merchant_id: MerchantId) -> Claimant {
+    Claimant { merchant_id, user_id: UserId::parse("user-1").unwrap() }
+}
+
+fn inactive() -> Device {
+    let id = DeviceId::parse_new("POS-8F3A2C91").unwrap();
+    Device::provision(id, MERCHANT, Actor::Operator, START).into_device()
+}
+
+fn pending() -> Device {
+    inactive().issue_pairing_code(code(1), TTL, START).unwrap().into_device()
+}
+
+fn claimed() -> Device {
+    pending().claim(code(1), &claimant(MERCHANT), START).unwrap().into_device()
+}
+
+fn activated() -> Device {
+    claimed().activate(START).unwrap().into_device()
+}

@@ -1,0 +1,148 @@
+//! Ids, codes, versions and user agents as texts.
+
+use pos_domain::{
+    Actor, AppVersion, CodeEnd, DeviceEventKind, DeviceId, DeviceStatus, InvalidDeviceId, InvalidUserAgent,
+    PairingCode, UserAgent, UserId,
+};
+use proptest::prelude::{any, proptest};
+use proptest::prop_assert_eq;
+
+#[test]
+fn a_device_id_may_be_any_visible_name_with_the_prefix() {
+    for good in ["POS-8F3A2C91", "POS-UNKNOWN", "POS-", "POS-8f3a2c91", &format!("POS-{}", "x".repeat(60))] {
+        assert_eq!(DeviceId::parse(good).map(|id| id.as_str().to_owned()), Ok(good.to_owned()));
+    }
+    for (bad, why) in [
+        ("", InvalidDeviceId::Prefix),
+        ("pos-8F3A2C91", InvalidDeviceId::Prefix),
+        (" POS-8F3A2C91", InvalidDeviceId::Prefix),
+        (&format!("POS-{}", "x".repeat(61)), InvalidDeviceId::TooLong),
+        ("POS-8F3A 2C91", InvalidDeviceId::NotVisibleAscii),
+        ("POS-8F3A2C9\u{7f}", InvalidDeviceId::NotVisibleAscii),
+        ("POS-8F3A2C9é", InvalidDeviceId::NotVisibleAscii),
+    ] {
+        assert_eq!(DeviceId::parse(bad), Err(why), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_new_device_id_has_eight_upper_case_hex_digits() {
+    assert_eq!(DeviceId::from_bits(0x8F3A_2C91).as_str(), "POS-8F3A2C91");
+    assert_eq!(DeviceId::from_bits(7).as_str(), "POS-00000007");
+    for bad in ["POS-8f3a2c91", "POS-8F3A2C9", "POS-8F3A2C911", "POS-8F3A2C9G", "8F3A2C91", "POS-+F3A2C91"] {
+        assert!(DeviceId::parse_new(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn the_alphabet_is_the_contracts() {
+    let wanted: Vec<u8> = (b'A'..=b'Z').chain(b'2'..=b'9').filter(|symbol| !b"OI".contains(symbol)).collect();
+    assert_eq!(PairingCode::ALPHABET.to_vec(), wanted);
+}
+
+#[test]
+fn what_is_no_code_is_refused() {
+    let nul = "K7M3N\0";
+    for bad in
+        ["", "K7M3N", "K7M3NPQ", "K7M3NO", "K7M3NI", "K7M3N0", "K7M3N1", "k7m3np", "K7M 3NP", "K7M3Né", nul, "🙂"]
+    {
+        assert!(PairingCode::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_typed_code_may_be_lower_case_and_padded() {
+    let code = PairingCode::parse("K7M3NP").unwrap();
+    for typed in ["K7M3NP", "k7m3np", "  k7M3nP\t\n"] {
+        assert_eq!(PairingCode::from_typed(typed), Ok(code), "{typed:?}");
+    }
+    assert!(PairingCode::from_typed("K7M3Nſ").is_err(), "only ASCII letters are upper-cased");
+}
+
+#[test]
+fn a_code_never_shows_itself() {
+    let code = PairingCode::parse("K7M3NP").unwrap();
+    assert!(!format!("{code:?}").contains("K7M3NP"));
+}
+
+proptest! {
+    #[test]
+    fn thirty_bits_and_codes_are_one_to_one(a in any::<u32>(), b in any::<u32>()) {
+        let (code_a, code_b) = (PairingCode::from_bits(a), PairingCode::from_bits(b));
+        prop_assert_eq!(code_a == code_b, (a << 2) == (b << 2));
+        prop_assert_eq!(PairingCode::parse(code_a.as_str()), Ok(code_a));
+    }
+
+    #[test]
+    fn no_text_makes_a_parser_panic(text in any::<String>()) {
+        let _ = PairingCode::from_typed(&text);
+        let _ = UserAgent::parse(&text);
+        let _ = DeviceId::parse(&text);
+        let _ = text.parse::<AppVersion>();
+        let _ = UserId::parse(&text);
+        let _ = text.parse::<Actor>();
+    }
+
+    #[test]
+    fn a_user_agent_gives_its_parts(version in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}", os in "[A-Za-z][A-Za-z0-9. ]{0,20}[a-z]", model in "[A-Z][A-Za-z0-9-]{0,20}") {
+        let agent = UserAgent::parse(&format!("Viopay-POS/{version} ({os}; {model})")).unwrap();
+        prop_assert_eq!(agent.app_version.as_str(), version);
+        prop_assert_eq!((agent.os, agent.model), (Some(os), Some(model)));
+    }
+}
+
+#[test]
+fn a_user_agent_needs_product_and_version_only() {
+    let parse = |text: &str| UserAgent::parse(text).map(|agent| (agent.os, agent.model));
+    assert_eq!(parse("Viopay-POS/1.4.2"), Ok((None, None)));
+    assert_eq!(parse("Viopay-POS/1.4.2 ()"), Ok((None, None)));
+    assert_eq!(parse("Viopay-POS/1.4.2 (Android 12"), Ok((None, None)));
+    assert_eq!(parse("Viopay-POS/1.4.2 (Android 12)"), Ok((Some("Android 12".into()), None)));
+    assert_eq!(parse("Viopay-POS/1.4.2 okhttp/4.9"), Ok((None, None)));
+    for (bad, why) in [
+        ("", InvalidUserAgent::Product),
+        ("curl/8.0", InvalidUserAgent::Product),
+        ("viopay-pos/1.4.2", InvalidUserAgent::Product),
+        ("Viopay-POS/", InvalidUserAgent::Version),
+        ("Viopay-POS/ 1.4.2", InvalidUserAgent::Version),
+        ("Viopay-POS/1.4.2(Android)", InvalidUserAgent::Version),
+        ("Viopay-POS/one", InvalidUserAgent::Version),
+        ("Viopay-POS/1.4.2 (Androïd)", InvalidUserAgent::NotAscii),
+        ("Viopay-POS/1.4.2\u{1}", InvalidUserAgent::NotAscii),
+        (&format!("Viopay-POS/1.4.2 ({})", "x".repeat(600)), InvalidUserAgent::TooLong),
+    ] {
+        assert_eq!(UserAgent::parse(bad), Err(why), "{bad:?}");
+    }
+}
+
+#[test]
+fn versions_compare_by_number() {
+    let ordered = ["0.9", "1.3.5", "1.4.0-rc.1", "1.4.0", "1.4.2", "1.10", "2", "10.0.0.1"];
+    for (place, smaller) in ordered.iter().enumerate() {
+        for larger in &ordered[place + 1..] {
+            assert!(smaller.parse::<AppVersion>().unwrap() < larger.parse().unwrap(), "{smaller} < {larger}");
+        }
+    }
+    assert_eq!("1.4".parse::<AppVersion>(), "1.4.0.0".parse());
+    for bad in ["", "1.", ".1", "1..2", "1.2.3.4.5", "v1", "1.4.2-", "1.4294967296", "1.4.2-ü", &"1".repeat(33)] {
+        assert!(bad.parse::<AppVersion>().is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn stored_words_are_read_back() {
+    for kind in DeviceEventKind::ALL {
+        assert_eq!(kind.as_str().parse(), Ok(kind));
+    }
+    for status in DeviceStatus::ALL {
+        assert_eq!(DeviceStatus::parse(status.as_str()), Some(status));
+    }
+    for end in [CodeEnd::Retired, CodeEnd::Used] {
+        assert_eq!(CodeEnd::parse(end.as_str()), Some(end));
+    }
+    for actor in [Actor::Terminal, Actor::Operator, Actor::User(UserId::parse("user:operator").unwrap())] {
+        assert_eq!(actor.to_string().parse(), Ok(actor));
+    }
+    assert!("nobody".parse::<Actor>().is_err() && "moved".parse::<DeviceEventKind>().is_err());
+    assert!(DeviceStatus::parse("Inactive").is_none() && CodeEnd::parse("").is_none());
+}
