@@ -1,1 +1,11 @@
-//! stub
+//! The server put together: settings, telemetry, storage, identity, use cases, HTTP, and the command line around them.
+//!
+//! The binary is a few lines over [`commands::run`]. A test that wants a whole server in its own process, with its own
+//! clock or store, builds [`wiring::Parts`] and calls [`http_server::HttpServer::start`].
+
+pub mod cli;
+pub mod commands;
+pub mod http_server;
+pub mod settings;
+pub mod telemetry;
+pub mod wiring;

@@ -87,3 +87,16 @@ impl Drain {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Lets pages of these origins call the API from a browser: the merchant's portal.
+#[must_use]
+pub fn cors(allowed_origins: &[String]) -> actix_cors::Cors {
+    use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+    let cors = actix_cors::Cors::default()
+        .allowed_methods(["GET", "POST"])
+        .allowed_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE])
+        .allowed_header("traceparent")
+        .expose_headers([RETRY_AFTER.as_str(), "x-trace-id"])
+        .max_age(3_600);
+    allowed_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}

@@ -1,0 +1,121 @@
+//! What can be typed after `pos-server`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
+
+/// Pairs and activates payment terminals.
+///
+/// Settings come from the built-in defaults, then from --config, then from environment variables named
+/// POS__SECTION__KEY (for example POS__DATABASE__URL). `check-config` shows what they come to.
+#[derive(Debug, Parser)]
+#[command(name = "pos-server", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// A TOML file laid over the built-in defaults
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the API until told to stop (SIGTERM or Ctrl-C; a second one stops at once)
+    Serve(Serve),
+    /// Bring the database's schema up to date, and say what was done
+    Migrate,
+    /// Show the settings in force, where each comes from, and every fault among them
+    CheckConfig,
+    /// Make terminals known, look at them, take them back
+    #[command(subcommand)]
+    Device(Device),
+    /// Show the whole flow with a simulated terminal, then keep serving to play with; needs no set-up
+    #[cfg(feature = "dev-idp")]
+    Demo(Demo),
+    /// Run the development token issuer alone, on loopback
+    #[cfg(feature = "dev-idp")]
+    DevIdp(DevIdp),
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Write the bound address (host:port) to FILE once connections are accepted
+    #[arg(long, value_name = "FILE")]
+    pub port_file: Option<PathBuf>,
+    /// Refuse to start when the schema is not up to date, rather than migrating it
+    #[arg(long)]
+    pub no_migrate: bool,
+}
+
+/// What to do with devices.
+#[derive(Debug, Subcommand)]
+pub enum Device {
+    /// Provision devices for a merchant and print their ids
+    Add {
+        /// The merchant they belong to
+        #[arg(long, value_name = "UUID")]
+        merchant: Uuid,
+        /// The id of the device, POS- and eight upper-case hex digits; drawn at random when left out
+        #[arg(long, value_name = "POS-XXXXXXXX")]
+        device_id: Option<String>,
+        /// How many devices, with ids drawn at random
+        #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "device_id")]
+        count: u32,
+    },
+    /// List devices, in the order of their ids
+    List {
+        /// Only this merchant's
+        #[arg(long, value_name = "UUID")]
+        merchant: Option<Uuid>,
+        /// Only those after this id: the last one of the page before
+        #[arg(long, value_name = "POS-XXXXXXXX")]
+        after: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one device and what happened to it
+    Show {
+        /// The device
+        device_id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a claimed or activated device back to inactive, so that it can be paired again
+    Release {
+        /// The device
+        device_id: String,
+    },
+}
+
+/// How to show the flow.
+#[cfg(feature = "dev-idp")]
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// End after the flow; exit status 0 only if all of it held
+    #[arg(long)]
+    pub once: bool,
+    /// Where to serve; port 0 takes any free one
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    pub bind: String,
+}
+
+/// How to run the development issuer.
+#[cfg(feature = "dev-idp")]
+#[derive(Debug, Args)]
+pub struct DevIdp {
+    /// Where to listen: a loopback address
+    #[arg(long, default_value = "127.0.0.1:8081", value_name = "HOST:PORT")]
+    pub bind: std::net::SocketAddr,
+    /// Its users and clients, a TOML file; a demo merchant's when left out
+    #[arg(long, value_name = "FILE")]
+    pub realm: Option<PathBuf>,
+}

@@ -1,0 +1,27 @@
+use std::process::ExitCode;
+
+use crate::settings::{Settings, SettingsFaults};
+use crate::wiring::storage_options;
+
+/// `check-config`: what the settings come to, and what is wrong with them.
+pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> ExitCode {
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(faults) => {
+            eprintln!("{faults}");
+            return ExitCode::FAILURE;
+        }
+    };
+    println!("{}", settings.effective());
+    let mut faults = Vec::new();
+    faults.extend(storage_options(&settings.database).err().map(|fault| format!("{fault:#}")));
+    faults.extend(settings.require_identity().err().map(|fault| fault.to_string()));
+    if faults.is_empty() {
+        println!("the settings are valid; next: pos-server serve");
+        return ExitCode::SUCCESS;
+    }
+    for fault in faults {
+        eprintln!("{fault}");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,153 @@
+use std::io::{self, Write};
+
+use anyhow::Context as _;
+use pos_domain::{Actor, Device, DeviceEvent, DeviceId, DeviceState, MerchantId};
+use pos_port_storage::DevicePage;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::migrate::ensure_schema;
+use crate::cli;
+use crate::settings::Settings;
+use crate::wiring::Back;
+
+/// `device …`: makes terminals known, shows them, takes them back.
+pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Result<()> {
+    ensure_schema(settings, true).await?;
+    let back = Back::open(settings).await?;
+    match what {
+        cli::Device::Add { merchant, device_id: Some(id), .. } => add_named(&back, &id, merchant).await,
+        cli::Device::Add { merchant, device_id: None, count } => add_some(&back, count as usize, merchant).await,
+        cli::Device::List { merchant, after, limit, json } => {
+            let after = after.as_deref().map(device_id).transpose()?;
+            list(&back, DevicePage { merchant_id: merchant.map(MerchantId), after, limit }, json).await
+        }
+        cli::Device::Show { device_id: id, json } => show(&back, &device_id(&id)?, json).await,
+        cli::Device::Release { device_id: id } => {
+            let device = back.release.execute(&device_id(&id)?, &Actor::Operator).await?;
+            println!("{} is {} again; the terminal can ask for a new pairing code", device.id(), device.status().as_str());
+            Ok(())
+        }
+    }
+}
+
+fn device_id(text: &str) -> anyhow::Result<DeviceId> {
+    DeviceId::parse(text).with_context(|| format!("device id {text:?}"))
+}
+
+async fn add_named(back: &Back, id: &str, merchant: Uuid) -> anyhow::Result<()> {
+    let id = DeviceId::parse_new(id).with_context(|| format!("--device-id {id:?}"))?;
+    back.provision.named(id.clone(), MerchantId(merchant), Actor::Operator).await?;
+    println!("{id}");
+    Ok(())
+}
+
+async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<()> {
+    let mut done = 0;
+    while done < count {
+        let ids = back.provision.some(count - done, MerchantId(merchant), &Actor::Operator).await.with_context(|| {
+            format!("{done} of {count} devices were provisioned and are listed above; run again for the other {}", count - done)
+        })?;
+        done += ids.len();
+        let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
+        io::stdout().write_all(lines.as_bytes())?;
+        if count > ids.len() {
+            eprintln!("{done} of {count} provisioned");
+        }
+    }
+    Ok(())
+}
+
+async fn list(back: &Back, page: DevicePage, as_json: bool) -> anyhow::Result<()> {
+    let devices = back.storage.storage.devices.list(&page).await?;
+    let mut out = io::stdout().lock();
+    if !as_json {
+        writeln!(out, "{:<16} {:<10} {:<36} {:<10} LAST SEEN", "DEVICE", "STATUS", "MERCHANT", "APP")?;
+    }
+    for device in &devices {
+        if as_json {
+            writeln!(out, "{}", describe(device)?)?;
+        } else {
+            let seen = device.last_seen();
+            let app = seen.map_or("-", |seen| seen.agent.app_version.as_str());
+            let at = seen.map(|seen| rfc3339(seen.at)).transpose()?.unwrap_or_else(|| "never".to_owned());
+            let (id, status, merchant) = (device.id(), device.status().as_str(), device.merchant_id());
+            writeln!(out, "{:<16} {status:<10} {merchant:<36} {app:<10} {at}", id.as_str())?;
+        }
+    }
+    if let Some(last) = devices.last().filter(|_| devices.len() as u64 == u64::from(page.limit)) {
+        eprintln!("there may be more: --after {}", last.id());
+    }
+    Ok(())
+}
+
+async fn show(back: &Back, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
+    let found = back.storage.storage.devices.find(id).await?;
+    let device = found.with_context(|| format!("no device {id}; `pos-server device list` shows those there are"))?;
+    let events = back.storage.storage.events.events_of(id).await?;
+    let mut shown = describe(&device)?;
+    let history = events.iter().map(describe_event).collect::<anyhow::Result<Vec<_>>>()?;
+    if as_json {
+        if let Some(fields) = shown.as_object_mut() {
+            fields.insert("events".to_owned(), history.into());
+        }
+        println!("{shown}");
+        return Ok(());
+    }
+    for (name, value) in shown.as_object().into_iter().flatten() {
+        println!("{name:<16} {}", plain(value));
+    }
+    println!("\nevents");
+    for event in &events {
+        println!("{:>4}  {}  {:<20} {}", event.sequence, rfc3339(event.at)?, event.kind.as_str(), event.actor);
+    }
+    Ok(())
+}
+
+/// A device for an operator's eyes: everything but its pairing code.
+fn describe(device: &Device) -> anyhow::Result<Value> {
+    let (claim, activated_at) = match device.state() {
+        DeviceState::Inactive { .. } => (None, None),
+        DeviceState::Claimed(claim) => (Some(claim), None),
+        DeviceState::Activated { claim, at } => (Some(claim), Some(*at)),
+    };
+    let seen = device.last_seen();
+    Ok(json!({
+        "device_id": device.id().as_str(),
+        "merchant_id": device.merchant_id().to_string(),
+        "status": device.status().as_str(),
+        "version": device.version(),
+        "provisioned_at": rfc3339(device.provisioned_at())?,
+        "claimed_by": claim.map(|claim| claim.by.as_str()),
+        "claimed_at": claim.map(|claim| rfc3339(claim.at)).transpose()?,
+        "activated_at": activated_at.map(rfc3339).transpose()?,
+        "app_version": seen.map(|seen| seen.agent.app_version.as_str()),
+        "os": seen.and_then(|seen| seen.agent.os.as_deref()),
+        "model": seen.and_then(|seen| seen.agent.model.as_deref()),
+        "last_seen": seen.map(|seen| rfc3339(seen.at)).transpose()?,
+    }))
+}
+
+fn describe_event(event: &DeviceEvent) -> anyhow::Result<Value> {
+    Ok(json!({
+        "sequence": event.sequence,
+        "at": rfc3339(event.at)?,
+        "event": event.kind.as_str(),
+        "actor": event.actor.to_string(),
+        "merchant_id": event.merchant_id.to_string(),
+    }))
+}
+
+fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
+    Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,36 @@
+use pos_adapters::storage;
+
+use crate::settings::Settings;
+use crate::wiring::storage_options;
+
+/// `migrate`: brings the schema up to date.
+pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
+    let applied = storage::migrate(&storage_options(&settings.database)?).await?;
+    if applied.is_empty() {
+        println!("the schema is up to date, nothing to do");
+        return Ok(());
+    }
+    for name in &applied {
+        println!("applied {name}");
+    }
+    println!("the schema is up to date; next: pos-server device add --merchant <uuid>, pos-server serve");
+    Ok(())
+}
+
+/// Brings the schema up to date, or refuses to go on with one that is not.
+pub(super) async fn ensure_schema(settings: &Settings, may_migrate: bool) -> anyhow::Result<()> {
+    let options = storage_options(&settings.database)?;
+    if may_migrate && settings.database.migrate_on_start {
+        for name in storage::migrate(&options).await? {
+            tracing::info!(migration = name, "applied");
+        }
+        return Ok(());
+    }
+    let pending = storage::pending_migrations(&options).await?;
+    anyhow::ensure!(
+        pending.is_empty(),
+        "the schema lacks {}: run `pos-server migrate`, or allow migrating on start (database.migrate_on_start)",
+        pending.join(", ")
+    );
+    Ok(())
+}

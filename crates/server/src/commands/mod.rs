@@ -1,0 +1,34 @@
+//! What each command does, a file each.
+
+mod check_config;
+#[cfg(feature = "dev-idp")]
+mod demo;
+#[cfg(feature = "dev-idp")]
+mod dev_idp;
+mod device;
+mod migrate;
+mod serve;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::settings::Settings;
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What went wrong, with a way to mend it where there is one.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let settings = || Settings::load(cli.config.as_deref(), std::env::vars());
+    match cli.command {
+        Command::Serve(how) => serve::run(settings()?, &how).await?,
+        Command::Migrate => migrate::run(&settings()?).await?,
+        Command::CheckConfig => return Ok(check_config::run(settings())),
+        Command::Device(what) => device::run(&settings()?, what).await?,
+        #[cfg(feature = "dev-idp")]
+        Command::Demo(how) => demo::run(&how).await?,
+        #[cfg(feature = "dev-idp")]
+        Command::DevIdp(how) => dev_idp::run(how).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,57 @@
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::migrate::ensure_schema;
+use crate::cli::Serve;
+use crate::http_server::{HttpServer, bind};
+use crate::settings::Settings;
+use crate::telemetry;
+use crate::wiring::Parts;
+
+/// `serve`: telemetry, listener, schema, parts, server, shutdown.
+pub(super) async fn run(settings: Settings, how: &Serve) -> anyhow::Result<()> {
+    settings.require_identity()?;
+    telemetry::init(&settings.log)?;
+    let listener = bind(&settings.http)?;
+    let address = listener.local_addr().context("the bound address")?;
+    tracing::info!(%address, "listening");
+    ensure_schema(&settings, !how.no_migrate).await?;
+    let server = HttpServer::start(listener, &Parts::real(settings).await?)?;
+    if let Some(file) = &how.port_file {
+        write_address(file, address)?;
+    }
+    let (first, second) = stop_signals()?;
+    server.serve_until(first, second).await
+}
+
+/// Whole or not at all: a script that waits for the file must not read half an address.
+fn write_address(file: &Path, address: SocketAddr) -> anyhow::Result<()> {
+    let name = file.file_name().context("--port-file needs a file name")?;
+    let mut draft_name = name.to_owned();
+    draft_name.push(".new");
+    let draft = file.with_file_name(draft_name);
+    fs::write(&draft, format!("{address}\n"))
+        .and_then(|()| fs::rename(&draft, file))
+        .with_context(|| format!("--port-file {}", file.display()))
+}
+
+/// The first and the second SIGTERM or Ctrl-C.
+pub(super) fn stop_signals() -> anyhow::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
+    let listen = || anyhow::Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    let (one, two) = (listen()?, listen()?);
+    let told = |(terminate, interrupt): (Signal, Signal), times: usize| count(terminate, interrupt, times);
+    Ok((told(one, 1), told(two, 2)))
+}
+
+async fn count(mut terminate: Signal, mut interrupt: Signal, times: usize) {
+    for _ in 0..times {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}

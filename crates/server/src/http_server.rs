@@ -1,0 +1,115 @@
+//! The listening server and its orderly end.
+
+use std::net::{SocketAddr, TcpListener};
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::Condition;
+use actix_web::{App, web};
+use anyhow::Context as _;
+use pos_adapters::http::{Drain, configure, cors};
+use tokio::task::JoinHandle;
+
+use crate::settings::{HttpSettings, ShutdownSettings};
+use crate::wiring::Parts;
+
+/// A server that accepts connections. Dropping it does not stop it.
+pub struct HttpServer {
+    address: SocketAddr,
+    handle: ServerHandle,
+    drain: Drain,
+    shutdown: ShutdownSettings,
+    running: JoinHandle<std::io::Result<()>>,
+}
+
+/// Takes the address before anything slow happens, so that a taken port is the first thing said, and callers that come
+/// early wait in the queue instead of being refused.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn bind(settings: &HttpSettings) -> anyhow::Result<TcpListener> {
+    let bind = &settings.bind;
+    TcpListener::bind(bind).with_context(|| {
+        format!("cannot listen on {bind}: is another server running? http.bind (POS__HTTP__BIND) sets the address, port 0 takes any free one")
+    })
+}
+
+impl HttpServer {
+    /// Starts to serve on a bound listener.
+    ///
+    /// # Errors
+    /// When the API cannot be wired or the listener cannot be used.
+    pub fn start(listener: TcpListener, parts: &Parts) -> anyhow::Result<Self> {
+        let http = &parts.settings.http;
+        let shutdown = parts.settings.shutdown.clone();
+        let drain = Drain::default();
+        let api = web::Data::new(parts.api(drain.clone())?);
+        let origins = http.cors_allowed_origins.clone();
+        let address = listener.local_addr().context("the bound address")?;
+        let seconds = |secs: u32| Duration::from_secs(secs.into());
+        let server = actix_web::HttpServer::new(move || {
+            App::new()
+                .app_data(api.clone())
+                .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
+                .configure(|config| configure(config, &api.metrics))
+        })
+        .workers(workers(http))
+        .max_connections(http.max_connections)
+        .client_request_timeout(seconds(http.client_header_timeout_secs))
+        .keep_alive(seconds(http.keep_alive_secs))
+        .shutdown_timeout(shutdown.grace_secs.into())
+        .disable_signals()
+        .listen(listener)
+        .context("the listener")?
+        .run();
+        Ok(Self { address, handle: server.handle(), drain, shutdown, running: tokio::spawn(server) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `first` is told; then, in stages: not ready any more, a pause for balancers to notice, no new
+    /// connections, and the requests under way get the grace period. `second` cuts that short.
+    ///
+    /// # Errors
+    /// When the server failed.
+    pub async fn serve_until(self, first: impl Future<Output = ()>, second: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { handle, drain, shutdown, mut running, .. } = self;
+        tokio::select! {
+            () = first => {}
+            ended = &mut running => return Ok(ended.context("the server task")??),
+        }
+        drain.start();
+        tracing::info!(grace_secs = shutdown.grace_secs, "stopping: no longer ready, requests under way are finished; a second signal stops at once");
+        let orderly = async {
+            tokio::time::sleep(Duration::from_secs(shutdown.readiness_delay_secs.into())).await;
+            handle.stop(true).await;
+        };
+        tokio::select! {
+            () = orderly => {}
+            () = second => {
+                tracing::warn!("second signal: stopping at once");
+                handle.stop(false).await;
+            }
+        }
+        running.await.context("the server task")??;
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    /// Stops at once; for tests.
+    pub async fn abort(self) {
+        self.handle.stop(false).await;
+    }
+}
+
+fn workers(settings: &HttpSettings) -> usize {
+    match settings.workers {
+        0 => available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}

@@ -1,0 +1,143 @@
+//! From settings to adapters, and from adapters to use cases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use pos_adapters::clock::{SystemClock, SystemEntropy};
+use pos_adapters::http::{Api, Drain, Limits, Metrics};
+use pos_adapters::identity::oidc::{OidcSettings, OidcVerifier};
+use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
+use pos_application::{Bootstrap, CheckStatus, ClaimDevice, IssuePairingCode, ProvisionDevices, ReleaseDevice};
+use pos_domain::ClaimLimit;
+use pos_port_clock::{Clock, Entropy};
+use pos_port_identity::TokenVerifier;
+use secrecy::ExposeSecret as _;
+
+use crate::settings::{DatabaseSettings, IdentitySettings, Settings};
+
+/// What a server is made of. Tests put their own clock, store or verifier here.
+#[derive(Clone)]
+pub struct Parts {
+    /// The settings in force.
+    pub settings: Settings,
+    /// The opened store.
+    pub storage: OpenedStorage,
+    /// Who a bearer token speaks for.
+    pub verifier: Arc<dyn TokenVerifier>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Parts {
+    /// The parts of a real server: the system's clock and randomness, storage and identity as the settings say.
+    ///
+    /// # Errors
+    /// When the store cannot be opened, or the settings do not say whose tokens to trust.
+    pub async fn real(settings: Settings) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let storage = open_storage(&settings.database).await?;
+        let verifier = OidcVerifier::new(oidc_settings(settings.require_identity()?), clock.clone())
+            .context("identity provider settings")?;
+        let verifier = Arc::new(verifier);
+        tokio::spawn({
+            let verifier = verifier.clone();
+            async move { verifier.warm_up().await }
+        });
+        Ok(Self { settings, storage, verifier, clock, entropy: Arc::new(SystemEntropy) })
+    }
+
+    /// The handlers' view of it all.
+    ///
+    /// # Errors
+    /// When the metrics cannot be set up.
+    pub fn api(&self, drain: Drain) -> anyhow::Result<Api> {
+        let Self { settings, storage: OpenedStorage { storage, pool }, verifier, clock, entropy } = self;
+        let devices = &storage.devices;
+        let limit = ClaimLimit {
+            max_failures: settings.claim.max_failures,
+            window: time::Duration::seconds(i64::from(settings.claim.failure_window_secs)),
+        };
+        let ttl = time::Duration::seconds(i64::from(settings.pairing.code_ttl_secs));
+        let oldest = settings.terminal.min_supported_version.clone();
+        Ok(Api {
+            bootstrap: Bootstrap::new(devices.clone(), clock.clone(), oldest),
+            issue_pairing_code: IssuePairingCode::new(devices.clone(), clock.clone(), entropy.clone(), ttl),
+            check_status: CheckStatus::new(devices.clone(), clock.clone()),
+            claim_device: ClaimDevice::new(devices.clone(), storage.failures.clone(), clock.clone(), limit),
+            verifier: verifier.clone(),
+            entropy: entropy.clone(),
+            storage: storage.health.clone(),
+            pool: pool.clone(),
+            metrics: Metrics::new().context("metrics")?,
+            limits: Limits {
+                max_body_bytes: settings.http.max_body_bytes,
+                max_header_bytes: settings.http.max_header_bytes,
+                request_timeout: Duration::from_secs(settings.http.request_timeout_secs.into()),
+            },
+            drain,
+        })
+    }
+}
+
+/// What the device commands work with.
+pub struct Back {
+    /// The store.
+    pub storage: OpenedStorage,
+    /// `device add`.
+    pub provision: ProvisionDevices,
+    /// `device release`.
+    pub release: ReleaseDevice,
+}
+
+impl Back {
+    /// Opens the store that the settings name.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let storage = open_storage(&settings.database).await?;
+        let devices = storage.storage.devices.clone();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Ok(Self {
+            provision: ProvisionDevices::new(devices.clone(), clock.clone(), Arc::new(SystemEntropy)),
+            release: ReleaseDevice::new(devices, clock),
+            storage,
+        })
+    }
+}
+
+/// How to reach the store.
+///
+/// # Errors
+/// When the URL is none.
+pub fn storage_options(settings: &DatabaseSettings) -> anyhow::Result<StorageOptions> {
+    let millis = |millis: u32| Duration::from_millis(millis.into());
+    Ok(StorageOptions {
+        url: settings.url.expose_secret().parse::<DatabaseUrl>().context("database.url (POS__DATABASE__URL)")?,
+        max_connections: settings.max_connections,
+        acquire_timeout: millis(settings.acquire_timeout_ms),
+        connect_timeout: millis(settings.connect_timeout_ms),
+        statement_timeout: millis(settings.statement_timeout_ms),
+    })
+}
+
+async fn open_storage(settings: &DatabaseSettings) -> anyhow::Result<OpenedStorage> {
+    Ok(pos_adapters::storage::open(&storage_options(settings)?).await?)
+}
+
+fn oidc_settings(settings: IdentitySettings) -> OidcSettings {
+    OidcSettings {
+        issuer: settings.issuer,
+        audience: settings.audience,
+        merchant_claim: settings.merchant_claim,
+        leeway: Duration::from_secs(settings.leeway_secs.into()),
+        http_timeout: Duration::from_millis(settings.http_timeout_ms.into()),
+        refresh_cooldown: Duration::from_secs(settings.refresh_cooldown_secs.into()),
+        keys_max_age: Duration::from_secs(settings.keys_max_age_secs.into()),
+        token_cache_capacity: settings.token_cache_capacity,
+        allow_insecure_issuer: settings.allow_insecure_issuer,
+    }
+}

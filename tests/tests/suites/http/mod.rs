@@ -1,0 +1,23 @@
+//! The API over real HTTP, on SQLite unless a test is about the store.
+
+mod bad_bodies;
+mod bad_headers;
+mod claim_limit;
+mod documented;
+mod faults;
+mod operations;
+mod wire;
+
+use pos_tests::server::{Options, TestServer};
+use pos_tests::stores::TestStore;
+
+/// A server on a fresh SQLite file. The store goes when it is dropped.
+async fn server() -> (TestStore, TestServer) {
+    with(Options::default()).await
+}
+
+async fn with(options: Options) -> (TestStore, TestServer) {
+    let store = TestStore::sqlite().await;
+    let server = TestServer::start(store.opened(), options);
+    (store, server)
+}
