@@ -1,19 +1,114 @@
 //! Stores behind the storage ports: PostgreSQL and SQLite, by diesel.
+//!
+//! [`open`] takes a [`StorageOptions`] and answers the ports of whichever engine its [`DatabaseUrl`] names; nobody
+//! outside this module knows which one it is. What both engines share (words, records, what an error means) is in
+//! `rows` and `failure`; `postgres` and `sqlite` keep the statements and the native types.
+//!
+//! To add a column: a new folder in `migrations/` for each engine, the column in each `schema.rs`, and its way through
+//! `rows.rs`. A running server of the version before must be able to live with it, since replicas are replaced one by
+//! one.
 
-/// stub
-#[derive(Debug, Clone, Copy, Default)]
+mod failure;
+mod migrations;
+mod postgres;
+mod rows;
+mod sqlite;
+mod url;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pos_port_storage::{Storage, StorageError};
+
+pub use self::migrations::{MigrateError, migrate, pending_migrations};
+pub use self::postgres::PgStore;
+pub use self::rows::CorruptRow;
+pub use self::sqlite::SqliteStore;
+pub use self::url::{DatabaseUrl, InvalidDatabaseUrl};
+
+use self::url::Engine;
+
+/// Where the database is and how long it may take.
+#[derive(Debug, Clone)]
+pub struct StorageOptions {
+    /// Which database.
+    pub url: DatabaseUrl,
+    /// How many connections this process opens at most; at least 1. For SQLite: how many read at once, beside the one
+    /// that writes.
+    pub max_connections: usize,
+    /// How long a call waits for a connection, the time to open one included.
+    pub acquire_timeout: Duration,
+    /// How long opening one connection may take.
+    pub connect_timeout: Duration,
+    /// How long one operation on an open connection may take.
+    pub statement_timeout: Duration,
+}
+
+/// A store that is open, and a look at its connections.
+#[derive(Clone)]
+pub struct OpenedStorage {
+    /// The ports.
+    pub storage: Storage,
+    /// The connections.
+    pub pool: Arc<dyn PoolMonitor>,
+}
+
+/// Tells how a pool of connections stands, for a metrics page.
+pub trait PoolMonitor: Send + Sync {
+    /// How it stands now. Does no I/O.
+    fn state(&self) -> PoolState;
+}
+
+/// How a pool stands, in connections and callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// max
+    /// The most it may open.
     pub max: usize,
-    /// size
+    /// How many are open.
     pub size: usize,
-    /// available
+    /// How many of these are idle.
     pub available: usize,
-    /// waiting
+    /// How many callers wait for one.
     pub waiting: usize,
 }
-/// stub
-pub trait PoolMonitor: Send + Sync {
-    /// state
-    fn state(&self) -> PoolState;
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// SQLite makes the file, but not the folder around it.
+    #[error("the folder {0} does not exist: create it, or correct the sqlite:// URL")]
+    MissingFolder(PathBuf),
+    /// The file is there and is no database, or may not be read or written, or the disk is full.
+    #[error("cannot open the SQLite database {path}")]
+    Sqlite {
+        /// Which file.
+        path: PathBuf,
+        /// What went wrong.
+        source: StorageError,
+    },
+    /// The options hold a value that no pool can work with.
+    #[error("the connection pool cannot be built: {0}")]
+    Pool(String),
+}
+
+/// Opens the store that the options name.
+///
+/// PostgreSQL need not be up: connections are opened when they are needed, so a server can start before its database
+/// and says so in its health report. An SQLite file is opened, and made if need be, at once. The schema is not looked
+/// at; see [`pending_migrations`]. One that is newer than this program serves as well.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn open(options: &StorageOptions) -> Result<OpenedStorage, OpenError> {
+    match options.url.engine() {
+        Engine::Postgres(config) => {
+            let store = Arc::new(PgStore::open(config, options)?);
+            Ok(OpenedStorage { storage: Storage::of(Arc::clone(&store)), pool: store })
+        }
+        Engine::Sqlite(path) => {
+            let store = Arc::new(SqliteStore::open(path, options).await?);
+            Ok(OpenedStorage { storage: Storage::of(Arc::clone(&store)), pool: store })
+        }
+    }
 }

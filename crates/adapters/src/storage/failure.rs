@@ -1,0 +1,42 @@
+//! What an engine's error means to the ports.
+
+use std::error::Error;
+use std::time::Duration;
+
+use pos_port_storage::StorageError;
+
+/// Why an operation failed: the ports' own error, or a unique index said no, which only the caller can interpret.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A value is taken; by the engine's name for where: an index (PostgreSQL) or `table.column` (SQLite).
+    Taken { place: String, source: diesel::result::Error },
+    /// Anything else.
+    Storage(StorageError),
+}
+
+impl Failure {
+    pub(super) fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Storage(StorageError::Unavailable(cause.into()))
+    }
+
+    pub(super) fn fault(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Storage(StorageError::Fault(cause.into()))
+    }
+}
+
+impl From<Failure> for StorageError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Taken { source, .. } => Self::Fault(source.into()),
+            Failure::Storage(error) => error,
+        }
+    }
+}
+
+/// Something took longer than the options allow.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("{what} took longer than {limit:?}")]
+pub(super) struct TooSlow {
+    pub(super) what: &'static str,
+    pub(super) limit: Duration,
+}

@@ -1,0 +1,181 @@
+//! Connections to PostgreSQL: opened on demand, thrown away when in doubt.
+
+use std::time::Duration;
+
+use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio::time::{error::Elapsed, timeout};
+use tokio_postgres::{Config, NoTls};
+
+use crate::storage::failure::{Failure, TooSlow};
+
+/// Why no connection could be opened. The password is in none of these.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    #[error(transparent)]
+    TooSlow(#[from] TooSlow),
+    #[error("the server does not accept a connection")]
+    Refused(#[from] tokio_postgres::Error),
+    #[error("the connection cannot be prepared")]
+    Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the runtime is shutting down")]
+    Stopping,
+}
+
+/// An open connection, with the task that moves its bytes.
+///
+/// The task runs on the runtime the store was opened on, never on the one of the request that happened to open the
+/// connection: an HTTP worker that stops must not take other workers' connections with it.
+pub(super) struct PgConnection {
+    pub(super) diesel: AsyncPgConnection,
+    driver: JoinHandle<()>,
+    /// False while an operation is under way, and for ever if it was abandoned or broke the connection.
+    settled: bool,
+}
+
+impl PgConnection {
+    fn is_closed(&self) -> bool {
+        self.driver.is_finished()
+    }
+}
+
+/// Opens connections for the pool and judges those that come back.
+pub(super) struct PgManager {
+    pub(super) config: Config,
+    pub(super) connect_timeout: Duration,
+    pub(super) statement_timeout: Duration,
+    pub(super) runtime: Handle,
+}
+
+impl Manager for PgManager {
+    type Type = PgConnection;
+    type Error = ConnectError;
+
+    async fn create(&self) -> Result<PgConnection, ConnectError> {
+        let (config, limit) = (self.config.clone(), self.connect_timeout);
+        let milliseconds = self.statement_timeout.as_millis().clamp(1, 2_147_483_647);
+        let opening = async move {
+            let mut connection = connect(&config, limit).await?;
+            // The server stops what we have stopped waiting for, so that it does not keep its locks.
+            let settings = format!("SET statement_timeout = {milliseconds}");
+            connection.diesel.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
+            Ok(connection)
+        };
+        self.runtime.spawn(opening).await.unwrap_or(Err(ConnectError::Stopping))
+    }
+
+    async fn recycle(&self, connection: &mut PgConnection, _: &Metrics) -> RecycleResult<ConnectError> {
+        if connection.settled && !connection.is_closed() {
+            Ok(())
+        } else {
+            Err(RecycleError::message("abandoned or closed"))
+        }
+    }
+}
+
+/// Opens one connection within `limit`, on the current runtime.
+pub(super) async fn connect(config: &Config, limit: Duration) -> Result<PgConnection, ConnectError> {
+    let opening = async {
+        let (client, connection) = config.connect(NoTls).await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a PostgreSQL connection ended");
+            }
+        });
+        let diesel = AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Setup(error.into()))?;
+        Ok(PgConnection { diesel, driver, settled: true })
+    };
+    timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
+}
+
+/// A connection on loan for one operation of one statement.
+///
+/// It goes back to the pool for use only by [`Lease::settle`]. Dropped any other way (the caller went away, the time
+/// was up), its statement may still be running: the pool throws it away.
+pub(super) struct Lease {
+    connection: Object<PgManager>,
+    limit: Duration,
+}
+
+impl Lease {
+    pub(super) async fn of(pool: &Pool<PgManager>, acquire_timeout: Duration) -> Result<Self, Failure> {
+        let what = "waiting for a PostgreSQL connection";
+        let mut connection = timeout(acquire_timeout, pool.get())
+            .await
+            .map_err(|_| Failure::unavailable(TooSlow { what, limit: acquire_timeout }))?
+            .map_err(Failure::unavailable)?;
+        connection.settled = false;
+        let limit = connection_limit(&connection);
+        Ok(Self { connection, limit })
+    }
+
+    pub(super) fn connection(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection.diesel
+    }
+
+    /// Ends the operation and says what its outcome means.
+    pub(super) fn settle<T>(mut self, outcome: Result<Result<T, Error>, Elapsed>) -> Result<T, Failure> {
+        let error = match outcome {
+            Ok(Ok(value)) => {
+                self.connection.settled = true;
+                return Ok(value);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Failure::unavailable(TooSlow { what: "a PostgreSQL statement", limit: self.limit })),
+        };
+        if self.connection.is_closed() || is_passing(&error) {
+            return Err(Failure::unavailable(error));
+        }
+        self.connection.settled = true;
+        Err(match &error {
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
+                Failure::Taken { place: information.constraint_name().unwrap_or_default().to_owned(), source: error }
+            }
+            _ => Failure::fault(error),
+        })
+    }
+}
+
+fn connection_limit(connection: &Object<PgManager>) -> Duration {
+    Object::pool(connection).map_or(Duration::MAX, |pool| pool.manager().statement_timeout)
+}
+
+/// What the server says when it is going away, overloaded or out of room (SQLSTATE classes 40, 53, 55, 57 and 58).
+/// diesel does not hand on the SQLSTATE, so these are words: those of an English server. With another language the
+/// worst that can happen is a fault where "unavailable" would have been kinder.
+const PASSING: [&str; 13] = [
+    "terminating connection",
+    "canceling statement",
+    "the database system is",
+    "deadlock detected",
+    "could not serialize",
+    "could not obtain lock",
+    "could not extend file",
+    "could not write",
+    "no space left",
+    "out of memory",
+    "out of shared memory",
+    "too many",
+    "cached plan must not change",
+];
+
+/// Whether the same statement may succeed later, on another connection.
+fn is_passing(error: &Error) -> bool {
+    let Error::DatabaseError(kind, information) = error else {
+        return false;
+    };
+    match kind {
+        DatabaseErrorKind::UnableToSendCommand
+        | DatabaseErrorKind::ClosedConnection
+        | DatabaseErrorKind::SerializationFailure
+        | DatabaseErrorKind::ReadOnlyTransaction => true,
+        DatabaseErrorKind::Unknown => {
+            let message = information.message().to_ascii_lowercase();
+            PASSING.iter().any(|words| message.contains(words))
+        }
+        _ => false,
+    }
+}

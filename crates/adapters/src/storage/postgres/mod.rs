@@ -1,0 +1,207 @@
+//! PostgreSQL. Every method is one prepared statement in one round trip, so none leaves a transaction open.
+
+mod connection;
+mod migrate;
+mod schema;
+mod statements;
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool::managed::Pool;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use pos_domain::{
+    ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, EndedCode, PairingCode, Sighting, Transition,
+};
+use pos_port_storage::{
+    ClaimFailureRepository, DevicePage, DeviceRepository, EventLog, SaveError, StorageError, StorageHealth,
+};
+use time::OffsetDateTime;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use self::connection::{Lease, PgManager};
+pub(super) use self::migrate::{migrate, pending};
+use self::schema::{claim_failures, device_events, devices, ended_pairing_codes};
+use self::statements::{AddDevices, CountFailure, FindByPairingCode, SaveTransition};
+use super::failure::Failure;
+use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject, new_devices};
+use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
+
+type DeviceRow = rows::DeviceRow<Uuid, OffsetDateTime>;
+type EventRow = rows::EventRow<Uuid, OffsetDateTime>;
+
+/// The unique index over the codes that wait on a screen.
+const WAITING_CODE: &str = "devices_waiting_code";
+
+/// Keeps everything in PostgreSQL, behind a pool that opens connections on demand.
+pub struct PgStore {
+    pool: Pool<PgManager>,
+    acquire_timeout: Duration,
+    statement_timeout: Duration,
+}
+
+impl PgStore {
+    pub(super) fn open(config: &tokio_postgres::Config, options: &StorageOptions) -> Result<Self, OpenError> {
+        let mut config = config.clone();
+        if config.get_application_name().is_none() {
+            config.application_name("pos-activation");
+        }
+        let manager = PgManager {
+            config,
+            connect_timeout: options.connect_timeout,
+            statement_timeout: options.statement_timeout,
+            runtime: Handle::current(),
+        };
+        let pool = Pool::builder(manager)
+            .max_size(options.max_connections)
+            .build()
+            .map_err(|error| OpenError::Pool(error.to_string()))?;
+        let (acquire_timeout, statement_timeout) = (options.acquire_timeout, options.statement_timeout);
+        Ok(Self { pool, acquire_timeout, statement_timeout })
+    }
+
+    async fn lease(&self) -> Result<Lease, Failure> {
+        Lease::of(&self.pool, self.acquire_timeout).await
+    }
+}
+
+impl PoolMonitor for PgStore {
+    fn state(&self) -> PoolState {
+        let status = self.pool.status();
+        PoolState { max: status.max_size, size: status.size, available: status.available, waiting: status.waiting }
+    }
+}
+
+/// Runs one query on a connection of its own, within the time limit.
+macro_rules! run {
+    ($store:ident, |$connection:ident| $query:expr) => {{
+        let mut lease = $store.lease().await?;
+        let $connection = lease.connection();
+        let outcome = timeout($store.statement_timeout, $query).await;
+        lease.settle(outcome)
+    }};
+}
+
+#[async_trait]
+impl DeviceRepository for PgStore {
+    async fn add(&self, devices: &[Transition]) -> Result<Vec<DeviceId>, StorageError> {
+        let (new, mut taken) = new_devices(devices)?;
+        if new.is_empty() {
+            return Ok(taken);
+        }
+        let statement = AddDevices::from(new.as_slice());
+        let added: HashSet<String> =
+            run!(self, |connection| statement.load::<String>(connection))?.into_iter().collect();
+        taken.extend(new.iter().map(|one| one.device().id()).filter(|id| !added.contains(id.as_str())).cloned());
+        Ok(taken)
+    }
+
+    async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
+        let query = devices::table.find(id.as_str());
+        let row: Option<DeviceRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        Ok(row.map(DeviceRow::device).transpose()?)
+    }
+
+    async fn find_by_pairing_code(&self, code: PairingCode) -> Result<Option<Device>, StorageError> {
+        let query = FindByPairingCode::from(code);
+        let row: Option<DeviceRow> = run!(self, |connection| async { query.get_result(connection).await.optional() })?;
+        Ok(row.map(DeviceRow::device).transpose()?)
+    }
+
+    async fn find_ended_code(&self, code: PairingCode) -> Result<Option<EndedCode>, StorageError> {
+        use ended_pairing_codes::dsl;
+        let query = dsl::ended_pairing_codes
+            .filter(dsl::pairing_code.eq(code.as_str()))
+            .order((dsl::ended_at.desc(), dsl::sequence.desc()))
+            .limit(1);
+        let row: Option<EndedCodeRow<OffsetDateTime>> =
+            run!(self, |connection| async { query.get_result(connection).await.optional() })?;
+        Ok(row.map(EndedCodeRow::ended_code).transpose()?)
+    }
+
+    async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
+        let statement = SaveTransition::from(transition);
+        let saved = async { run!(self, |connection| statement.get_result::<i64>(connection)) };
+        match saved.await {
+            Ok(0) => Err(SaveError::Conflict),
+            Ok(_) => Ok(()),
+            Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
+            Err(failure) => Err(StorageError::from(failure).into()),
+        }
+    }
+
+    async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {
+        use devices::dsl;
+        let agent = &sighting.agent;
+        let statement = diesel::update(dsl::devices.find(id.as_str())).set((
+            dsl::app_version.eq(Some(agent.app_version.as_str())),
+            dsl::os.eq(agent.os.as_deref()),
+            dsl::model.eq(agent.model.as_deref()),
+            dsl::seen_at.eq(Some(sighting.at)),
+        ));
+        run!(self, |connection| statement.execute(connection))?;
+        Ok(())
+    }
+
+    async fn list(&self, page: &DevicePage) -> Result<Vec<Device>, StorageError> {
+        use devices::dsl;
+        let mut query = dsl::devices.order(dsl::device_id).limit(page.limit.into()).into_boxed();
+        if let Some(merchant) = page.merchant_id {
+            query = query.filter(dsl::merchant_id.eq(merchant.0));
+        }
+        if let Some(after) = &page.after {
+            query = query.filter(dsl::device_id.gt(after.as_str()));
+        }
+        let rows: Vec<DeviceRow> = run!(self, |connection| query.load(connection))?;
+        Ok(rows.into_iter().map(DeviceRow::device).collect::<Result<_, _>>()?)
+    }
+}
+
+#[async_trait]
+impl EventLog for PgStore {
+    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError> {
+        use device_events::dsl;
+        let query = dsl::device_events.filter(dsl::device_id.eq(id.as_str())).order(dsl::sequence);
+        let rows: Vec<EventRow> = run!(self, |connection| query.load(connection))?;
+        Ok(rows.into_iter().map(EventRow::event).collect::<Result<_, _>>()?)
+    }
+}
+
+#[async_trait]
+impl ClaimFailureRepository for PgStore {
+    async fn standing(&self, claimant: &Claimant) -> Result<ClaimStanding, StorageError> {
+        use claim_failures::dsl;
+        let merchant = dsl::scope.eq(MERCHANT).and(dsl::subject.eq(merchant_subject(claimant)));
+        let user = dsl::scope.eq(USER).and(dsl::subject.eq(claimant.user_id.as_str()));
+        let query = dsl::claim_failures.filter(merchant.or(user));
+        let rows: Vec<FailureRow<OffsetDateTime>> = run!(self, |connection| query.load(connection))?;
+        Ok(rows::standing(rows)?)
+    }
+
+    async fn record(
+        &self,
+        claimant: &Claimant,
+        limit: &ClaimLimit,
+        now: OffsetDateTime,
+    ) -> Result<ClaimStanding, StorageError> {
+        let statement = CountFailure::of(claimant, limit, now);
+        let rows: Vec<FailureRow<OffsetDateTime>> = run!(self, |connection| statement.load(connection))?;
+        Ok(rows::standing(rows)?)
+    }
+}
+
+#[async_trait]
+impl StorageHealth for PgStore {
+    async fn ping(&self) -> Result<(), StorageError> {
+        let query = diesel::select(1_i32.into_sql::<diesel::sql_types::Integer>());
+        let answer: Result<i32, Failure> = run!(self, |connection| query.get_result(connection));
+        match answer.map_err(StorageError::from) {
+            Ok(_) => Ok(()),
+            Err(StorageError::Unavailable(cause) | StorageError::Fault(cause)) => Err(StorageError::Unavailable(cause)),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The tables as diesel sees them; `migrations/postgres` says what they mean.
+
+diesel::table! {
+    devices (device_id) {
+        device_id -> Text,
+        merchant_id -> Uuid,
+        version -> BigInt,
+        provisioned_at -> Timestamptz,
+        status -> Text,
+        pairing_code -> Nullable<Text>,
+        code_issued_at -> Nullable<Timestamptz>,
+        code_expires_at -> Nullable<Timestamptz>,
+        claimed_by -> Nullable<Text>,
+        claimed_at -> Nullable<Timestamptz>,
+        activated_at -> Nullable<Timestamptz>,
+        app_version -> Nullable<Text>,
+        os -> Nullable<Text>,
+        model -> Nullable<Text>,
+        seen_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    device_events (device_id, sequence) {
+        device_id -> Text,
+        sequence -> BigInt,
+        merchant_id -> Uuid,
+        at -> Timestamptz,
+        actor -> Text,
+        kind -> Text,
+    }
+}
+
+diesel::table! {
+    ended_pairing_codes (device_id, sequence) {
+        device_id -> Text,
+        sequence -> BigInt,
+        pairing_code -> Text,
+        ended_as -> Text,
+        ended_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    claim_failures (scope, subject) {
+        scope -> Text,
+        subject -> Text,
+        window_started_at -> Timestamptz,
+        failures -> BigInt,
+    }
+}

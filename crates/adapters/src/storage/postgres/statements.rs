@@ -1,0 +1,300 @@
+//! The statements that diesel's query builder cannot say: each one round trip, one atomic write.
+//!
+//! Each is a query node of its own rather than `sql_query`, because diesel prepares and keeps a statement by the type
+//! of its query: the server parses and plans each of these once for each connection. The parameters stand once, in a
+//! leading `WITH input`, and the rest of the text is fixed.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::serialize::ToSql;
+use diesel::sql_types::{Array, BigInt, HasSqlType, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use pos_domain::{ClaimLimit, Claimant, DeviceRecord, PairingCode, Transition};
+use time::OffsetDateTime;
+use time::macros::datetime;
+use uuid::Uuid;
+
+use crate::storage::rows::{merchant_subject, signed};
+
+type DeviceColumns = (
+    Text,
+    SqlUuid,
+    BigInt,
+    Timestamptz,
+    Text,
+    Nullable<Text>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Text>,
+    Nullable<Timestamptz>,
+    Nullable<Timestamptz>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Text>,
+    Nullable<Timestamptz>,
+);
+
+/// Gives a node the identity by which its prepared statement is kept, and the type of its rows.
+macro_rules! statement {
+    ($name:ident -> $row:ty) => {
+        impl QueryId for $name {
+            type QueryId = Self;
+            const HAS_STATIC_QUERY_ID: bool = true;
+        }
+
+        impl Query for $name {
+            type SqlType = $row;
+        }
+    };
+}
+
+/// Writes `WITH input AS (SELECT $1 AS name, $2 AS name …)`.
+struct Input<'a, 'b> {
+    out: AstPass<'a, 'b, Pg>,
+    separator: &'static str,
+}
+
+impl<'a, 'b> Input<'a, 'b> {
+    fn of(out: AstPass<'a, 'b, Pg>) -> Self {
+        Self { out, separator: "WITH input AS (SELECT " }
+    }
+
+    fn bind<T, U>(&mut self, name: &str, value: &'b U) -> QueryResult<()>
+    where
+        Pg: HasSqlType<T>,
+        U: ToSql<T, Pg>,
+    {
+        self.out.push_sql(std::mem::replace(&mut self.separator, ", "));
+        self.out.push_bind_param::<T, U>(value)?;
+        self.out.push_sql(" AS ");
+        self.out.push_sql(name);
+        Ok(())
+    }
+
+    fn then(mut self, rest: &str) -> QueryResult<()> {
+        self.out.push_sql(rest);
+        Ok(())
+    }
+}
+
+/// Keeps one transition. Answers 1, or 0 when the device is not at the expected version.
+pub(super) struct SaveTransition {
+    record: DeviceRecord,
+    id: String,
+    expected: i64,
+    version: i64,
+    status: &'static str,
+    pairing_code: Option<String>,
+    claimed_by: Option<String>,
+    at: OffsetDateTime,
+    actor: String,
+    kind: &'static str,
+    ended_code: Option<String>,
+    ended_as: Option<&'static str>,
+    ended_at: Option<OffsetDateTime>,
+}
+
+impl From<&Transition> for SaveTransition {
+    fn from(transition: &Transition) -> Self {
+        let (record, event, ended) = (transition.device().record(), transition.event(), transition.ended_code());
+        Self {
+            id: record.id.as_str().to_owned(),
+            expected: signed(transition.expected_version()),
+            version: signed(record.version),
+            status: record.status.as_str(),
+            pairing_code: record.pairing_code.map(|code| code.as_str().to_owned()),
+            claimed_by: record.claimed_by.as_ref().map(|user| user.as_str().to_owned()),
+            at: event.at,
+            actor: event.actor.to_string(),
+            kind: event.kind.as_str(),
+            ended_code: ended.map(|ended| ended.code.as_str().to_owned()),
+            ended_as: ended.map(|ended| ended.end.as_str()),
+            ended_at: ended.map(|ended| ended.at),
+            record,
+        }
+    }
+}
+
+statement!(SaveTransition -> BigInt);
+
+impl QueryFragment<Pg> for SaveTransition {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Text, _>("device_id", &self.id)?;
+        input.bind::<BigInt, _>("expected", &self.expected)?;
+        input.bind::<BigInt, _>("version", &self.version)?;
+        input.bind::<SqlUuid, _>("merchant_id", &self.record.merchant_id.0)?;
+        input.bind::<Text, _>("status", &self.status)?;
+        input.bind::<Nullable<Text>, _>("pairing_code", &self.pairing_code)?;
+        input.bind::<Nullable<Timestamptz>, _>("code_issued_at", &self.record.code_issued_at)?;
+        input.bind::<Nullable<Timestamptz>, _>("code_expires_at", &self.record.code_expires_at)?;
+        input.bind::<Nullable<Text>, _>("claimed_by", &self.claimed_by)?;
+        input.bind::<Nullable<Timestamptz>, _>("claimed_at", &self.record.claimed_at)?;
+        input.bind::<Nullable<Timestamptz>, _>("activated_at", &self.record.activated_at)?;
+        input.bind::<Timestamptz, _>("at", &self.at)?;
+        input.bind::<Text, _>("actor", &self.actor)?;
+        input.bind::<Text, _>("kind", &self.kind)?;
+        input.bind::<Nullable<Text>, _>("ended_code", &self.ended_code)?;
+        input.bind::<Nullable<Text>, _>("ended_as", &self.ended_as)?;
+        input.bind::<Nullable<Timestamptz>, _>("ended_at", &self.ended_at)?;
+        input.then(
+            "), changed AS (
+                UPDATE devices
+                SET version = input.version, status = input.status, pairing_code = input.pairing_code,
+                    code_issued_at = input.code_issued_at, code_expires_at = input.code_expires_at,
+                    claimed_by = input.claimed_by, claimed_at = input.claimed_at, activated_at = input.activated_at
+                FROM input
+                WHERE devices.device_id = input.device_id AND devices.version = input.expected
+                RETURNING devices.device_id
+            ), told AS (
+                INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
+                SELECT device_id, version, merchant_id, at, actor, kind FROM input
+                WHERE EXISTS (SELECT FROM changed)
+            ), ended AS (
+                INSERT INTO ended_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
+                SELECT device_id, version, ended_code, ended_as, ended_at FROM input
+                WHERE ended_code IS NOT NULL AND EXISTS (SELECT FROM changed)
+            )
+            SELECT count(*) FROM changed",
+        )
+    }
+}
+
+/// Stores new devices with their first events. Answers the ids that were free.
+pub(super) struct AddDevices {
+    ids: Vec<String>,
+    merchants: Vec<Uuid>,
+    provisioned_at: Vec<OffsetDateTime>,
+    at: Vec<OffsetDateTime>,
+    actors: Vec<String>,
+    kinds: Vec<&'static str>,
+}
+
+impl From<&[&Transition]> for AddDevices {
+    fn from(new: &[&Transition]) -> Self {
+        Self {
+            ids: new.iter().map(|one| one.device().id().as_str().to_owned()).collect(),
+            merchants: new.iter().map(|one| one.device().merchant_id().0).collect(),
+            provisioned_at: new.iter().map(|one| one.device().provisioned_at()).collect(),
+            at: new.iter().map(|one| one.event().at).collect(),
+            actors: new.iter().map(|one| one.event().actor.to_string()).collect(),
+            kinds: new.iter().map(|one| one.event().kind.as_str()).collect(),
+        }
+    }
+}
+
+statement!(AddDevices -> Text);
+
+impl QueryFragment<Pg> for AddDevices {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Array<Text>, _>("ids", &self.ids)?;
+        input.bind::<Array<SqlUuid>, _>("merchants", &self.merchants)?;
+        input.bind::<Array<Timestamptz>, _>("provisioned", &self.provisioned_at)?;
+        input.bind::<Array<Timestamptz>, _>("ats", &self.at)?;
+        input.bind::<Array<Text>, _>("actors", &self.actors)?;
+        input.bind::<Array<Text>, _>("kinds", &self.kinds)?;
+        // In the order of ids, so that two calls with some of the same ids wait for each other and never in a circle.
+        input.then(
+            "), new AS (
+                SELECT given.* FROM input, unnest(ids, merchants, provisioned, ats, actors, kinds)
+                    AS given (device_id, merchant_id, provisioned_at, at, actor, kind)
+            ), added AS (
+                INSERT INTO devices (device_id, merchant_id, version, provisioned_at, status)
+                SELECT device_id, merchant_id, 1, provisioned_at, 'inactive' FROM new ORDER BY device_id COLLATE \"C\"
+                ON CONFLICT (device_id) DO NOTHING
+                RETURNING device_id
+            ), told AS (
+                INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
+                SELECT new.device_id, 1, new.merchant_id, new.at, new.actor, new.kind
+                FROM new JOIN added ON added.device_id = new.device_id COLLATE \"C\"
+            )
+            SELECT device_id FROM added",
+        )
+    }
+}
+
+/// The device that waits with a code, else the one that was last claimed with it; at most one row.
+pub(super) struct FindByPairingCode {
+    code: String,
+}
+
+impl From<PairingCode> for FindByPairingCode {
+    fn from(code: PairingCode) -> Self {
+        Self { code: code.as_str().to_owned() }
+    }
+}
+
+statement!(FindByPairingCode -> DeviceColumns);
+
+impl QueryFragment<Pg> for FindByPairingCode {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Text, _>("code", &self.code)?;
+        // Two halves, so that each has a partial index that fits it; the order of the whole puts a waiting device first.
+        input.then(
+            "), waiting AS (
+                SELECT devices.* FROM devices, input WHERE pairing_code = code AND status = 'inactive'
+            ), used AS (
+                SELECT devices.* FROM devices, input
+                WHERE pairing_code = code AND status IN ('claimed', 'activated')
+                ORDER BY claimed_at DESC LIMIT 1
+            )
+            SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
+                code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at
+            FROM (SELECT * FROM waiting UNION ALL SELECT * FROM used) AS either
+            ORDER BY (status = 'inactive') DESC LIMIT 1",
+        )
+    }
+}
+
+/// Counts one failure for a merchant and one for a user; answers both rows as they are then.
+pub(super) struct CountFailure {
+    merchant: String,
+    user: String,
+    now: OffsetDateTime,
+    oldest: OffsetDateTime,
+}
+
+/// Windows that started before this are as good as any other that has passed; PostgreSQL knows no year before it.
+const BEGINNING: OffsetDateTime = datetime!(-4000-01-01 00:00 UTC);
+
+impl CountFailure {
+    pub(super) fn of(claimant: &Claimant, limit: &ClaimLimit, now: OffsetDateTime) -> Self {
+        Self {
+            merchant: merchant_subject(claimant),
+            user: claimant.user_id.as_str().to_owned(),
+            now,
+            oldest: now.saturating_sub(limit.window).max(BEGINNING),
+        }
+    }
+}
+
+statement!(CountFailure -> (Text, Text, Timestamptz, BigInt));
+
+impl QueryFragment<Pg> for CountFailure {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Text, _>("merchant", &self.merchant)?;
+        input.bind::<Text, _>("claimant", &self.user)?;
+        input.bind::<Timestamptz, _>("moment", &self.now)?;
+        input.bind::<Timestamptz, _>("oldest", &self.oldest)?;
+        // A window is open while now < start + length, that is while start > now - length. The merchant's row is locked
+        // first by everyone, so two callers never wait for each other in a circle. The reset time travels in the row
+        // proposed for insertion (`excluded`); only the bound needs a look back at the input.
+        input.then(
+            ")
+            INSERT INTO claim_failures AS kept (scope, subject, window_started_at, failures)
+            SELECT scope, subject, moment, 1
+            FROM (SELECT 1, 'merchant', merchant, moment FROM input
+                  UNION ALL SELECT 2, 'user', claimant, moment FROM input) AS failed (place, scope, subject, moment)
+            ORDER BY place
+            ON CONFLICT (scope, subject) DO UPDATE SET
+                failures = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
+                    THEN least(kept.failures + 1, 4294967295) ELSE 1 END,
+                window_started_at = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
+                    THEN kept.window_started_at ELSE excluded.window_started_at END
+            RETURNING scope, subject, window_started_at, failures",
+        )
+    }
+}

@@ -1,0 +1,83 @@
+//! Migrating an SQLite file, one process at a time.
+
+use std::error::Error;
+use std::path::Path;
+
+use diesel::sql_types::{BigInt, Text};
+use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
+use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use tokio::task::spawn_blocking;
+
+use super::connection::connect;
+use super::folder_of;
+use crate::storage::migrations::{Trouble, apply, missing};
+use crate::storage::{OpenError, StorageOptions};
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
+
+pub(in crate::storage) async fn migrate(path: &Path, options: &StorageOptions) -> Result<Vec<String>, Trouble> {
+    on_connection(path, options, |connection| {
+        // One transaction around all of them: it holds the write lock, so other processes wait for its end.
+        connection
+            .immediate_transaction(|connection| apply(connection, MIGRATIONS).map_err(Stopped))
+            .map_err(Into::into)
+    })
+    .await
+}
+
+pub(in crate::storage) async fn pending(path: &Path, options: &StorageOptions) -> Result<Vec<String>, Trouble> {
+    if !path.exists() {
+        return missing::<diesel::sqlite::Sqlite, _>(MIGRATIONS, &[]).map_err(Trouble::Failed);
+    }
+    on_connection(path, options, |connection| missing::<diesel::sqlite::Sqlite, _>(MIGRATIONS, &applied(connection)?))
+        .await
+}
+
+/// Carries a migration's own error out of the transaction around it.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Stopped(Box<dyn Error + Send + Sync>);
+
+impl From<diesel::result::Error> for Stopped {
+    fn from(error: diesel::result::Error) -> Self {
+        Self(error.into())
+    }
+}
+
+#[derive(QueryableByName)]
+struct Known {
+    #[diesel(sql_type = BigInt)]
+    known: i64,
+}
+
+#[derive(QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+fn applied(connection: &mut SqliteConnection) -> diesel::QueryResult<Vec<String>> {
+    let table = "SELECT count(*) AS known FROM sqlite_schema WHERE name = '__diesel_schema_migrations'";
+    if diesel::sql_query(table).get_result::<Known>(connection)?.known == 0 {
+        return Ok(Vec::new());
+    }
+    let rows = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load::<Applied>(connection)?;
+    Ok(rows.into_iter().map(|row| row.version).collect())
+}
+
+async fn on_connection<T: Send + 'static>(
+    path: &Path,
+    options: &StorageOptions,
+    work: impl FnOnce(&mut SqliteConnection) -> Result<T, Box<dyn Error + Send + Sync>> + Send + 'static,
+) -> Result<T, Trouble> {
+    if let Some(folder) = folder_of(path).filter(|folder| !folder.is_dir()) {
+        return Err(Trouble::unreachable(OpenError::MissingFolder(folder.to_owned())));
+    }
+    let (path, busy_timeout) = (path.to_owned(), options.statement_timeout);
+    spawn_blocking(move || {
+        let mut connection = connect(&path, busy_timeout).map_err(Trouble::unreachable)?;
+        work(&mut connection).map_err(Trouble::Failed)
+    })
+    .await
+    .map_err(Trouble::failed)?
+}

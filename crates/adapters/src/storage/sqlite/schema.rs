@@ -1,0 +1,51 @@
+//! The tables as diesel sees them; `migrations/sqlite` says what they mean. Instants are microseconds since the epoch.
+
+diesel::table! {
+    devices (device_id) {
+        device_id -> Text,
+        merchant_id -> Text,
+        version -> BigInt,
+        provisioned_at -> BigInt,
+        status -> Text,
+        pairing_code -> Nullable<Text>,
+        code_issued_at -> Nullable<BigInt>,
+        code_expires_at -> Nullable<BigInt>,
+        claimed_by -> Nullable<Text>,
+        claimed_at -> Nullable<BigInt>,
+        activated_at -> Nullable<BigInt>,
+        app_version -> Nullable<Text>,
+        os -> Nullable<Text>,
+        model -> Nullable<Text>,
+        seen_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    device_events (device_id, sequence) {
+        device_id -> Text,
+        sequence -> BigInt,
+        merchant_id -> Text,
+        at -> BigInt,
+        actor -> Text,
+        kind -> Text,
+    }
+}
+
+diesel::table! {
+    ended_pairing_codes (device_id, sequence) {
+        device_id -> Text,
+        sequence -> BigInt,
+        pairing_code -> Text,
+        ended_as -> Text,
+        ended_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    claim_failures (scope, subject) {
+        scope -> Text,
+        subject -> Text,
+        window_started_at -> BigInt,
+        failures -> BigInt,
+    }
+}

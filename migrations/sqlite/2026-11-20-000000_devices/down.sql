@@ -1,0 +1,4 @@
+DROP TABLE claim_failures;
+DROP TABLE ended_pairing_codes;
+DROP TABLE device_events;
+DROP TABLE devices;
