@@ -1,1 +1,3 @@
 //! Identity providers behind the identity port.
+
+pub mod oidc;

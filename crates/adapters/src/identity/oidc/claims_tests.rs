@@ -1,0 +1,133 @@
+use serde_json::json;
+use time::macros::datetime;
+
+use super::*;
+
+const NOW: OffsetDateTime = datetime!(2026-01-01 12:00 UTC);
+const MERCHANT: &str = "0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f";
+
+fn rules() -> ClaimRules {
+    ClaimRules {
+        issuer: "https://idp.example/realms/pos".into(),
+        audience: "pos-activation".into(),
+        merchant_claim: "merchant_id".into(),
+        leeway: Duration::seconds(30),
+    }
+}
+
+/// A good payload with `changes` laid over it; a change to `null` takes the claim away.
+fn payload(changes: Value) -> Claims {
+    let now = NOW.unix_timestamp();
+    let mut claims = json!({
+        "iss": "https://idp.example/realms/pos", "aud": "pos-activation", "sub": "user-1", "typ": "Bearer",
+        "iat": now - 10, "nbf": now - 10, "exp": now + 300, "merchant_id": MERCHANT,
+    });
+    for (name, value) in changes.as_object().into_iter().flatten() {
+        if value.is_null() {
+            claims.as_object_mut().expect("an object").remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    claims.as_object().expect("an object").clone()
+}
+
+fn merchant() -> Option<MerchantId> {
+    Some(MerchantId(Uuid::try_parse(MERCHANT).expect("a UUID")))
+}
+
+#[test]
+fn accepts_what_the_rules_allow() {
+    let now = NOW.unix_timestamp();
+    for changes in [
+        json!({}),
+        json!({"typ": null}),
+        json!({"aud": ["account", "pos-activation"]}),
+        json!({"aud": "account", "azp": "pos-activation"}),
+        json!({"aud": null, "azp": "pos-activation"}),
+        json!({"aud": [], "azp": "pos-activation"}),
+        json!({"iat": null, "nbf": null}),
+        json!({"exp": now - 29}),
+        json!({"exp": now as f64 - 29.5}),
+        json!({"nbf": now + 30, "iat": now + 30}),
+        json!({"merchant_id": MERCHANT.to_uppercase()}),
+    ] {
+        let accepted = rules().check(&payload(changes.clone()), NOW).map(|accepted| accepted.principal);
+        let principal = Principal { user_id: UserId::parse("user-1").expect("valid"), merchant_id: merchant() };
+        assert_eq!(accepted, Ok(principal), "{changes}");
+    }
+}
+
+#[test]
+fn refuses_what_breaks_one_rule() {
+    let now = NOW.unix_timestamp();
+    for (changes, reason) in [
+        (json!({"iss": null}), "another issuer"),
+        (json!({"iss": "https://idp.example/realms/pos/"}), "another issuer"),
+        (json!({"iss": "https://idp.example/realms/POS"}), "another issuer"),
+        (json!({"iss": ["https://idp.example/realms/pos"]}), "issuer malformed"),
+        (json!({"typ": "ID"}), "not an access token"),
+        (json!({"typ": "Refresh"}), "not an access token"),
+        (json!({"typ": "bearer"}), "not an access token"),
+        (json!({"typ": ["Bearer"]}), "token type malformed"),
+        (json!({"aud": null}), "another audience"),
+        (json!({"aud": "account"}), "another audience"),
+        (json!({"aud": ["account"], "azp": "other"}), "another audience"),
+        (json!({"aud": "pos-activation-2"}), "another audience"),
+        (json!({"aud": ["pos-activation", 7]}), "audience malformed"),
+        (json!({"aud": {"pos-activation": true}}), "audience malformed"),
+        (json!({"azp": 7}), "audience malformed"),
+        (json!({"exp": null}), "no expiry"),
+        (json!({"exp": now - 30}), "expired"),
+        (json!({"exp": -1}), "expired"),
+        (json!({"exp": (now + 300).to_string()}), "a time is malformed"),
+        (json!({"exp": 1e300}), "a time is malformed"),
+        (json!({"exp": u64::MAX}), "a time is malformed"),
+        (json!({"exp": [now + 300]}), "a time is malformed"),
+        (json!({"nbf": now + 31}), "not valid yet"),
+        (json!({"iat": now + 31}), "not valid yet"),
+        (json!({"nbf": "soon"}), "a time is malformed"),
+        (json!({"iat": {}}), "a time is malformed"),
+        (json!({"sub": null}), "no subject"),
+        (json!({"sub": ""}), "subject malformed"),
+        (json!({"sub": 7}), "subject malformed"),
+        (json!({"sub": "a\nb"}), "subject malformed"),
+        (json!({"sub": "a".repeat(256)}), "subject malformed"),
+        (json!({"merchant_id": "m-1"}), "merchant claim malformed"),
+        (json!({"merchant_id": ""}), "merchant claim malformed"),
+        (json!({"merchant_id": 7}), "merchant claim malformed"),
+        (json!({"merchant_id": [MERCHANT]}), "merchant claim malformed"),
+        (json!({"merchant_id": MERCHANT.replace('-', "")}), "merchant claim malformed"),
+    ] {
+        assert_eq!(rules().check(&payload(changes.clone()), NOW), Err(Rejection(reason)), "{changes}");
+    }
+}
+
+#[test]
+fn a_token_holds_up_to_the_instant_before_expiry_and_leeway() {
+    let accepted = rules().check(&payload(json!({})), NOW).expect("good");
+    let end = NOW + Duration::seconds(330);
+    assert_eq!(accepted.validity.check(end - Duration::microseconds(1)), Ok(()));
+    assert_eq!(accepted.validity.check(end), Err(Rejection("expired")));
+    let start = NOW - Duration::seconds(40);
+    assert_eq!(accepted.validity.check(start), Ok(()));
+    assert_eq!(accepted.validity.check(start - Duration::microseconds(1)), Err(Rejection("not valid yet")));
+}
+
+#[test]
+fn the_merchant_may_be_absent_nested_or_under_a_dotted_name() {
+    for (path, changes, expected) in [
+        ("merchant_id", json!({"merchant_id": null}), Ok(None)),
+        ("org.merchant.id", json!({"org": {"merchant": {"id": MERCHANT}}}), Ok(merchant())),
+        ("org.merchant.id", json!({"org": {"merchant": {}}}), Ok(None)),
+        ("org.merchant.id", json!({"org": {}}), Ok(None)),
+        ("org.merchant.id", json!({}), Ok(None)),
+        ("org.merchant.id", json!({"org": "x"}), Err(Rejection("merchant claim malformed"))),
+        ("org.merchant.id", json!({"org": {"merchant": {"id": null}}}), Err(Rejection("merchant claim malformed"))),
+        ("https://viopay.io/merchant", json!({"https://viopay.io/merchant": MERCHANT}), Ok(merchant())),
+    ] {
+        let rules = ClaimRules { merchant_claim: path.into(), ..rules() };
+        let found = rules.check(&payload(changes.clone()), NOW).map(|accepted| accepted.principal.merchant_id);
+        assert_eq!(found, expected, "{path} in {changes}");
+    }
+}

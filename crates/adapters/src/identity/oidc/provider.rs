@@ -1,0 +1,110 @@
+//! The provider's documents, over HTTP.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use openidconnect::core::{CoreJsonWebKey, CoreProviderMetadata};
+use openidconnect::reqwest::{self, Client, redirect};
+use openidconnect::url::Url;
+use openidconnect::{AsyncHttpClient, DiscoveryError, HttpRequest, HttpResponse, IssuerUrl, http};
+
+use super::settings::{OidcSetupError, PlainHttp, may_fetch, plain_http};
+
+/// The longest document that is read, in bytes.
+const MAX_DOCUMENT_LEN: usize = 1024 * 1024;
+
+/// Where keys come from: the issuer's discovery document and the key set it names.
+pub(super) struct Provider {
+    issuer: IssuerUrl,
+    http: GuardedClient,
+    timeout: Duration,
+}
+
+/// Why there are no new keys.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error("the provider did not answer in time")]
+    Timeout,
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError<HttpError>),
+    #[error("the provider publishes no key that we can use")]
+    NoUsableKey,
+}
+
+impl Provider {
+    pub(super) fn new(issuer: IssuerUrl, allow_insecure: bool, timeout: Duration) -> Result<Self, OidcSetupError> {
+        let plain_http = plain_http(issuer.url(), allow_insecure);
+        // Kept-alive connections would belong to the runtime of whichever worker opened them.
+        let client = Client::builder()
+            .redirect(redirect::Policy::none())
+            .connect_timeout(timeout)
+            .timeout(timeout)
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(OidcSetupError::HttpClient)?;
+        Ok(Self { issuer, http: GuardedClient { client, plain_http }, timeout })
+    }
+
+    /// Fetches the discovery document, and the keys it points to; each key the library can read.
+    pub(super) async fn fetch(&self) -> Result<Vec<CoreJsonWebKey>, FetchError> {
+        let discovery = CoreProviderMetadata::discover_async(self.issuer.clone(), &self.http);
+        let metadata = tokio::time::timeout(self.timeout, discovery).await.map_err(|_| FetchError::Timeout)??;
+        Ok(metadata.jwks().keys().clone())
+    }
+}
+
+/// An HTTP client that goes only where the issuer's own security allows, follows nobody, and reads no more than it
+/// must.
+struct GuardedClient {
+    client: Client,
+    plain_http: PlainHttp,
+}
+
+/// Why a document could not be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    #[error("the document's address does not use https")]
+    Insecure,
+    #[error("the document is too long")]
+    TooLong,
+    #[error("request failed")]
+    Request(#[from] reqwest::Error),
+    #[error("response malformed")]
+    Response(#[from] http::Error),
+}
+
+impl GuardedClient {
+    async fn get(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let request = reqwest::Request::try_from(request)?;
+        if !self.allows(request.url()) {
+            return Err(HttpError::Insecure);
+        }
+        let mut response = self.client.execute(request).await?;
+        let mut answer = http::Response::builder().status(response.status());
+        if let Some(headers) = answer.headers_mut() {
+            headers.clone_from(response.headers());
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            if body.len() + chunk.len() > MAX_DOCUMENT_LEN {
+                return Err(HttpError::TooLong);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(answer.body(body)?)
+    }
+
+    fn allows(&self, url: &Url) -> bool {
+        may_fetch(url, self.plain_http)
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for GuardedClient {
+    type Error = HttpError;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.get(request))
+    }
+}

@@ -1,0 +1,11 @@
+use pos_port_identity::VerifyError;
+
+/// Why a token is no good: a fixed text for the log, which never holds a part of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rejection(pub(super) &'static str);
+
+impl From<Rejection> for VerifyError {
+    fn from(Rejection(reason): Rejection) -> Self {
+        Self::Rejected(reason)
+    }
+}

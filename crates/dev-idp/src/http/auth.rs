@@ -1,0 +1,124 @@
+//! The authorization endpoint: a form to log in with, and the way back with a code.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, LOCATION};
+use actix_web::web::{Data, Form, Query};
+use serde::Deserialize;
+use url::Url;
+
+use super::page;
+use super::token::scope;
+use crate::realm::Realm;
+use crate::settings::DevClient;
+use crate::tokens::Subject;
+
+#[derive(Deserialize)]
+pub(super) struct AuthRequest {
+    client_id: Option<String>,
+    redirect_uri: Option<String>,
+    response_type: Option<String>,
+    scope: Option<String>,
+    state: Option<String>,
+    nonce: Option<String>,
+    code_challenge: Option<String>,
+    code_challenge_method: Option<String>,
+    prompt: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct LogIn {
+    username: String,
+    password: String,
+}
+
+pub(super) async fn show(realm: Data<Realm>, Query(request): Query<AuthRequest>) -> HttpResponse {
+    match Way::back(&realm, &request) {
+        Ok(way) => page::log_in(&way.client.client_id, false),
+        Err(refusal) => *refusal,
+    }
+}
+
+pub(super) async fn log_in(
+    realm: Data<Realm>,
+    Query(request): Query<AuthRequest>,
+    Form(form): Form<LogIn>,
+) -> HttpResponse {
+    let way = match Way::back(&realm, &request) {
+        Ok(way) => way,
+        Err(refusal) => return *refusal,
+    };
+    let Some(user) = realm.settings.user(&form.username, &form.password) else {
+        return page::log_in(&way.client.client_id, true);
+    };
+    let granted = scope(request.scope.as_deref());
+    let session = realm.begin(Subject::of_user(user), way.client, granted, request.nonce.clone());
+    let session_id = session.id.clone();
+    let code = realm.issue_code(session, way.redirect_uri, request.code_challenge.clone());
+    way.redirect(&[("session_state", &session_id), ("code", &code)])
+}
+
+/// The way back to a client that may be trusted with an answer.
+struct Way<'r> {
+    client: &'r DevClient,
+    redirect_uri: &'r str,
+    state: Option<&'r str>,
+    issuer: &'r str,
+}
+
+impl<'r> Way<'r> {
+    /// Checks a request. Who asks and where the answer goes come first, because until both are known to belong
+    /// together there is nobody to answer to but the person in front (RFC 6749, section 4.1.2.1).
+    fn back(realm: &'r Realm, request: &'r AuthRequest) -> Result<Self, Box<HttpResponse>> {
+        let refuse = |sentence| Box::new(page::message(StatusCode::BAD_REQUEST, sentence));
+        let client = request.client_id.as_deref().and_then(|id| realm.settings.client(id));
+        let client = client.ok_or_else(|| refuse("Client not found"))?;
+        let redirect_uri = request.redirect_uri.as_ref().filter(|uri| client.redirect_uris.contains(uri));
+        let redirect_uri = redirect_uri.ok_or_else(|| refuse("Invalid parameter: redirect_uri"))?;
+        let way = Self { client, redirect_uri, state: request.state.as_deref(), issuer: &realm.issuer };
+        match fault(client, request) {
+            Some((error, description)) => {
+                Err(way.redirect(&[("error", error), ("error_description", description)]).into())
+            }
+            None => Ok(way),
+        }
+    }
+
+    fn redirect(&self, answer: &[(&str, &str)]) -> HttpResponse {
+        let Ok(mut url) = Url::parse(self.redirect_uri) else {
+            return page::message(StatusCode::BAD_REQUEST, "Invalid parameter: redirect_uri");
+        };
+        {
+            let mut query = url.query_pairs_mut();
+            query.extend_pairs(self.state.map(|state| ("state", state)));
+            query.extend_pairs(answer).append_pair("iss", self.issuer);
+        }
+        // 302 and not 303, like Keycloak; every browser turns the POST into a GET.
+        HttpResponse::Found()
+            .insert_header((LOCATION, url.as_str()))
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .finish()
+    }
+}
+
+/// What is wrong with a request whose client and redirect address are right.
+fn fault(client: &DevClient, request: &AuthRequest) -> Option<(&'static str, &'static str)> {
+    if request.response_type.as_deref() != Some("code") {
+        return Some(("unsupported_response_type", "Only response_type=code is offered"));
+    }
+    if request.prompt.as_deref() == Some("none") {
+        return Some(("login_required", "Nobody is logged in"));
+    }
+    match (request.code_challenge.as_deref(), request.code_challenge_method.as_deref()) {
+        (None, None) if client.secret.is_some() => None,
+        (None, _) => Some(("invalid_request", "Missing parameter: code_challenge")),
+        (Some(challenge), Some("S256")) if is_challenge(challenge) => None,
+        (Some(_), Some("S256")) => Some(("invalid_request", "Invalid parameter: code_challenge")),
+        (Some(_), _) => Some(("invalid_request", "Invalid parameter: code_challenge_method")),
+    }
+}
+
+/// A base64url SHA-256 (RFC 7636, section 4.2).
+fn is_challenge(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}

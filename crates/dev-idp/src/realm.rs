@@ -1,0 +1,147 @@
+//! The realm: everything the handlers share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use pos_port_clock::{Clock, Entropy};
+use serde_json::{Map, Value, json};
+use time::{Duration, OffsetDateTime};
+
+use crate::entropy::{random_text, random_uuid};
+use crate::keys::{KeyFault, KeyRing, RefreshKey, SigningKeys};
+use crate::mint::{self, MintOptions};
+use crate::sessions::{Grant, Session, Sessions};
+use crate::settings::{DevClient, DevIdpSettings};
+use crate::tokens::{Subject, TokenFacts};
+
+/// How long a code may wait to be redeemed, in seconds; Keycloak's own default.
+const CODE_LIFETIME: i64 = 60;
+
+pub(crate) struct Realm {
+    pub(crate) settings: DevIdpSettings,
+    pub(crate) issuer: String,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    keys: RwLock<KeyRing>,
+    refresh_key: RefreshKey,
+    sessions: Mutex<Sessions>,
+}
+
+impl Realm {
+    /// A realm with fresh keys. Takes a good part of a second: not for an async thread.
+    pub(crate) fn new(
+        settings: DevIdpSettings,
+        issuer: String,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, KeyFault> {
+        let keys = RwLock::new(KeyRing::new(SigningKeys::generate(entropy.clone())?));
+        let refresh_key = RefreshKey::generate(&*entropy);
+        Ok(Self { settings, issuer, clock, entropy, keys, refresh_key, sessions: Mutex::default() })
+    }
+
+    pub(crate) fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn with_keys<T>(&self, use_keys: impl FnOnce(&KeyRing) -> T) -> T {
+        use_keys(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes new keys and puts them in use. Takes a good part of a second: not for an async thread.
+    pub(crate) fn rotate_keys(&self, drop_old: bool) -> Result<(), KeyFault> {
+        let next = SigningKeys::generate(self.entropy.clone())?;
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).rotate(next, drop_old);
+        Ok(())
+    }
+
+    /// A session that has just begun, and is not kept yet.
+    pub(crate) fn begin(&self, subject: Subject, client: &DevClient, scope: String, nonce: Option<String>) -> Session {
+        let (id, started_at) = (random_uuid(&*self.entropy).to_string(), self.now());
+        Session { id, subject, client_id: client.client_id.clone(), scope, nonce, started_at }
+    }
+
+    /// A code for a session, to be redeemed once and soon.
+    pub(crate) fn issue_code(&self, session: Session, redirect_uri: &str, code_challenge: Option<String>) -> String {
+        let (code, now) = (random_text::<32>(&*self.entropy), self.now());
+        let expires_at = now.saturating_add(Duration::seconds(CODE_LIFETIME));
+        let grant = Grant { session, redirect_uri: redirect_uri.to_owned(), code_challenge, expires_at };
+        self.sessions().put_code(code.clone(), grant, now);
+        code
+    }
+
+    /// Tokens for a session, which is kept from now on.
+    pub(crate) fn session_tokens(&self, session: Session) -> Result<Value, KeyFault> {
+        let now = self.now();
+        let (lifetime, refresh_lifetime) = (self.settings.access_token_lifetime, self.settings.refresh_token_lifetime);
+        let facts = self.facts(&session.client_id, &session.subject, &session.scope, Some(&session.id), now);
+        let mut answer = self.answer(&facts)?;
+        answer.insert("refresh_expires_in".to_owned(), refresh_lifetime.into());
+        answer.insert(
+            "refresh_token".to_owned(),
+            self.refresh_key.seal(&facts.refresh(self.jti(), refresh_lifetime))?.into(),
+        );
+        answer.insert("session_state".to_owned(), session.id.clone().into());
+        if session.scope.split(' ').any(|scope| scope == "openid") {
+            let auth_time = session.started_at.unix_timestamp();
+            let claims = facts.id(self.jti(), lifetime, session.nonce.as_deref(), auth_time);
+            answer.insert("id_token".to_owned(), self.mint(&claims, MintOptions::default())?.into());
+        }
+        let expires_at = now.saturating_add(Duration::seconds(i64::from(refresh_lifetime)));
+        self.sessions().keep(session, expires_at, now);
+        Ok(answer.into())
+    }
+
+    /// A token for a client's own service account.
+    pub(crate) fn service_tokens(&self, client: &DevClient, scope: &str) -> Result<Value, KeyFault> {
+        let subject = Subject::of_client(&self.settings.realm, client);
+        Ok(self.answer(&self.facts(&client.client_id, &subject, scope, None, self.now()))?.into())
+    }
+
+    /// The session a refresh token belongs to, if the token is one of ours, this client's, and not spent.
+    pub(crate) fn refreshed(&self, token: &str, client: &DevClient) -> Option<Session> {
+        let claims = self.refresh_key.open(token)?;
+        let text = |name: &str| claims.get(name).and_then(Value::as_str);
+        let good = text("typ") == Some("Refresh") && text("azp") == Some(&client.client_id);
+        let now = self.now();
+        let held = claims.get("exp").and_then(Value::as_i64).is_some_and(|exp| now.unix_timestamp() < exp);
+        self.sessions().get(text("sid")?, now).filter(|_| good && held)
+    }
+
+    pub(crate) fn mint(&self, claims: &Value, options: MintOptions) -> Result<String, KeyFault> {
+        self.with_keys(|keys| mint::mint(keys, claims, options))
+    }
+
+    fn answer(&self, facts: &TokenFacts<'_>) -> Result<Map<String, Value>, KeyFault> {
+        let lifetime = self.settings.access_token_lifetime;
+        let access_token = self.mint(&facts.access(self.jti(), lifetime), MintOptions::default())?;
+        let members = [
+            ("access_token", json!(access_token)),
+            ("expires_in", json!(lifetime)),
+            ("refresh_expires_in", json!(0)),
+            ("token_type", json!("Bearer")),
+            ("not-before-policy", json!(0)),
+            ("scope", json!(facts.scope)),
+        ];
+        Ok(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    fn facts<'f>(
+        &'f self,
+        client_id: &'f str,
+        subject: &'f Subject,
+        scope: &'f str,
+        session_id: Option<&'f str>,
+        now: OffsetDateTime,
+    ) -> TokenFacts<'f> {
+        let (issuer, audience) = (&self.issuer, &self.settings.audience);
+        TokenFacts { issuer, audience, client_id, subject, scope, session_id, now: now.unix_timestamp() }
+    }
+
+    fn jti(&self) -> String {
+        random_uuid(&*self.entropy).to_string()
+    }
+}
