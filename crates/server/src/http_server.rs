@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::Condition;
@@ -47,7 +46,6 @@ impl HttpServer {
         let api = web::Data::new(parts.api(drain.clone())?);
         let origins = http.cors_allowed_origins.clone();
         let address = listener.local_addr().context("the bound address")?;
-        let seconds = |secs: u32| Duration::from_secs(secs.into());
         let server = actix_web::HttpServer::new(move || {
             App::new()
                 .app_data(api.clone())
@@ -56,9 +54,9 @@ impl HttpServer {
         })
         .workers(workers(http))
         .max_connections(http.max_connections)
-        .client_request_timeout(seconds(http.client_header_timeout_secs))
-        .keep_alive(seconds(http.keep_alive_secs))
-        .shutdown_timeout(shutdown.grace_secs.into())
+        .client_request_timeout(http.client_header_timeout)
+        .keep_alive(http.keep_alive)
+        .shutdown_timeout(shutdown.grace.as_secs())
         .disable_signals()
         .listen(listener)
         .context("the listener")?
@@ -77,16 +75,23 @@ impl HttpServer {
     ///
     /// # Errors
     /// When the server failed.
-    pub async fn serve_until(self, first: impl Future<Output = ()>, second: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub async fn serve_until(
+        self,
+        first: impl Future<Output = ()>,
+        second: impl Future<Output = ()>,
+    ) -> anyhow::Result<()> {
         let Self { handle, drain, shutdown, mut running, .. } = self;
         tokio::select! {
             () = first => {}
             ended = &mut running => return Ok(ended.context("the server task")??),
         }
         drain.start();
-        tracing::info!(grace_secs = shutdown.grace_secs, "stopping: no longer ready, requests under way are finished; a second signal stops at once");
+        tracing::info!(
+            grace_secs = shutdown.grace.as_secs(),
+            "stopping: no longer ready, requests under way are finished; a second signal stops at once"
+        );
         let orderly = async {
-            tokio::time::sleep(Duration::from_secs(shutdown.readiness_delay_secs.into())).await;
+            tokio::time::sleep(shutdown.readiness_delay).await;
             handle.stop(true).await;
         };
         tokio::select! {

@@ -56,11 +56,9 @@ impl Parts {
     pub fn api(&self, drain: Drain) -> anyhow::Result<Api> {
         let Self { settings, storage: OpenedStorage { storage, pool }, verifier, clock, entropy } = self;
         let devices = &storage.devices;
-        let limit = ClaimLimit {
-            max_failures: settings.claim.max_failures,
-            window: time::Duration::seconds(i64::from(settings.claim.failure_window_secs)),
-        };
-        let ttl = time::Duration::seconds(i64::from(settings.pairing.code_ttl_secs));
+        let limit =
+            ClaimLimit { max_failures: settings.claim.max_failures, window: whole(settings.claim.failure_window)? };
+        let ttl = whole(settings.pairing.code_ttl)?;
         let oldest = settings.terminal.min_supported_version.clone();
         Ok(Api {
             bootstrap: Bootstrap::new(devices.clone(), clock.clone(), oldest),
@@ -75,7 +73,7 @@ impl Parts {
             limits: Limits {
                 max_body_bytes: settings.http.max_body_bytes,
                 max_header_bytes: settings.http.max_header_bytes,
-                request_timeout: Duration::from_secs(settings.http.request_timeout_secs.into()),
+                request_timeout: settings.http.request_timeout,
             },
             drain,
         })
@@ -114,13 +112,12 @@ impl Back {
 /// # Errors
 /// When the URL is none.
 pub fn storage_options(settings: &DatabaseSettings) -> anyhow::Result<StorageOptions> {
-    let millis = |millis: u32| Duration::from_millis(millis.into());
     Ok(StorageOptions {
         url: settings.url.expose_secret().parse::<DatabaseUrl>().context("database.url (POS__DATABASE__URL)")?,
-        max_connections: settings.max_connections,
-        acquire_timeout: millis(settings.acquire_timeout_ms),
-        connect_timeout: millis(settings.connect_timeout_ms),
-        statement_timeout: millis(settings.statement_timeout_ms),
+        max_connections: settings.max_connections as usize,
+        acquire_timeout: settings.acquire_timeout,
+        connect_timeout: settings.connect_timeout,
+        statement_timeout: settings.statement_timeout,
     })
 }
 
@@ -133,11 +130,15 @@ fn oidc_settings(settings: IdentitySettings) -> OidcSettings {
         issuer: settings.issuer,
         audience: settings.audience,
         merchant_claim: settings.merchant_claim,
-        leeway: Duration::from_secs(settings.leeway_secs.into()),
-        http_timeout: Duration::from_millis(settings.http_timeout_ms.into()),
-        refresh_cooldown: Duration::from_secs(settings.refresh_cooldown_secs.into()),
-        keys_max_age: Duration::from_secs(settings.keys_max_age_secs.into()),
+        leeway: settings.leeway,
+        http_timeout: settings.http_timeout,
+        refresh_cooldown: settings.refresh_cooldown,
+        keys_max_age: settings.keys_max_age,
         token_cache_capacity: settings.token_cache_capacity,
         allow_insecure_issuer: settings.allow_insecure_issuer,
     }
+}
+
+fn whole(duration: Duration) -> anyhow::Result<time::Duration> {
+    time::Duration::try_from(duration).context("a duration in the settings")
 }

@@ -27,7 +27,11 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
         cli::Device::Show { device_id: id, json } => show(&back, &device_id(&id)?, json).await,
         cli::Device::Release { device_id: id } => {
             let device = back.release.execute(&device_id(&id)?, &Actor::Operator).await?;
-            println!("{} is {} again; the terminal can ask for a new pairing code", device.id(), device.status().as_str());
+            println!(
+                "{} is {} again; the terminal can ask for a new pairing code",
+                device.id(),
+                device.status().as_str()
+            );
             Ok(())
         }
     }
@@ -47,9 +51,13 @@ async fn add_named(back: &Back, id: &str, merchant: Uuid) -> anyhow::Result<()> 
 async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<()> {
     let mut done = 0;
     while done < count {
-        let ids = back.provision.some(count - done, MerchantId(merchant), &Actor::Operator).await.with_context(|| {
-            format!("{done} of {count} devices were provisioned and are listed above; run again for the other {}", count - done)
-        })?;
+        let ids =
+            back.provision.some(count - done, MerchantId(merchant), &Actor::Operator).await.with_context(|| {
+                format!(
+                    "{done} of {count} devices were provisioned and are listed above; run again for the other {}",
+                    count - done
+                )
+            })?;
         done += ids.len();
         let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
         io::stdout().write_all(lines.as_bytes())?;

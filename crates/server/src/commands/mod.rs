@@ -12,14 +12,14 @@ mod serve;
 use std::process::ExitCode;
 
 use crate::cli::{Cli, Command};
-use crate::settings::Settings;
+use crate::settings::{Settings, process_environment};
 
 /// Does what the command line says.
 ///
 /// # Errors
 /// What went wrong, with a way to mend it where there is one.
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let settings = || Settings::load(cli.config.as_deref(), std::env::vars());
+    let settings = || Settings::load(cli.config.as_deref(), process_environment());
     match cli.command {
         Command::Serve(how) => serve::run(settings()?, &how).await?,
         Command::Migrate => migrate::run(&settings()?).await?,

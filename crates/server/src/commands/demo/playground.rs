@@ -1,0 +1,27 @@
+use pos_domain::DeviceId;
+
+use super::super::dev_idp::password_grant;
+use super::merchant::Merchant;
+
+/// What a reader can try now, ready to paste.
+pub(super) async fn explain(url: &str, issuer: &str, device: &DeviceId) -> anyhow::Result<()> {
+    let merchant = Merchant::log_in(issuer).await?;
+    let token = merchant.token();
+    println!(
+        r#"
+The server goes on; Ctrl-C stops it. Here is a second terminal to play with:
+
+TERMINAL=(-H "X-Device-Id: {device}" -H "User-Agent: Viopay-POS/1.4.2 (Android 12; PAX-A920)" -H "X-Client-Type: pos")
+TOKEN={token}
+
+curl -s -X POST {url}/pos/bootstrap "${{TERMINAL[@]}}"
+curl -s -X POST {url}/pos/pairing-code "${{TERMINAL[@]}}"
+curl -s {url}/pos/status "${{TERMINAL[@]}}"
+curl -s -X POST {url}/pos/claim -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '{{"pairing_code": "THE CODE"}}'
+
+The token holds for an hour; another: curl -s {grant}
+The API, described: {url}/docs/   Health: {url}/health/ready   Metrics: {url}/metrics"#,
+        grant = password_grant(issuer),
+    );
+    Ok(())
+}

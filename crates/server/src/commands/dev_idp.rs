@@ -1,0 +1,59 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pos_adapters::clock::{SystemClock, SystemEntropy};
+use pos_dev_idp::{DevIdp, DevIdpSettings, RunningDevIdp};
+use serde_json::json;
+
+use super::serve::stop_signals;
+use crate::cli;
+use crate::settings::{LogFormat, LogSettings};
+use crate::telemetry;
+
+/// The merchant of the demo, its user and that user's password: for development, so not secret.
+pub(super) const MERCHANT: &str = "0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f";
+pub(super) const USER: &str = "demo-merchant";
+pub(super) const PASSWORD: &str = "demo-password";
+pub(super) const CLIENT: &str = "demo-portal";
+pub(super) const AUDIENCE: &str = "pos-activation";
+
+/// `dev-idp`: the development issuer alone, until told to stop.
+pub(super) async fn run(how: cli::DevIdp) -> anyhow::Result<()> {
+    telemetry::init(&LogSettings { format: LogFormat::Pretty, level: "info".to_owned() })?;
+    let settings = how.realm.as_deref().map_or_else(demo_realm, |file| Ok(DevIdpSettings::from_file(file)?))?;
+    let issuer = start(settings, how.bind).await?;
+    println!("issuer: {}", issuer.issuer());
+    println!(
+        "serve with it: POS__IDENTITY__ISSUER={} POS__IDENTITY__AUDIENCE={AUDIENCE} pos-server serve",
+        issuer.issuer()
+    );
+    if how.realm.is_none() {
+        println!("a token: curl -s {}", password_grant(issuer.issuer()));
+    }
+    let (first, _) = stop_signals()?;
+    first.await;
+    issuer.stop().await;
+    Ok(())
+}
+
+pub(super) async fn start(settings: DevIdpSettings, bind: SocketAddr) -> anyhow::Result<RunningDevIdp> {
+    Ok(DevIdp::start(settings, bind, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?)
+}
+
+/// One merchant's user, and a portal that may log users in by password.
+pub(super) fn demo_realm() -> anyhow::Result<DevIdpSettings> {
+    Ok(serde_json::from_value(json!({
+        "audience": AUDIENCE,
+        "access_token_lifetime": 3_600,
+        "users": [{ "username": USER, "password": PASSWORD, "sub": USER, "merchant_id": MERCHANT }],
+        "clients": [{ "client_id": CLIENT }],
+    }))?)
+}
+
+/// The arguments of curl that ask for a token of the demo's user.
+pub(super) fn password_grant(issuer: &str) -> String {
+    format!(
+        "-d grant_type=password -d client_id={CLIENT} -d username={USER} -d password={PASSWORD} \
+         {issuer}/protocol/openid-connect/token"
+    )
+}

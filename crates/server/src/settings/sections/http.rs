@@ -1,0 +1,68 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::settings::reader::{Reader, Verdict};
+
+/// The door.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// Where to listen; port 0 is any free port.
+    pub bind: SocketAddr,
+    /// Worker threads; 0 is one for each core.
+    pub workers: usize,
+    /// The longest body accepted, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest request head accepted, in bytes.
+    pub max_header_bytes: usize,
+    /// For a whole request.
+    pub request_timeout: Duration,
+    /// For a client to send a request's head.
+    pub client_header_timeout: Duration,
+    /// For an idle connection; zero closes it after each answer.
+    pub keep_alive: Duration,
+    /// Open connections for each worker.
+    pub max_connections: usize,
+    /// Origins that browsers may call from, serialised as browsers do.
+    pub cors_allowed_origins: Vec<String>,
+}
+
+impl HttpSettings {
+    pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let bind = reader.text("http.bind", |text| {
+            text.parse().map_err(|_| {
+                let remedy = "write both, like 0.0.0.0:8080 or [::1]:8080; names such as localhost are not looked up";
+                (format!("is {text:?}, not an IP address and a port"), remedy.to_owned())
+            })
+        });
+        let workers = reader.number("http.workers", 0..=1024);
+        let max_body_bytes = reader.number("http.max_body_bytes", 1024..=10_485_760);
+        let max_header_bytes = reader.number("http.max_header_bytes", 1024..=1_048_576);
+        let request_timeout = reader.seconds("http.request_timeout_secs", 1..=600);
+        let client_header_timeout = reader.seconds("http.client_header_timeout_secs", 1..=600);
+        let keep_alive = reader.seconds("http.keep_alive_secs", 0..=3600);
+        let max_connections = reader.number("http.max_connections", 1..=1_000_000);
+        let cors_allowed_origins = reader.texts("http.cors_allowed_origins", origin);
+        Some(Self {
+            bind: bind?,
+            workers: workers?,
+            max_body_bytes: max_body_bytes?,
+            max_header_bytes: max_header_bytes?,
+            request_timeout: request_timeout?,
+            client_header_timeout: client_header_timeout?,
+            keep_alive: keep_alive?,
+            max_connections: max_connections?,
+            cors_allowed_origins: cors_allowed_origins?,
+        })
+    }
+}
+
+/// An origin is compared as text with what the browser sends, so it must be written as browsers write it.
+fn origin(text: &str) -> Verdict<String> {
+    let problem = || format!("holds {text:?}, which is no origin");
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let url = url.ok_or_else(|| (problem(), "write origins like https://portal.example.com".to_owned()))?;
+    let origin = url.origin().ascii_serialization();
+    if origin == text { Ok(origin) } else { Err((problem(), format!("write {origin}"))) }
+}

@@ -1,0 +1,14 @@
+//! The sections of the settings: their fields, units and ranges. `config/default.toml` explains each key to whoever
+//! sets it.
+
+mod database;
+mod http;
+mod identity;
+mod rules;
+mod running;
+
+pub use database::DatabaseSettings;
+pub use http::HttpSettings;
+pub use identity::IdentitySettings;
+pub use rules::{ClaimSettings, PairingSettings, TerminalSettings};
+pub use running::{LogFormat, LogSettings, MetricsSettings, ShutdownSettings};

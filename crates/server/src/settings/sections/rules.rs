@@ -1,0 +1,51 @@
+use std::time::Duration;
+
+use pos_domain::AppVersion;
+
+use crate::settings::reader::Reader;
+
+/// Pairing codes.
+#[derive(Debug, Clone)]
+pub struct PairingSettings {
+    /// How long a code is good; whole seconds.
+    pub code_ttl: Duration,
+}
+
+impl PairingSettings {
+    pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.seconds("pairing.code_ttl_secs", 1..=3600).map(|code_ttl| Self { code_ttl })
+    }
+}
+
+/// What terminals are told.
+#[derive(Debug, Clone)]
+pub struct TerminalSettings {
+    /// The oldest app version that is supported.
+    pub min_supported_version: AppVersion,
+}
+
+impl TerminalSettings {
+    pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let version = reader.text("terminal.min_supported_version", |text| {
+            text.parse().map_err(|error| (format!("is {text:?}: {error}"), "write a version like 1.3.5".to_owned()))
+        });
+        version.map(|min_supported_version: AppVersion| Self { min_supported_version })
+    }
+}
+
+/// The bound on failed claims.
+#[derive(Debug, Clone)]
+pub struct ClaimSettings {
+    /// How many may fail in a window.
+    pub max_failures: u32,
+    /// How long a window is.
+    pub failure_window: Duration,
+}
+
+impl ClaimSettings {
+    pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let max_failures = reader.number("claim.max_failures", 1..=1_000_000);
+        let failure_window = reader.seconds("claim.failure_window_secs", 1..=604_800);
+        Some(Self { max_failures: max_failures?, failure_window: failure_window? })
+    }
+}

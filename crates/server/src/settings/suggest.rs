@@ -1,0 +1,47 @@
+//! "Did you mean …?"
+
+use strsim::damerau_levenshtein as distance;
+
+/// The known key (`section.name`) most like `unknown`, if one is like enough in both of its parts. An `unknown` without
+/// a section is compared with the names alone, and with whole keys, in case its dot is what is wrong.
+pub(super) fn suggest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    let likeness = |key: &'k str| {
+        let (section, name) = key.split_once('.')?;
+        match unknown.split_once('.') {
+            Some((of, called)) => Some(typo(of, section)? + typo(called, name)?),
+            None => typo(unknown, name).or_else(|| typo(unknown, key)),
+        }
+    };
+    known.filter_map(|key| Some((likeness(key)?, key))).min().map(|(_, key)| key)
+}
+
+/// How far a word is from the known one, if near enough for a slip: one letter in three, but at least one.
+fn typo(word: &str, known: &str) -> Option<usize> {
+    Some(distance(word, known)).filter(|distance| *distance <= (known.len() / 3).max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_slips_and_nothing_far_fetched() {
+        let known = ["http.bind", "http.workers", "database.url", "database.max_connections", "http.max_connections"];
+        let cases = [
+            ("http.bidn", Some("http.bind")),
+            ("htpp.bnid", Some("http.bind")),
+            ("http.worker", Some("http.workers")),
+            ("databse.max_conections", Some("database.max_connections")),
+            ("http.max_conections", Some("http.max_connections")),
+            ("bind", Some("http.bind")),
+            ("http_bind", Some("http.bind")),
+            ("database.pool", None),
+            ("database.bind", None),
+            ("entirely", None),
+            ("", None),
+        ];
+        for (unknown, like) in cases {
+            assert_eq!(suggest(unknown, known.into_iter()), like, "{unknown}");
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use std::path::Path;
+
+use super::{faults, file, load};
+
+/// A variable, its value, and what the one fault it causes must say besides the variable's name.
+const VARIABLES: &[(&str, &str, &[&str])] = &[
+    ("POS__HTTP__BIND", "localhost:8080", &["http.bind", "\"localhost:8080\"", "0.0.0.0:8080"]),
+    ("POS__HTTP__BIND", "", &["http.bind", "0.0.0.0:8080"]),
+    ("POS__HTTP__WORKERS", "many", &["http.workers", "whole number", "\"many\""]),
+    ("POS__HTTP__WORKERS", "1.5", &["whole number"]),
+    ("POS__HTTP__WORKERS", "", &["whole number"]),
+    ("POS__HTTP__WORKERS", "-1", &["http.workers", "-1", "from 0 to 1024"]),
+    ("POS__HTTP__MAX_BODY_BYTES", "0", &["from 1024 to 10485760"]),
+    ("POS__HTTP__MAX_HEADER_BYTES", "9999999", &["from 1024 to 1048576"]),
+    ("POS__HTTP__REQUEST_TIMEOUT_SECS", "0", &["from 1 to 600"]),
+    ("POS__HTTP__CLIENT_HEADER_TIMEOUT_SECS", "0", &["from 1 to 600"]),
+    ("POS__HTTP__KEEP_ALIVE_SECS", "3601", &["from 0 to 3600"]),
+    ("POS__HTTP__MAX_CONNECTIONS", "0", &["from 1 to 1000000"]),
+    ("POS__HTTP__CORS_ALLOWED_ORIGINS", "*", &["http.cors_allowed_origins", "\"*\"", "https://portal"]),
+    ("POS__HTTP__CORS_ALLOWED_ORIGINS", "https://a.example/", &["write https://a.example"]),
+    ("POS__HTTP__CORS_ALLOWED_ORIGINS", "https://a.example,ftp://b", &["\"ftp://b\""]),
+    ("POS__DATABASE__URL", "mysql://root:hunter2@db/pos", &["database.url", "postgres://", "sqlite://"]),
+    ("POS__DATABASE__MAX_CONNECTIONS", "0", &["from 1 to 10000"]),
+    ("POS__DATABASE__ACQUIRE_TIMEOUT_MS", "0", &["from 1 to 600000"]),
+    ("POS__DATABASE__CONNECT_TIMEOUT_MS", "0", &["from 1 to 600000"]),
+    ("POS__DATABASE__STATEMENT_TIMEOUT_MS", "0", &["from 1 to 600000"]),
+    ("POS__DATABASE__MIGRATE_ON_START", "yes", &["true or false", "\"yes\""]),
+    ("POS__IDENTITY__ISSUER", "login.example.com", &["identity.issuer", "https://"]),
+    ("POS__IDENTITY__ISSUER", "https://a.example/realm?x=y", &["without query"]),
+    ("POS__IDENTITY__ISSUER", "http://a.example/realm", &["not secure", "allow_insecure_issuer"]),
+    ("POS__IDENTITY__MERCHANT_CLAIM", "", &["identity.merchant_claim", "is empty"]),
+    ("POS__IDENTITY__LEEWAY_SECS", "301", &["from 0 to 300"]),
+    ("POS__IDENTITY__HTTP_TIMEOUT_MS", "0", &["from 1 to 60000"]),
+    ("POS__IDENTITY__REFRESH_COOLDOWN_SECS", "-5", &["from 0 to 3600"]),
+    ("POS__IDENTITY__KEYS_MAX_AGE_SECS", "0", &["from 1 to 86400"]),
+    ("POS__IDENTITY__TOKEN_CACHE_CAPACITY", "-1", &["from 0 to 10000000"]),
+    ("POS__PAIRING__CODE_TTL_SECS", "0", &["from 1 to 3600"]),
+    ("POS__PAIRING__CODE_TTL_SECS", "3601", &["from 1 to 3600"]),
+    ("POS__TERMINAL__MIN_SUPPORTED_VERSION", "latest", &["\"latest\"", "like 1.3.5"]),
+    ("POS__CLAIM__MAX_FAILURES", "0", &["from 1 to 1000000"]),
+    ("POS__CLAIM__FAILURE_WINDOW_SECS", "0", &["from 1 to 604800"]),
+    ("POS__LOG__FORMAT", "xml", &["\"xml\"", "json or pretty"]),
+    ("POS__LOG__LEVEL", "inof", &["log.level", "\"inof\""]),
+    ("POS__SHUTDOWN__GRACE_SECS", "3601", &["from 0 to 3600"]),
+    ("POS__SHUTDOWN__READINESS_DELAY_SECS", "601", &["from 0 to 600"]),
+    ("POS__METRICS__ENABLED", "1", &["true or false"]),
+    ("POS__HTTP__BIDN", "x", &["http.bidn", "did you mean POS__HTTP__BIND?"]),
+    ("POS__DATABASE__URL_FIEL", "x", &["did you mean POS__DATABASE__URL_FILE?"]),
+    ("POS__HTTP__bind", "x", &["did you mean POS__HTTP__BIND?"]),
+    ("POS__HTTP_BIND", "x", &["did you mean POS__HTTP__BIND?"]),
+    ("POS__SOMETHING__ELSE_ENTIRELY", "x", &["is no setting", "remove it"]),
+    ("POS__LOG__LEVEL_FILE", "x", &["is no setting"]),
+];
+
+#[test]
+fn every_bad_variable_is_one_fault_that_names_it_and_a_remedy() {
+    for (name, value, says) in VARIABLES {
+        let faults = faults(None, &[(name, value)]);
+        assert_eq!(faults.len(), 1, "{name}={value}: {faults:?}");
+        assert!(faults[0].contains(&format!("(from {name})")), "{}", faults[0]);
+        for part in *says {
+            assert!(faults[0].contains(part), "{name}={value}: {} should say {part}", faults[0]);
+        }
+    }
+}
+
+#[test]
+fn the_bounds_themselves_are_allowed() {
+    let cases = [
+        ("POS__PAIRING__CODE_TTL_SECS", ["1", "3600"]),
+        ("POS__CLAIM__MAX_FAILURES", ["1", "1000000"]),
+        ("POS__SHUTDOWN__GRACE_SECS", ["0", "3600"]),
+    ];
+    for (name, values) in cases {
+        for value in values {
+            load(None, &[(name, value)]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_bad_file_is_one_fault_that_names_it() {
+    let cases = [
+        ("[http]\nworkers = \"4\"", &["http.workers", "a whole number, not text in quotes", "http.workers = 0"][..]),
+        ("[http]\nworkers = 1.5", &["not a fraction"]),
+        ("[http]\nbind = 8080", &["http.bind", "text in quotes, not a whole number"]),
+        ("[http]\nbind = { port = 1 }", &["not a table"]),
+        ("[http]\ncors_allowed_origins = \"https://a.example\"", &["a list of texts"]),
+        ("[http]\ncors_allowed_origins = [1]", &["a list of texts, not a mixed list"]),
+        ("[metrics]\nenabled = 2025-01-01", &["true or false, not a date"]),
+        ("[http]\nbidn = \"x\"", &["http.bidn", "did you mean http.bind?"]),
+        ("[htpp]\nbind = \"x\"", &["htpp.bind", "did you mean http.bind?"]),
+        ("[http.tls]\ncert = \"x\"", &["http.tls", "is no setting"]),
+        ("bind = \"x\"", &["bind is no setting", "did you mean http.bind?"]),
+        ("[http", &["--config", "is not TOML: line 1"]),
+        ("[http]\n\nbind = ", &["is not TOML: line 3"]),
+    ];
+    for (content, says) in cases {
+        let (_directory, path) = file("bad.toml", content);
+        let faults = faults(Some(&path), &[]);
+        assert_eq!(faults.len(), 1, "{content}: {faults:?}");
+        assert!(faults[0].contains(&format!("(from {})", path.display())), "{}", faults[0]);
+        for part in says {
+            assert!(faults[0].contains(part), "{content}: {} should say {part}", faults[0]);
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_fault() {
+    let faults = faults(Some(Path::new("/no/such/file.toml")), &[]);
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].starts_with("--config cannot be read") && faults[0].contains("/no/such/file.toml"), "{faults:?}");
+}
+
+#[test]
+fn all_faults_of_all_layers_come_together() {
+    let (_directory, path) = file("bad.toml", "[http]\nworkers = \"4\"\nbidn = \"x\"\n[log]\nformat = \"xml\"\n");
+    let env = [
+        ("POS__PAIRING__CODE_TTL_SECS", "0"),
+        ("POS__HTTP__BIND", "nowhere"),
+        ("POS__METRICS__ENABLED", "maybe"),
+        ("POS__TERMINAL__MIN_SUPPORTED_VERSION", "?"),
+        ("POS__NO__SUCH", "x"),
+    ];
+    let error = load(Some(&path), &env).unwrap_err();
+    let mut keys: Vec<_> = error.0.iter().map(|fault| fault.key.as_str()).collect();
+    keys.sort_unstable();
+    let expected = [
+        "http.bidn",
+        "http.bind",
+        "http.workers",
+        "log.format",
+        "metrics.enabled",
+        "no.such",
+        "pairing.code_ttl_secs",
+        "terminal.min_supported_version",
+    ];
+    assert_eq!(keys, expected);
+    let text = error.to_string();
+    assert!(text.starts_with("8 settings are wrong:\n  - "), "{text}");
+    assert_eq!(text.lines().count(), 9);
+}
+
+#[test]
+fn a_good_override_mends_a_bad_file() {
+    let (_directory, path) = file("bad.toml", "[log]\nformat = \"xml\"\n");
+    load(Some(&path), &[("POS__LOG__FORMAT", "json")]).unwrap();
+}
+
+#[test]
+fn an_insecure_issuer_can_be_allowed() {
+    let allowed = [("POS__IDENTITY__ISSUER", "http://127.0.0.1:9/r"), ("POS__IDENTITY__ALLOW_INSECURE_ISSUER", "true")];
+    assert_eq!(load(None, &allowed).unwrap().identity.issuer, "http://127.0.0.1:9/r");
+}

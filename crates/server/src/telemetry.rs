@@ -1,0 +1,162 @@
+//! What the server tells: log lines on standard error, one subscriber for the whole process.
+//!
+//! A JSON line has the event's own fields at the top level (`message`, `level`, `target`, …) and the fields of every
+//! span around it in `spans`, outermost first, with the innermost repeated in `span`: a request's `trace_id` and
+//! `device_id` are there on each of its lines, however deep the line was written.
+
+use std::io::{self, IsTerminal};
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::settings::{LogFormat, LogSettings};
+
+/// Why the log was not set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// See [`InvalidFilter`].
+    #[error(transparent)]
+    Filter(#[from] InvalidFilter),
+    /// The process has a log already.
+    #[error("the log was set up twice")]
+    AlreadySet(#[from] TryInitError),
+}
+
+/// A text that does not say what to log.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidFilter {
+    /// It is empty, or a part of it is neither a level nor `target=level`.
+    #[error("{0:?} is neither a level (off, error, warn, info, debug, trace) nor target=level")]
+    NoLevel(String),
+    /// The library that filters cannot read it.
+    #[error(transparent)]
+    Syntax(#[from] tracing_subscriber::filter::ParseError),
+}
+
+/// Sets up the log of this process: once, first of all.
+///
+/// # Errors
+/// [`TelemetryError`].
+pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
+    subscriber(settings, io::stderr, io::stderr().is_terminal())?.try_init()?;
+    Ok(())
+}
+
+/// The filter a text describes. A bare word that is no level is refused, where the library would take it for a module
+/// and log next to nothing.
+///
+/// # Errors
+/// [`InvalidFilter`].
+pub(crate) fn filter(text: &str) -> Result<EnvFilter, InvalidFilter> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let is_level = |part: &str| LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
+    let parts: Vec<_> = text.split(',').map(str::trim).collect();
+    if let Some(part) = parts.iter().find(|part| !part.contains(['=', '[']) && !is_level(part)) {
+        return Err(InvalidFilter::NoLevel((*part).to_owned()));
+    }
+    Ok(EnvFilter::builder().parse(parts.join(","))?)
+}
+
+fn subscriber<W>(
+    settings: &LogSettings,
+    writer: W,
+    colours: bool,
+) -> Result<Box<dyn Subscriber + Send + Sync>, InvalidFilter>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.level)?).with_writer(writer);
+    Ok(match settings.format {
+        LogFormat::Json => {
+            Box::new(builder.json().flatten_event(true).with_current_span(true).with_span_list(true).finish())
+        }
+        LogFormat::Pretty => Box::new(builder.pretty().with_ansi(colours).finish()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, level: &str, act: impl FnOnce()) -> Vec<String> {
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let settings = LogSettings { format, level: level.to_owned() };
+        let subscriber = subscriber(&settings, move || writer.clone(), false).unwrap();
+        tracing::subscriber::with_default(subscriber, act);
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_json_line_has_its_fields_on_top_and_those_of_every_span() {
+        let lines = logged(LogFormat::Json, "info", || {
+            let request = tracing::info_span!("request", trace_id = "abc123", device_id = "POS-1").entered();
+            tracing::info!(status = 200, "answered");
+            let _inner = tracing::info_span!("save", attempt = 2).entered();
+            tracing::warn!("slow");
+            drop(request);
+        });
+        let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!((&lines[0]["message"], &lines[0]["status"]), (&"answered".into(), &200.into()));
+        assert_eq!(
+            (&lines[0]["span"]["trace_id"], &lines[0]["span"]["device_id"]),
+            (&"abc123".into(), &"POS-1".into())
+        );
+        assert_eq!(lines[1]["level"], "WARN");
+        assert_eq!(
+            (&lines[1]["spans"][0]["trace_id"], &lines[1]["spans"][1]["attempt"]),
+            (&"abc123".into(), &2.into())
+        );
+        assert!(lines[0]["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn pretty_is_text_without_colours_off_a_terminal() {
+        let lines = logged(LogFormat::Pretty, "info", || tracing::info!("hello"));
+        assert!(lines[0].contains("INFO") && lines[0].contains("hello"), "{lines:?}");
+        assert!(!lines.concat().contains('\u{1b}'));
+    }
+
+    #[test]
+    fn the_filter_is_obeyed() {
+        let act = || {
+            tracing::debug!("detail");
+            tracing::debug!(target: "pos_adapters", "adapter");
+            tracing::info!("news");
+        };
+        assert_eq!(logged(LogFormat::Json, "info", act).len(), 1);
+        assert_eq!(logged(LogFormat::Json, "INFO, pos_adapters=debug", act).len(), 2);
+        assert_eq!(logged(LogFormat::Json, "off", act).len(), 0);
+    }
+
+    #[test]
+    fn a_filter_that_would_log_nothing_by_mistake_is_refused() {
+        for bad in ["", "inof", "info,", "info,adapters", "pos=loud", "[request"] {
+            assert!(filter(bad).is_err(), "{bad:?}");
+        }
+        let settings = LogSettings { format: LogFormat::Json, level: "inof".to_owned() };
+        assert!(matches!(init(&settings), Err(TelemetryError::Filter(InvalidFilter::NoLevel(part))) if part == "inof"));
+    }
+}

@@ -1,0 +1,136 @@
+//! A terminal and its three calls.
+
+use std::fmt;
+use std::sync::Arc;
+
+use pos_domain::{AppVersion, DeviceId};
+use pos_port_clock::{Clock, Entropy};
+use reqwest::header::USER_AGENT;
+use reqwest::{Method, Url};
+
+use crate::answer::{Body, Bootstrap, BootstrapBody, PairingCodeBody, ShownCode, Status, StatusBody};
+use crate::builder::TerminalBuilder;
+use crate::call::call;
+use crate::error::{CallError, PairError};
+use crate::pairing::Pairing;
+use crate::sleeper::Sleeper;
+use crate::transport::Transport;
+use crate::wire_log::WireLog;
+
+/// One device that talks to one server. Cheap to clone; clones are the same device and share its connections.
+#[derive(Clone)]
+pub struct Terminal(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) introduction: Introduction,
+    pub(crate) transport: Transport,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) sleeper: Arc<dyn Sleeper>,
+    pub(crate) wire_log: Option<Arc<dyn WireLog>>,
+}
+
+pub(crate) struct Introduction {
+    pub(crate) base_url: Url,
+    pub(crate) device_id: DeviceId,
+    pub(crate) app_version: AppVersion,
+    pub(crate) user_agent: String,
+}
+
+impl Terminal {
+    /// Starts to describe a terminal: the server's address (`https://api.viopay.io`; a path in it is kept) and the
+    /// device id the terminal left the factory with.
+    pub fn builder(base_url: &str, device_id: &str) -> TerminalBuilder {
+        TerminalBuilder::new(base_url, device_id)
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// Checks that the server can be reached and knows the device; tells the server's time and the oldest supported
+    /// app version.
+    ///
+    /// # Errors
+    /// [`CallError`]; an unknown device is [`CallError::Api`] with HTTP status 404 and code `4004`.
+    pub async fn bootstrap(&self) -> Result<Bootstrap, CallError> {
+        self.call::<BootstrapBody>(Method::POST, "pos/bootstrap").await
+    }
+
+    /// Gets a new code for the screen. The device's earlier code ends by it.
+    ///
+    /// # Errors
+    /// [`CallError`]; a device that is claimed already is [`CallError::Api`] with HTTP status 400 and code `4220`.
+    pub async fn request_pairing_code(&self) -> Result<ShownCode, CallError> {
+        self.call::<PairingCodeBody>(Method::POST, "pos/pairing-code").await
+    }
+
+    /// Asks how the device and its latest code stand.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn status(&self) -> Result<Status, CallError> {
+        self.call::<StatusBody>(Method::GET, "pos/status").await
+    }
+
+    /// Pairs: shows codes through `on_code` until a merchant has claimed the device, and tells its status then. Network
+    /// faults and failures of the server are waited out for as long as it takes; drop the future to stop, or drive
+    /// [`Terminal::pairing`] for a deadline and for more to see.
+    ///
+    /// # Errors
+    /// [`PairError::Refused`] when the server refuses this terminal for good.
+    pub async fn pair(&self, on_code: impl FnMut(&ShownCode)) -> Result<Status, PairError> {
+        self.pairing().run(on_code).await
+    }
+
+    /// Pairing step by step.
+    pub fn pairing(&self) -> Pairing {
+        Pairing::new(self.clone())
+    }
+
+    /// Whether this app's version is one the server still supports.
+    #[must_use]
+    pub fn is_supported(&self, bootstrap: &Bootstrap) -> bool {
+        bootstrap.supports(&self.0.introduction.app_version)
+    }
+
+    /// The device's id.
+    #[must_use]
+    pub fn device_id(&self) -> &DeviceId {
+        &self.0.introduction.device_id
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.0.entropy
+    }
+
+    pub(crate) fn wire_log(&self) -> Option<&dyn WireLog> {
+        self.0.wire_log.as_deref()
+    }
+
+    pub(crate) fn sleeper(&self) -> &dyn Sleeper {
+        &*self.0.sleeper
+    }
+
+    async fn call<B: Body>(&self, method: Method, path: &str) -> Result<B::Answer, CallError> {
+        let Introduction { base_url, device_id, user_agent, .. } = &self.0.introduction;
+        let url = format!("{base_url}{path}");
+        let request = self.0.transport.0.request(method, url).header("X-Device-Id", device_id.as_str());
+        call::<B>(self, request.header(USER_AGENT, user_agent).header("X-Client-Type", "pos")).await
+    }
+}
+
+impl fmt::Debug for Terminal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Introduction { base_url, device_id, user_agent, .. } = &self.0.introduction;
+        f.debug_struct("Terminal")
+            .field("base_url", &base_url.as_str())
+            .field("device_id", device_id)
+            .field("user_agent", user_agent)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,26 @@
+//! W3C Trace Context, level 1: the header that ties a request to its log lines on the server.
+
+use pos_port_clock::Entropy;
+
+/// A fresh `traceparent` and the trace id within it.
+pub(crate) struct Trace {
+    /// 32 lower-case hex digits.
+    pub(crate) id: String,
+    /// The header's value: version 00, sampled.
+    pub(crate) parent: String,
+}
+
+impl Trace {
+    pub(crate) fn fresh(entropy: &dyn Entropy) -> Self {
+        let id = format!("{:032x}", non_zero::<16>(entropy, u128::from_be_bytes));
+        let parent = format!("00-{id}-{:016x}-01", non_zero::<8>(entropy, |bytes| u64::from_be_bytes(bytes).into()));
+        Self { id, parent }
+    }
+}
+
+/// An all-zero id is invalid (Trace Context, section 3.2.2.3).
+fn non_zero<const N: usize>(entropy: &dyn Entropy, number: impl Fn([u8; N]) -> u128) -> u128 {
+    let mut bytes = [0; N];
+    entropy.fill(&mut bytes);
+    number(bytes).max(1)
+}
