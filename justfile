@@ -18,7 +18,7 @@ lint:
 
 # Build the documentation; `just doc --open` shows it.
 doc *args:
-    cargo doc --workspace --no-deps {{ args }}
+    cargo doc --workspace --no-deps --all-features {{ args }}
 
 # Pair a terminal from end to end on this machine, with nothing to set up.
 demo *args:
