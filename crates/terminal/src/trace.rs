@@ -24,3 +24,17 @@ fn non_zero<const N: usize>(entropy: &dyn Entropy, number: impl Fn([u8; N]) -> u
     entropy.fill(&mut bytes);
     number(bytes).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use pos_port_clock::ScriptedEntropy;
+
+    use super::*;
+
+    #[test]
+    fn no_id_is_all_zero() {
+        let trace = Trace::fresh(&ScriptedEntropy::new([0; 6]));
+        assert_eq!(trace.id, format!("{:032x}", 1));
+        assert_eq!(trace.parent, format!("00-{:032x}-{:016x}-01", 1, 1));
+    }
+}

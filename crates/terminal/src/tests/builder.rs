@@ -27,6 +27,7 @@ fn every_part_that_does_not_fit_is_named() {
         (Terminal::builder(url, "POS-1").os("a").model("b"), "app version"),
         (described(url).os(""), "operating system"),
         (described(url).os(&long), "operating system"),
+        (described(url).os("Android 12 "), "operating system"),
         (described(url).os("Android\r\nX: y"), "operating system"),
         (described(url).model("PAX (A920)"), "model"),
         (described(url).model("PAX; A920"), "model"),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pos_port_clock::ScriptedEntropy;
+use pos_port_clock::{Entropy, ScriptedEntropy};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
@@ -89,6 +89,12 @@ async fn a_server_of_two_minds_is_asked_at_the_rhythm() {
     let bench = Bench::at(&server.address);
     pair(&bench).await;
     assert_eq!(bench.waits(), [3, 3]);
+
+    let five_seconds = ok(r#"{"pairing_code":"K7M3NP","expires_in_sec":5}"#);
+    let server = Server::start([five_seconds, ok(PENDING), refused(), ok(PENDING), ok(CODE), ok(CLAIMED)]).await;
+    let bench = Bench::at(&server.address);
+    pair(&bench).await;
+    assert_eq!(bench.waits(), [3, 2, 3, 3], "the ended code does not shorten the wait after the refusal");
 }
 
 #[tokio::test]
@@ -130,6 +136,15 @@ async fn backs_off_further_and_further_and_starts_again_after_a_success() {
     let bench = Bench::at(&server.address);
     assert_eq!(pair(&bench).await, ["K7M3NP"]);
     assert_eq!(bench.waits(), [3, 3, 6, 12, 24, 30, 3, 3]);
+}
+
+#[tokio::test]
+async fn a_new_code_ends_the_back_off_too() {
+    let away = || failure(503, "5003", "");
+    let server = Server::start([away(), away(), ok(CODE), away(), ok(CLAIMED)]).await;
+    let bench = Bench::at(&server.address);
+    pair(&bench).await;
+    assert_eq!(bench.waits(), [3, 6, 3, 3]);
 }
 
 #[tokio::test]
@@ -186,15 +201,30 @@ async fn a_refusal_for_good_ends_pairing() {
     }
 }
 
+/// No jitter at all, so that a wait can end with the deadline to the instant.
+struct Zero;
+
+impl Entropy for Zero {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
 #[tokio::test]
 async fn gives_up_at_the_deadline_and_not_before() {
-    let server = Server::start([CODE, PENDING, PENDING].map(ok)).await;
-    let bench = Bench::at(&server.address);
-    let pairing = bench.terminal.pairing().give_up_after(Duration::from_secs(8));
-    let error = pairing.run(|_| ()).await.unwrap_err();
-    assert!(matches!(error, PairError::DeadlinePassed), "{error:?}");
-    assert_eq!(bench.waits(), [3, 3, 2], "the last wait ends with the deadline");
-    assert_eq!(server.story(), ["code", "status", "status"]);
+    for (limit, waits, story) in [
+        (8, vec![3, 3, 2], vec!["code", "status", "status"]),
+        (6, vec![3, 3], vec!["code", "status"]),
+        (0, vec![], vec![]),
+    ] {
+        let server = Server::start([CODE, PENDING, PENDING].map(ok)).await;
+        let bench = Bench::with(&server.address, |builder| builder.entropy(Arc::new(Zero)));
+        let pairing = bench.terminal.pairing().give_up_after(Duration::from_secs(limit));
+        let error = pairing.run(|_| ()).await.unwrap_err();
+        assert!(matches!(error, PairError::DeadlinePassed), "{error:?}");
+        assert_eq!(bench.waits(), waits, "the last wait ends with the deadline");
+        assert_eq!(server.story(), story);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,41 @@
+# List the recipes.
+default:
+    @just --list
+
+# Everything the CI checks: formatting, lints, documentation, all tests.
+test:
+    tests/run
+
+# Format the sources.
+fmt:
+    cargo fmt --all
+
+# Lints, as strict as the CI's.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo clippy -p pos-server --no-default-features -- -D warnings
+
+# Build the documentation; `just doc --open` shows it.
+doc *args:
+    cargo doc --workspace --no-deps --all-features {{ args }}
+
+# Pair a terminal from end to end on this machine, with nothing to set up.
+demo *args:
+    cargo run -p pos-server -- demo {{ args }}
+
+# Run the server with the settings for development.
+serve *args:
+    cargo run -p pos-server -- serve --config config/development.toml {{ args }}
+
+# Start the tests' throw-away PostgreSQL and print its address.
+db-start:
+    @scripts/test-postgres start
+
+# Stop it.
+db-stop:
+    @scripts/test-postgres stop
+
+# Measure, in an optimised build.
+bench *args:
+    cargo run --release -p pos-bench -- {{ args }}
