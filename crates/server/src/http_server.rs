@@ -3,11 +3,9 @@
 use std::net::{SocketAddr, TcpListener};
 use std::thread::available_parallelism;
 
-use actix_web::dev::ServerHandle;
-use actix_web::middleware::Condition;
-use actix_web::{App, web};
+use actix_server::ServerHandle;
 use anyhow::Context as _;
-use pos_adapters::http::{Drain, configure, cors};
+use pos_adapters::http::{Drain, ServeOptions, serve};
 use tokio::task::JoinHandle;
 
 use crate::settings::{HttpSettings, ShutdownSettings};
@@ -43,24 +41,16 @@ impl HttpServer {
         let http = &parts.settings.http;
         let shutdown = parts.settings.shutdown.clone();
         let drain = Drain::default();
-        let api = web::Data::new(parts.api(drain.clone())?);
-        let origins = http.cors_allowed_origins.clone();
         let address = listener.local_addr().context("the bound address")?;
-        let server = actix_web::HttpServer::new(move || {
-            App::new()
-                .app_data(api.clone())
-                .wrap(Condition::new(!origins.is_empty(), cors(&origins)))
-                .configure(|config| configure(config, &api.metrics))
-        })
-        .workers(workers(http))
-        .max_connections(http.max_connections)
-        .client_request_timeout(http.client_header_timeout)
-        .keep_alive(http.keep_alive)
-        .shutdown_timeout(shutdown.grace.as_secs())
-        .disable_signals()
-        .listen(listener)
-        .context("the listener")?
-        .run();
+        let options = ServeOptions {
+            workers: workers(http),
+            max_connections: http.max_connections,
+            client_header_timeout: http.client_header_timeout,
+            keep_alive: http.keep_alive,
+            grace: shutdown.grace,
+            cors_allowed_origins: http.cors_allowed_origins.clone(),
+        };
+        let server = serve(listener, parts.api(drain.clone())?, options).context("the listener")?;
         Ok(Self { address, handle: server.handle(), drain, shutdown, running: tokio::spawn(server) })
     }
 

@@ -75,6 +75,7 @@ impl Parts {
                 max_header_bytes: settings.http.max_header_bytes,
                 request_timeout: settings.http.request_timeout,
             },
+            metrics_enabled: settings.metrics.enabled,
             drain,
         })
     }

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, HeaderValue};
+use actix_web::http::header::{self, ContentType, HeaderValue};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -54,6 +54,13 @@ pub(super) fn seal(response: HttpResponse<BoxBody>, trace_id: TraceId) -> (HttpR
         sealed.insert_header((header::WWW_AUTHENTICATE, challenge));
     }
     sealed.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
+    let body = text(&error, trace_id);
+    (sealed.content_type(ContentType::json()).body(body), Some(error))
+}
+
+/// The envelope as JSON.
+pub(super) fn text(error: &ApiError, trace_id: TraceId) -> String {
+    let parts = error.parts();
     let envelope = ErrorEnvelope {
         error: ErrorBody {
             code: parts.failure.code(),
@@ -62,7 +69,7 @@ pub(super) fn seal(response: HttpResponse<BoxBody>, trace_id: TraceId) -> (HttpR
             trace_id: &trace_id.to_string(),
         },
     };
-    (sealed.json(envelope), Some(error))
+    serde_json::to_string(&envelope).unwrap_or_default()
 }
 
 /// The error that a bare failure of the framework stands for.

@@ -10,12 +10,14 @@
 //! with its request, answer and handler, and a line in [`routes::configure`] and in `openapi.rs`.
 
 mod api_error;
+mod below_router;
 mod door;
 mod envelope;
 mod extract;
 mod metrics;
 mod openapi;
 mod routes;
+mod serve;
 mod trace_id;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use crate::storage::PoolMonitor;
 pub use metrics::Metrics;
 pub use openapi::openapi_json;
 pub use routes::configure;
+pub use serve::{ServeOptions, serve};
 pub use trace_id::TraceId;
 
 /// All that the handlers reach: use cases and a few ports, never a store.
@@ -56,6 +59,8 @@ pub struct Api {
     pub metrics: Metrics,
     /// Bounds on what a caller may send and how long it may take.
     pub limits: Limits,
+    /// Whether `/metrics` is a route.
+    pub metrics_enabled: bool,
     /// Whether the server is stopping.
     pub drain: Drain,
 }

@@ -19,7 +19,7 @@ impl TraceId {
         sole.unwrap_or_else(|| Self::fresh(entropy))
     }
 
-    fn fresh(entropy: &dyn Entropy) -> Self {
+    pub(super) fn fresh(entropy: &dyn Entropy) -> Self {
         let mut bytes = [0; 16];
         entropy.fill(&mut bytes);
         Self(u128::from_le_bytes(bytes).max(1))

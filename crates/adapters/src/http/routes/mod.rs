@@ -22,12 +22,14 @@ pub(super) use metrics::__path_metrics;
 pub(super) use pairing_code::__path_pairing_code;
 pub(super) use status::__path_status;
 
+use super::Api;
 use super::api_error::{ApiError, Failure};
 use super::door::door;
 use super::metrics::Metrics;
 
 /// Registers every route, and the answer for what is no route.
-pub fn configure(config: &mut web::ServiceConfig, metrics: &Metrics) {
+pub fn configure(config: &mut web::ServiceConfig, api: &Api) {
+    let metrics = &api.metrics;
     let post = |path, route: Route| behind_door(metrics, path, "POST", route.method(Method::POST));
     let get = |path, route: Route| {
         let reads = guard::Any(guard::Get()).or(guard::Head());
@@ -40,11 +42,13 @@ pub fn configure(config: &mut web::ServiceConfig, metrics: &Metrics) {
         .service(post("/pos/claim", web::route().to(claim::claim)))
         .service(get("/health/live", web::route().to(health::live)))
         .service(get("/health/ready", web::route().to(health::ready)))
-        .service(get("/metrics", web::route().to(metrics::metrics)))
         .service(get("/openapi.json", web::route().to(docs::openapi)))
         .service(get("/docs", web::route().to(docs::to_page)))
         .service(get("/docs/{file:.*}", web::route().to(docs::page)))
         .default_service(unknown_route(metrics));
+    if api.metrics_enabled {
+        config.service(get("/metrics", web::route().to(metrics::metrics)));
+    }
 }
 
 /// A resource that serves one route, answers 405 with `Allow` to any other method, and has the door before both.

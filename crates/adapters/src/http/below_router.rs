@@ -1,0 +1,124 @@
+//! Failures that the HTTP server itself answers, before there is a request to route: a head that is no HTTP, is too
+//! large, or does not arrive. It sends them bare; here they get the envelope like every other failure.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use pos_port_clock::Entropy;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::api_error::ApiError;
+use super::envelope;
+use super::trace_id::TraceId;
+
+/// A connection on which a bare failure is replaced as it is written.
+pub(super) struct EnvelopedStream {
+    stream: TcpStream,
+    entropy: Arc<dyn Entropy>,
+    /// What is written instead of the buffer at hand, and how much of it is out.
+    instead: Option<(Vec<u8>, usize)>,
+}
+
+/// The server's own answers and what they mean. All are told as the contract's 400/4000.
+const BARE: [(&[u8], &str); 3] = [
+    (b"HTTP/1.1 400 ", "Malformed HTTP request"),
+    (b"HTTP/1.1 408 ", "Request headers did not arrive in time"),
+    (b"HTTP/1.1 431 ", "Request headers are too large"),
+];
+
+impl EnvelopedStream {
+    pub(super) fn new(stream: TcpStream, entropy: Arc<dyn Entropy>) -> Self {
+        Self { stream, entropy, instead: None }
+    }
+
+    fn replacement(&self, buffer: &[u8]) -> Option<Vec<u8>> {
+        let (start, message) = bare_failure(buffer)?;
+        let trace_id = TraceId::fresh(&*self.entropy);
+        tracing::info!(%trace_id, message, "refused below the router");
+        let error = ApiError::invalid(message);
+        let body = envelope::text(&error, trace_id);
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncache-control: no-store\r\nx-trace-id: \
+             {trace_id}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        let before = buffer.get(..start).unwrap_or_default();
+        Some([before, head.as_bytes(), body.as_bytes()].concat())
+    }
+}
+
+/// Where in a buffer of answers a bare failure begins, if the buffer ends with one. An answer of ours never looks so: it
+/// has a trace id.
+fn bare_failure(buffer: &[u8]) -> Option<(usize, &'static str)> {
+    if !buffer.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let start = last(buffer, b"HTTP/1.1 ")?;
+    let head = buffer.get(start..)?;
+    let has = |text: &[u8]| last(head, text).is_some();
+    let is_bare = has(b"content-length: 0\r\n") && !has(b"x-trace-id: ");
+    BARE.iter().find(|(status, _)| is_bare && head.starts_with(status)).map(|(_, message)| (start, *message))
+}
+
+fn last(buffer: &[u8], text: &[u8]) -> Option<usize> {
+    buffer.windows(text.len()).rposition(|window| window == text)
+}
+
+impl AsyncWrite for EnvelopedStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.instead.is_none() {
+            this.instead = this.replacement(buffer).map(|bytes| (bytes, 0));
+        }
+        let Some((bytes, out)) = &mut this.instead else {
+            return Pin::new(&mut this.stream).poll_write(context, buffer);
+        };
+        while let Some(rest) = bytes.get(*out..).filter(|rest| !rest.is_empty()) {
+            *out += match ready!(Pin::new(&mut this.stream).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => written,
+            };
+        }
+        this.instead = None;
+        Poll::Ready(Ok(buffer.len()))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl AsyncRead for EnvelopedStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bare_failure;
+
+    #[test]
+    fn only_a_bare_failure_at_the_end_is_one() {
+        let bare = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let good = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-trace-id: 1\r\n\r\n{}";
+        let start = |text: &str| bare_failure(text.as_bytes()).map(|(start, _)| start);
+        assert_eq!(start(bare), Some(0));
+        assert_eq!(start(&format!("{good}{bare}")), Some(good.len()));
+        let ours = bare.replace("content-length", "x-trace-id: 1\r\ncontent-length");
+        for other in ["", "\r\n\r\n", good, &format!("{bare}{good}"), &ours, &bare.replace("400", "404")] {
+            assert_eq!(start(other), None, "{other}");
+        }
+    }
+}
