@@ -1,0 +1,3 @@
+//! The black-box suites, one binary.
+
+mod storage;
