@@ -109,7 +109,7 @@ pub async fn crossing_failures_do_not_block_each_other(storage: Storage) {
     let limit = ClaimLimit { max_failures: 10, window: Duration::seconds(300) };
     let claimant = |number: u32| Claimant {
         merchant_id: merchant((number % 2) as u8),
-        user_id: user(if number / 2 % 2 == 0 { "anna" } else { "bert" }),
+        user_id: user(if (number / 2).is_multiple_of(2) { "anna" } else { "bert" }),
     };
     let told = together(|number| {
         let storage = storage.clone();
