@@ -1,1 +1,12 @@
-//! stub
+//! What the black-box suites stand on: databases of their own, and stores opened on them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness that cannot do its work must fail the test loudly"
+)]
+
+pub mod postgres;
+pub mod stores;

@@ -46,7 +46,7 @@ CREATE TABLE devices (
             WHEN 'inactive' THEN num_nonnulls(claimed_by, claimed_at, activated_at) = 0
             WHEN 'claimed' THEN num_nulls(pairing_code, claimed_by, claimed_at) = 0 AND activated_at IS NULL
             WHEN 'activated' THEN num_nulls(pairing_code, claimed_by, claimed_at, activated_at) = 0
-            ELSE false
+            ELSE true -- devices_status_word refuses it
         END
     ),
     CONSTRAINT devices_claimed_in_time CHECK (claimed_at < code_expires_at),

@@ -298,3 +298,37 @@ impl QueryFragment<Pg> for CountFailure {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::debug_query;
+    use pos_domain::{Actor, Device, DeviceId, MerchantId};
+
+    use super::*;
+
+    fn is_kept_prepared<Q: Query + QueryFragment<Pg> + QueryId>(query: &Q) -> bool {
+        Q::query_id().is_some() && query.is_safe_to_cache_prepared(&Pg).unwrap()
+    }
+
+    /// Were one of these not kept, every call of it would cost a second round trip and a plan.
+    #[test]
+    fn every_statement_is_kept_prepared() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let merchant_id = MerchantId(Uuid::nil());
+        let new = Device::provision(DeviceId::from_bits(1), merchant_id, Actor::Operator, now);
+        let claimant = Claimant { merchant_id, user_id: pos_domain::UserId::parse("anna").unwrap() };
+        let limit = ClaimLimit { max_failures: 1, window: time::Duration::MINUTE };
+        assert!(is_kept_prepared(&SaveTransition::from(&new)));
+        assert!(is_kept_prepared(&AddDevices::from([&new].as_slice())));
+        assert!(is_kept_prepared(&FindByPairingCode::from(PairingCode::from_bits(1))));
+        assert!(is_kept_prepared(&CountFailure::of(&claimant, &limit, now)));
+    }
+
+    #[test]
+    fn parameters_stand_once_and_by_name() {
+        let query = FindByPairingCode::from(PairingCode::from_bits(1));
+        let sql = debug_query::<Pg, _>(&query).to_string();
+        assert!(sql.starts_with("WITH input AS (SELECT $1 AS code), waiting AS ("), "{sql}");
+        assert!(!sql.contains("$2"), "{sql}");
+    }
+}

@@ -1,0 +1,81 @@
+//! Devices, people and moments the cases share.
+
+use pos_domain::{Actor, Claimant, Device, DeviceId, MerchantId, PairingCode, Sighting, Transition, UserAgent, UserId};
+use time::{Duration, OffsetDateTime};
+
+use crate::Storage;
+
+pub(super) const TTL: Duration = Duration::seconds(300);
+
+/// A moment with odd microseconds, `seconds` after the suite's beginning.
+pub(super) fn at(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_800_000_000 + seconds).unwrap() + Duration::microseconds(123_457)
+}
+
+pub(super) fn id(number: u32) -> DeviceId {
+    DeviceId::from_bits(number)
+}
+
+pub(super) fn merchant(number: u8) -> MerchantId {
+    let text = format!("0f0f0f0f-0000-4000-8000-0000000000{number:02x}");
+    MerchantId(text.parse().unwrap())
+}
+
+pub(super) fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+pub(super) fn code(number: u32) -> PairingCode {
+    PairingCode::from_bits(number)
+}
+
+pub(super) fn claimant() -> Claimant {
+    Claimant { merchant_id: merchant(1), user_id: user("anna") }
+}
+
+pub(super) fn new(number: u32) -> Transition {
+    Device::provision(id(number), merchant(1), Actor::Operator, at(0))
+}
+
+pub(super) fn issued(device: Device, number: u32, seconds: i64) -> Transition {
+    device.issue_pairing_code(code(number), TTL, at(seconds)).unwrap()
+}
+
+pub(super) fn sighting(agent: &str, seconds: i64) -> Sighting {
+    Sighting { agent: UserAgent::parse(agent).unwrap(), at: at(seconds) }
+}
+
+/// Adds an inactive device without a code.
+pub(super) async fn provisioned(storage: &Storage, number: u32) -> Device {
+    let transition = new(number);
+    assert_eq!(storage.devices.add(std::slice::from_ref(&transition)).await.unwrap(), []);
+    transition.into_device()
+}
+
+/// Saves a step that must be kept, and reads the device back.
+pub(super) async fn keep(storage: &Storage, transition: Transition) -> Device {
+    storage.devices.save(&transition).await.unwrap();
+    let stored = found(storage, transition.device().id()).await;
+    assert_eq!(stored.record().version, transition.device().version());
+    stored
+}
+
+/// Adds a device that shows a code from the first second on.
+pub(super) async fn waiting(storage: &Storage, number: u32, with: u32) -> Device {
+    let device = provisioned(storage, number).await;
+    keep(storage, issued(device, with, 1)).await
+}
+
+/// Adds a device that was claimed with a code.
+pub(super) async fn claimed(storage: &Storage, number: u32, with: u32, seconds: i64) -> Device {
+    let device = waiting(storage, number, with).await;
+    keep(storage, device.claim(code(with), &claimant(), at(seconds)).unwrap()).await
+}
+
+pub(super) async fn found(storage: &Storage, id: &DeviceId) -> Device {
+    storage.devices.find(id).await.unwrap().expect("the device is stored")
+}
+
+pub(super) async fn by_code(storage: &Storage, number: u32) -> Option<Device> {
+    storage.devices.find_by_pairing_code(code(number)).await.unwrap()
+}

@@ -1,0 +1,128 @@
+//! The contract of the storage ports, in executable form.
+//!
+//! Each case takes an empty store and panics where the store breaks a documented sentence. [`storage_suite!`] makes
+//! one test of each case, for the fake and for every adapter alike:
+//!
+//! ```ignore
+//! pos_port_storage::storage_suite!(open_an_empty_store().await);
+//! ```
+//!
+//! A case that needs the time takes it from the constants here: no case waits.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a case is a test: it must panic when the store is wrong"
+)]
+
+pub mod add_and_list;
+pub mod codes;
+pub mod failures;
+mod fixtures;
+pub mod races;
+pub mod save;
+pub mod sightings;
+
+/// Makes one `#[tokio::test]` of every case. The argument is an expression that opens an empty
+/// [`Storage`](crate::Storage), in an async function; what it evaluates to may also be a tuple of a store and whatever
+/// must live as long as the test, such as a temporary folder.
+#[macro_export]
+macro_rules! storage_suite {
+    ($open:expr) => {
+        $crate::storage_suite!(@cases $open,
+            save: [
+                unknown_device_is_none,
+                every_state_is_read_back_as_saved,
+                instants_keep_their_microseconds,
+                the_longest_names_fit,
+                stale_version_is_a_conflict,
+                a_version_ahead_is_a_conflict,
+                unknown_device_is_a_conflict,
+                a_refused_save_keeps_nothing,
+                events_are_in_order_and_without_gaps,
+                events_of_an_unknown_device_are_none,
+                events_keep_who_and_when,
+            ],
+            codes: [
+                a_waiting_code_is_found,
+                an_expired_code_is_found,
+                an_unknown_code_is_not_found,
+                a_retired_code_is_found_only_as_ended,
+                a_released_code_is_found_only_as_used,
+                the_latest_end_of_a_code_is_told,
+                a_waiting_code_is_taken,
+                an_expired_code_is_taken,
+                a_retired_code_is_free,
+                a_used_code_is_free,
+                a_waiting_device_comes_before_a_claimed_one,
+                the_latest_claim_of_a_code_is_told,
+                a_conflict_comes_before_a_taken_code,
+            ],
+            sightings: [
+                a_sighting_is_kept_beside_the_version,
+                a_save_leaves_the_sighting,
+                an_unknown_device_stays_unknown,
+                a_later_sighting_replaces_all_of_the_earlier,
+            ],
+            add_and_list: [
+                taken_ids_are_answered_and_untouched,
+                the_same_id_twice_is_added_once,
+                nothing_to_add_is_nothing_taken,
+                thousands_are_added_at_once,
+                pages_are_in_byte_order_and_complete,
+                a_page_can_be_one_merchants,
+                a_page_of_none_is_empty,
+            ],
+            failures: [
+                nothing_failed_at_first,
+                failures_are_counted_within_the_window,
+                a_new_window_starts_exactly_at_the_end,
+                merchant_and_user_have_windows_of_their_own,
+                counting_is_the_domains_rule,
+                a_merchant_and_a_user_of_one_name_are_two,
+            ],
+            races: [
+                of_many_saves_of_one_version_one_is_kept,
+                of_two_devices_with_one_code_one_is_kept,
+                of_many_devices_with_one_code_one_is_kept,
+                every_failure_is_counted_once,
+                crossing_failures_do_not_block_each_other,
+                sightings_and_saves_do_not_disturb_each_other,
+                of_many_adds_of_one_id_one_is_kept,
+                every_ping_is_answered,
+            ],
+        );
+    };
+    (@cases $open:expr, $($module:ident: [$($case:ident),* $(,)?]),* $(,)?) => {
+        $(mod $module {
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let store = $open;
+                $crate::suite::$module::$case($crate::suite::Opened::storage(&store)).await;
+            })*
+        })*
+    };
+}
+
+/// What an opening expression may evaluate to.
+pub trait Opened {
+    /// The store under test.
+    fn storage(&self) -> crate::Storage;
+}
+
+impl Opened for crate::Storage {
+    fn storage(&self) -> crate::Storage {
+        self.clone()
+    }
+}
+
+impl<T> Opened for (crate::Storage, T) {
+    fn storage(&self) -> crate::Storage {
+        self.0.clone()
+    }
+}

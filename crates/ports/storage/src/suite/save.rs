@@ -1,0 +1,155 @@
+//! Saving one transition, reading a device back, and the audit trail.
+
+use pos_domain::{Actor, Device, DeviceEventKind, DeviceId, DeviceState, DeviceStatus, UserId};
+use time::Duration;
+
+use super::fixtures::{at, claimant, code, found, id, issued, keep, merchant, new, provisioned, waiting};
+use crate::{SaveError, Storage};
+
+/// `find` answers nothing for an id that was never added.
+pub async fn unknown_device_is_none(storage: Storage) {
+    provisioned(&storage, 1).await;
+    assert_eq!(storage.devices.find(&id(2)).await.unwrap(), None);
+    assert_eq!(storage.devices.find(&DeviceId::parse("POS-UNKNOWN").unwrap()).await.unwrap(), None);
+}
+
+/// Each state a device goes through is read back exactly as it was saved, the neighbour untouched.
+pub async fn every_state_is_read_back_as_saved(storage: Storage) {
+    let neighbour = waiting(&storage, 99, 99).await;
+    let mut device = provisioned(&storage, 1).await;
+    assert_eq!(found(&storage, &id(1)).await, device);
+    let steps: [fn(Device) -> pos_domain::Transition; 6] = [
+        |device| issued(device, 7, 1),
+        |device| issued(device, 8, 2),
+        |device| device.claim(code(8), &claimant(), at(3)).unwrap(),
+        |device| device.activate(at(4)).unwrap(),
+        |device| device.release(Actor::Operator, at(5)).unwrap(),
+        |device| issued(device, 9, 6),
+    ];
+    let statuses = ["inactive", "inactive", "claimed", "activated", "inactive", "inactive"];
+    for (step, status) in steps.into_iter().zip(statuses) {
+        let transition = step(device);
+        let stored = keep(&storage, transition.clone()).await;
+        assert_eq!(&stored, transition.device());
+        assert_eq!(Some(stored.status()), DeviceStatus::parse(status));
+        device = stored;
+    }
+    assert_eq!(found(&storage, &id(99)).await, neighbour);
+}
+
+/// Every instant of a device comes back to the microsecond, before and after the epoch's even seconds.
+pub async fn instants_keep_their_microseconds(storage: Storage) {
+    let device = provisioned(&storage, 1).await;
+    let moment = |micros: i64| at(10) + Duration::microseconds(micros);
+    let transition = device.issue_pairing_code(code(1), Duration::microseconds(300_000_001), moment(1)).unwrap();
+    let device = keep(&storage, transition).await;
+    let device = keep(&storage, device.claim(code(1), &claimant(), moment(2)).unwrap()).await;
+    let device = keep(&storage, device.activate(moment(999_999)).unwrap()).await;
+    assert_eq!(device.provisioned_at(), at(0));
+    let DeviceState::Activated { claim, at: activated } = device.state() else { panic!("not activated") };
+    assert_eq!(claim.code.issued_at, moment(1));
+    assert_eq!(claim.code.expires_at, moment(300_000_002));
+    assert_eq!(claim.at, moment(2));
+    assert_eq!(*activated, moment(999_999));
+}
+
+/// The longest device id and user id that the domain accepts, and ids of every visible sign, are stored whole.
+pub async fn the_longest_names_fit(storage: Storage) {
+    let long = DeviceId::parse(&format!("POS-{}", "~".repeat(60))).unwrap();
+    let odd = DeviceId::parse("POS-!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}").unwrap();
+    let bare = DeviceId::parse("POS-").unwrap();
+    let long_user = UserId::parse(&"é".repeat(127)).unwrap();
+    for (name, number) in [(long, 1), (odd, 2), (bare, 3)] {
+        let device = Device::provision(name.clone(), merchant(1), Actor::User(long_user.clone()), at(0));
+        assert_eq!(storage.devices.add(std::slice::from_ref(&device)).await.unwrap(), []);
+        let device = keep(&storage, issued(device.into_device(), number, 1)).await;
+        let by = pos_domain::Claimant { merchant_id: merchant(1), user_id: long_user.clone() };
+        let device = keep(&storage, device.claim(code(number), &by, at(2)).unwrap()).await;
+        assert_eq!(device.id(), &name);
+        assert_eq!(device.record().claimed_by, Some(long_user.clone()));
+        assert_eq!(storage.events.events_of(&name).await.unwrap()[2].actor, Actor::User(long_user.clone()));
+    }
+}
+
+/// A transition made from a version that is no longer stored is refused.
+pub async fn stale_version_is_a_conflict(storage: Storage) {
+    let device = provisioned(&storage, 1).await;
+    let stale = issued(device.clone(), 2, 2);
+    let current = keep(&storage, issued(device, 1, 1)).await;
+    assert!(matches!(storage.devices.save(&stale).await, Err(SaveError::Conflict)));
+    assert_eq!(found(&storage, &id(1)).await, current);
+}
+
+/// So is one made from a version that is not stored yet.
+pub async fn a_version_ahead_is_a_conflict(storage: Storage) {
+    let device = provisioned(&storage, 1).await;
+    let ahead = issued(issued(device.clone(), 1, 1).into_device(), 2, 2);
+    assert!(matches!(storage.devices.save(&ahead).await, Err(SaveError::Conflict)));
+    assert_eq!(found(&storage, &id(1)).await, device);
+}
+
+/// A device that was never added cannot be saved, and does not come to be by trying.
+pub async fn unknown_device_is_a_conflict(storage: Storage) {
+    let transition = issued(new(1).into_device(), 1, 1);
+    assert!(matches!(storage.devices.save(&transition).await, Err(SaveError::Conflict)));
+    assert!(matches!(storage.devices.save(&new(1)).await, Err(SaveError::Conflict)));
+    assert_eq!(storage.devices.find(&id(1)).await.unwrap(), None);
+    assert_eq!(storage.events.events_of(&id(1)).await.unwrap(), []);
+}
+
+/// A refused transition leaves no event, no ended code and no current code behind.
+pub async fn a_refused_save_keeps_nothing(storage: Storage) {
+    let device = waiting(&storage, 1, 1).await;
+    let stale = issued(device.clone(), 2, 2);
+    keep(&storage, issued(device, 3, 3)).await;
+    let before = storage.events.events_of(&id(1)).await.unwrap();
+    let first_end = storage.devices.find_ended_code(code(1)).await.unwrap();
+    assert!(matches!(storage.devices.save(&stale).await, Err(SaveError::Conflict)));
+    let other = waiting(&storage, 2, 4).await;
+    let taken = issued(other, 3, 5);
+    assert!(matches!(storage.devices.save(&taken).await, Err(SaveError::CodeTaken)));
+    assert_eq!(storage.events.events_of(&id(1)).await.unwrap(), before);
+    assert_eq!(storage.events.events_of(&id(2)).await.unwrap().len(), 2);
+    assert_eq!(storage.devices.find_ended_code(code(1)).await.unwrap(), first_end);
+    assert_eq!(storage.devices.find_ended_code(code(4)).await.unwrap(), None);
+    assert_eq!(storage.devices.find_by_pairing_code(code(2)).await.unwrap(), None);
+}
+
+/// The events of a device are numbered 1, 2, 3 … and told in that order, those of others not among them.
+pub async fn events_are_in_order_and_without_gaps(storage: Storage) {
+    waiting(&storage, 2, 1_000).await;
+    let mut device = provisioned(&storage, 1).await;
+    for number in 1..=12 {
+        device = keep(&storage, issued(device, number, i64::from(number))).await;
+    }
+    let events = storage.events.events_of(&id(1)).await.unwrap();
+    let sequences: Vec<u64> = events.iter().map(|event| event.sequence).collect();
+    assert_eq!(sequences, (1..=13).collect::<Vec<u64>>());
+    assert!(events.iter().all(|event| event.device_id == id(1)));
+}
+
+/// An unknown device has no history.
+pub async fn events_of_an_unknown_device_are_none(storage: Storage) {
+    waiting(&storage, 1, 1).await;
+    assert_eq!(storage.events.events_of(&id(2)).await.unwrap(), []);
+}
+
+/// Each event comes back as the domain made it: kind, actor, merchant and instant.
+pub async fn events_keep_who_and_when(storage: Storage) {
+    let mut told = vec![new(1)];
+    storage.devices.add(&told).await.unwrap();
+    let mut step = |transition: pos_domain::Transition| {
+        told.push(transition.clone());
+        transition
+    };
+    let device = new(1).into_device();
+    let device = keep(&storage, step(issued(device, 1, 1))).await;
+    let device = keep(&storage, step(device.claim(code(1), &claimant(), at(2)).unwrap())).await;
+    let device = keep(&storage, step(device.activate(at(3)).unwrap())).await;
+    keep(&storage, step(device.release(Actor::Operator, at(4)).unwrap())).await;
+    let events = storage.events.events_of(&id(1)).await.unwrap();
+    let expected: Vec<_> = told.iter().map(|transition| transition.event().clone()).collect();
+    assert_eq!(events, expected);
+    let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
+    assert_eq!(kinds, DeviceEventKind::ALL);
+}

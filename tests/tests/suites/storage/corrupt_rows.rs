@@ -1,0 +1,100 @@
+//! A row that somebody bent by hand, past the constraints, is a fault that names the row and never its code.
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use pos_domain::{Actor, CodeEnd, Device, DeviceId, MerchantId, PairingCode};
+use pos_port_storage::{DevicePage, Storage, StorageError};
+use pos_tests::stores;
+use time::{Duration, OffsetDateTime};
+
+const CODE: &str = "ABC234";
+
+fn code(symbols: &str) -> PairingCode {
+    PairingCode::parse(symbols).unwrap()
+}
+
+/// A device that shows a second code, so that each table has a row.
+async fn furnish(storage: &Storage) -> DeviceId {
+    let now = OffsetDateTime::UNIX_EPOCH;
+    let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
+    let new = Device::provision(DeviceId::from_bits(1), merchant, Actor::Operator, now);
+    storage.devices.add(std::slice::from_ref(&new)).await.unwrap();
+    let mut device = new.into_device();
+    for symbols in ["DEF234", CODE] {
+        let step = device.issue_pairing_code(code(symbols), Duration::minutes(5), now).unwrap();
+        storage.devices.save(&step).await.unwrap();
+        device = step.into_device();
+    }
+    let ended = storage.devices.find_ended_code(code("DEF234")).await.unwrap().unwrap();
+    assert_eq!(ended.end, CodeEnd::Retired);
+    device.id().clone()
+}
+
+/// How each row is bent, and what the fault must say.
+const BENT: [(&str, &str); 6] = [
+    ("UPDATE devices SET status = 'broken'", "table devices, row POS-00000001: status cannot be read"),
+    ("UPDATE devices SET status = 'claimed'", "table devices, row POS-00000001: the facts do not fit the status"),
+    (
+        "UPDATE devices SET status = 'inactive', version = 0",
+        "table devices, row POS-00000001: version must be at least 1",
+    ),
+    (
+        "UPDATE devices SET version = 3, code_issued_at = NULL",
+        "table devices, row POS-00000001: a pairing code and its two instants must be there together",
+    ),
+    (
+        "UPDATE devices SET app_version = 'new'",
+        "table devices, row POS-00000001: app_version and seen_at must be there together",
+    ),
+    (
+        "UPDATE devices SET app_version = NULL, pairing_code = 'O00000'",
+        "table devices, row POS-00000001: pairing_code cannot be read",
+    ),
+];
+
+fn fault<T: std::fmt::Debug>(answer: Result<T, StorageError>) -> String {
+    match answer {
+        Err(StorageError::Fault(cause)) => cause.to_string(),
+        other => panic!("a fault was expected: {other:?}"),
+    }
+}
+
+async fn every_bent_row_is_a_fault(storage: &Storage, id: &DeviceId, mut bend: impl AsyncFnMut(&'static str)) {
+    for (statement, expected) in BENT {
+        bend(statement).await;
+        assert_eq!(fault(storage.devices.find(id).await), expected, "after {statement}");
+        let page = DevicePage { limit: 10, ..DevicePage::default() };
+        assert_eq!(fault(storage.devices.list(&page).await), expected);
+        if !statement.contains("pairing_code") && !statement.contains("broken") {
+            assert_eq!(fault(storage.devices.find_by_pairing_code(code(CODE)).await), expected);
+        }
+    }
+    bend("UPDATE device_events SET kind = 'exploded' WHERE sequence = 2").await;
+    let expected = "table device_events, row POS-00000001 2: unknown event word \"exploded\"";
+    assert_eq!(fault(storage.events.events_of(id).await), expected);
+    bend("UPDATE ended_pairing_codes SET ended_as = 'lost'").await;
+    let expected = "table ended_pairing_codes, row POS-00000001 3: ended_as cannot be read";
+    assert_eq!(fault(storage.devices.find_ended_code(code("DEF234")).await), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_postgres() {
+    let (storage, database) = stores::postgres().await;
+    let id = furnish(&storage).await;
+    let client = database.client().await;
+    let checks = "SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) \
+                  FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace";
+    for row in client.query(checks, &[]).await.unwrap() {
+        client.batch_execute(row.get(0)).await.unwrap();
+    }
+    every_bent_row_is_a_fault(&storage, &id, async |statement| client.batch_execute(statement).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_sqlite() {
+    let (storage, folder) = stores::sqlite().await;
+    let id = furnish(&storage).await;
+    let mut connection = SqliteConnection::establish(folder.path().join("pos.db").to_str().unwrap()).unwrap();
+    connection.batch_execute("PRAGMA ignore_check_constraints = ON").unwrap();
+    every_bent_row_is_a_fault(&storage, &id, async |statement| connection.batch_execute(statement).unwrap()).await;
+}

@@ -1,0 +1,138 @@
+//! Migrating: once, by anyone, at any time, and back.
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use pos_adapters::storage::{self, DatabaseUrl, MigrateError, StorageOptions};
+use pos_domain::{Actor, Device, DeviceId, MerchantId};
+use pos_tests::postgres::TestDatabase;
+use pos_tests::stores::{options, sqlite_url};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use tokio::task::JoinSet;
+
+const FIRST: &str = "2026-11-20-000000_devices";
+const NEWER: &str = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000000')";
+
+async fn eight_at_once(options: StorageOptions) {
+    let all = storage::pending_migrations(&options).await.unwrap();
+    assert_eq!(all.first().map(String::as_str), Some(FIRST));
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let options = options.clone();
+        callers.spawn(async move { storage::migrate(&options).await.unwrap() });
+    }
+    let mut applied = callers.join_all().await;
+    applied.sort();
+    assert_eq!(applied.pop().unwrap(), all, "one applies everything");
+    assert!(applied.iter().all(Vec::is_empty), "the others find nothing to do: {applied:?}");
+    assert_eq!(storage::pending_migrations(&options).await.unwrap(), Vec::<String>::new());
+    assert_eq!(storage::migrate(&options).await.unwrap(), Vec::<String>::new());
+    it_serves(&options).await;
+}
+
+/// A store on the schema keeps a device.
+async fn it_serves(options: &StorageOptions) {
+    let storage = storage::open(options).await.unwrap().storage;
+    let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
+    let device = Device::provision(DeviceId::from_bits(1), merchant, Actor::Operator, OffsetDateTime::UNIX_EPOCH);
+    storage.devices.add(std::slice::from_ref(&device)).await.unwrap();
+    assert_eq!(storage.devices.find(device.device().id()).await.unwrap().as_ref(), Some(device.device()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_replicas_may_migrate_postgres_at_once() {
+    let database = TestDatabase::empty().await;
+    eight_at_once(options(database.url().parse().unwrap())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn eight_processes_may_migrate_sqlite_at_once() {
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        eight_at_once(options(sqlite_url(&folder))).await;
+    }
+}
+
+#[tokio::test]
+async fn asking_what_is_pending_changes_nothing() {
+    let database = TestDatabase::empty().await;
+    let asked = options(database.url().parse().unwrap());
+    assert_eq!(storage::pending_migrations(&asked).await.unwrap(), [FIRST]);
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    let count: i64 = database.client().await.query_one(tables, &[]).await.unwrap().get(0);
+    assert_eq!(count, 0);
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(storage::pending_migrations(&options(sqlite_url(&folder))).await.unwrap(), [FIRST]);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_goes_down_and_up_again() {
+    let database = TestDatabase::migrated().await;
+    let options = options(database.url().parse().unwrap());
+    let client = database.client().await;
+    client
+        .batch_execute(include_str!("../../../../migrations/postgres/2026-11-20-000000_devices/down.sql"))
+        .await
+        .unwrap();
+    let left =
+        "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE '__diesel%'";
+    assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
+    client.batch_execute("DELETE FROM __diesel_schema_migrations").await.unwrap();
+    assert_eq!(storage::migrate(&options).await.unwrap(), [FIRST]);
+    it_serves(&options).await;
+}
+
+fn sqlite_file(folder: &TempDir) -> SqliteConnection {
+    SqliteConnection::establish(folder.path().join("pos.db").to_str().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_goes_down_and_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(sqlite_url(&folder));
+    storage::migrate(&options).await.unwrap();
+    let down = include_str!("../../../../migrations/sqlite/2026-11-20-000000_devices/down.sql");
+    sqlite_file(&folder).batch_execute(&format!("{down} DELETE FROM __diesel_schema_migrations;")).unwrap();
+    assert_eq!(storage::migrate(&options).await.unwrap(), [FIRST]);
+    it_serves(&options).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_serves() {
+    let database = TestDatabase::migrated().await;
+    database.client().await.batch_execute(NEWER).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    storage::migrate(&options(sqlite_url(&folder))).await.unwrap();
+    sqlite_file(&folder).batch_execute(NEWER).unwrap();
+    for url in [database.url().parse().unwrap(), sqlite_url(&folder)] {
+        let options = options(url);
+        assert_eq!(storage::pending_migrations(&options).await.unwrap(), Vec::<String>::new());
+        assert_eq!(storage::migrate(&options).await.unwrap(), Vec::<String>::new());
+        it_serves(&options).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unreachable_database_is_named_without_its_password() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url: DatabaseUrl = format!("postgres://pos:s3cret@127.0.0.1:{free}/pos").parse().unwrap();
+    let options = options(url);
+    for error in
+        [storage::migrate(&options).await.unwrap_err(), storage::pending_migrations(&options).await.unwrap_err()]
+    {
+        assert!(matches!(error, MigrateError::Unreachable { .. }));
+        assert_eq!(error.to_string(), format!("cannot reach the database postgres://pos@127.0.0.1:{free}/pos"));
+        assert!(!format!("{error:?} {options:?}").contains("s3cret"));
+    }
+}
+
+#[tokio::test]
+async fn a_missing_folder_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(DatabaseUrl::sqlite(folder.path().join("nowhere/pos.db")));
+    let told = format!("{:?}", storage::migrate(&options).await.unwrap_err());
+    assert!(told.contains("nowhere"), "{told}");
+    let error = storage::open(&options).await.err().unwrap().to_string();
+    assert!(error.starts_with("the folder ") && error.contains("nowhere"), "{error}");
+}

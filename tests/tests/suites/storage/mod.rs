@@ -1,0 +1,16 @@
+//! Both engines: the contract, what the databases refuse by themselves, migrations, and bad days.
+
+mod bad_days;
+mod corrupt_rows;
+mod illegal_rows;
+mod migrations;
+
+/// Every case of the storage contract, on PostgreSQL.
+mod postgres {
+    pos_port_storage::storage_suite!(pos_tests::stores::postgres().await);
+}
+
+/// Every case of the storage contract, on SQLite.
+mod sqlite {
+    pos_port_storage::storage_suite!(pos_tests::stores::sqlite().await);
+}
