@@ -9,4 +9,5 @@
 )]
 
 pub mod postgres;
+pub mod server;
 pub mod stores;

@@ -55,8 +55,7 @@ impl Default for Options {
 /// The tokens `ann`, `bob` (of [`MERCHANT`]), `eve` (of [`OTHER_MERCHANT`]) and `lost` (of none).
 #[must_use]
 pub fn merchant_tokens() -> FixedVerifier {
-    let people =
-        [("ann", Some(MERCHANT)), ("bob", Some(MERCHANT)), ("eve", Some(OTHER_MERCHANT)), ("lost", None)];
+    let people = [("ann", Some(MERCHANT)), ("bob", Some(MERCHANT)), ("eve", Some(OTHER_MERCHANT)), ("lost", None)];
     FixedVerifier::new(people.map(|(name, merchant_id)| {
         (name.to_owned(), Principal { user_id: UserId::parse(name).expect("a name"), merchant_id })
     }))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pos_adapters::storage::{self, DatabaseUrl, StorageOptions};
+use pos_adapters::storage::{self, DatabaseUrl, OpenedStorage, StorageOptions};
 use pos_port_storage::Storage;
 use tempfile::TempDir;
 
@@ -13,6 +13,50 @@ use crate::postgres::TestDatabase;
 pub fn options(url: DatabaseUrl) -> StorageOptions {
     let limit = Duration::from_secs(30);
     StorageOptions { url, max_connections: 8, acquire_timeout: limit, connect_timeout: limit, statement_timeout: limit }
+}
+
+/// An empty store of either engine, with what must outlive it.
+pub struct TestStore {
+    opened: OpenedStorage,
+    url: DatabaseUrl,
+    _ground: Ground,
+}
+
+enum Ground {
+    Folder(#[expect(dead_code, reason = "held until the test ends")] TempDir),
+    Database(#[expect(dead_code, reason = "held until the test ends")] TestDatabase),
+}
+
+impl TestStore {
+    /// On a PostgreSQL database of its own.
+    pub async fn postgres() -> Self {
+        let database = TestDatabase::migrated().await;
+        Self::on(database.url().parse().unwrap(), Ground::Database(database)).await
+    }
+
+    /// On an SQLite file of its own.
+    pub async fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let url = sqlite_url(&folder);
+        storage::migrate(&options(url.clone())).await.unwrap();
+        Self::on(url, Ground::Folder(folder)).await
+    }
+
+    async fn on(url: DatabaseUrl, ground: Ground) -> Self {
+        let opened = storage::open(&options(url.clone())).await.unwrap();
+        Self { opened, url, _ground: ground }
+    }
+
+    /// The store and its connections.
+    #[must_use]
+    pub fn opened(&self) -> &OpenedStorage {
+        &self.opened
+    }
+
+    /// The same database again, through connections of its own: another replica's view.
+    pub async fn reopened(&self) -> OpenedStorage {
+        storage::open(&options(self.url.clone())).await.unwrap()
+    }
 }
 
 /// Opens a store and answers its ports.

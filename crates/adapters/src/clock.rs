@@ -22,7 +22,10 @@ pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
-        #[expect(clippy::disallowed_methods, reason = "this adapter is the one place that draws the machine's randomness")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "this adapter is the one place that draws the machine's randomness"
+        )]
         rand::rng().fill_bytes(bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! The black-box suites, one binary.
+//! The black-box suites. One binary: they link once and run side by side.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,4 +8,7 @@
     reason = "all of this is tests, their helpers included"
 )]
 
+mod http;
+mod identity;
+mod races;
 mod storage;

@@ -75,7 +75,8 @@ async fn a_body_that_is_too_large_is_refused_with_and_without_a_length() {
     let huge = format!("{{\"pairing_code\":\"{}\"}}", "A".repeat(200_000));
     let answer = claim_raw(&server, huge.clone()).await;
     assert_eq!(answer.failure(413, "4013"), "Request body is too large");
-    let chunks = huge.into_bytes().chunks(1_000).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>();
+    let chunks =
+        huge.into_bytes().chunks(1_000).map(|chunk| Ok::<_, std::io::Error>(chunk.to_vec())).collect::<Vec<_>>();
     let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
     assert_eq!(claim_raw(&server, stream).await.failure(413, "4013"), "Request body is too large");
     server.stop().await;

@@ -114,6 +114,9 @@ async fn what_the_terminal_says_of_itself_is_kept() {
     assert_eq!(poll_with(&server, &id, "User-Agent", &[b"Viopay-POS/2.1 (Linux 5; X1)"]).await.status, 200);
     let device = server.storage.devices.find(&pos_domain::DeviceId::parse(&id).unwrap()).await.unwrap().unwrap();
     let agent = device.last_seen().map(|seen| seen.agent.clone()).unwrap();
-    assert_eq!((agent.app_version.as_str(), agent.os.as_deref(), agent.model.as_deref()), ("2.1", Some("Linux 5"), Some("X1")));
+    assert_eq!(
+        (agent.app_version.as_str(), agent.os.as_deref(), agent.model.as_deref()),
+        ("2.1", Some("Linux 5"), Some("X1"))
+    );
     server.stop().await;
 }

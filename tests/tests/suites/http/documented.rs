@@ -83,7 +83,8 @@ async fn an_unknown_device_is_named_in_the_answer() {
 #[tokio::test]
 async fn a_missing_code_is_told_letter_for_letter() {
     let (_store, server) = server().await;
-    for body in [json!({}), json!({"pairing_code": null}), json!({"pairing_code": ""}), json!({"pairing_code": " \t"})] {
+    for body in [json!({}), json!({"pairing_code": null}), json!({"pairing_code": ""}), json!({"pairing_code": " \t"})]
+    {
         let answer = server.claim("ann", &body).await;
         assert_eq!(answer.failure(400, "4000"), "Invalid request body");
         assert_eq!(answer.details(), json!({ "message": REQUIRED }), "{body}");

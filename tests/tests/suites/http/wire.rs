@@ -2,6 +2,8 @@
 
 use pos_tests::server::{USER_AGENT, send};
 use reqwest::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::server;
 
@@ -20,7 +22,9 @@ const ROUTES: [(&str, &str); 8] = [
 async fn a_wrong_method_is_told_the_right_ones() {
     let (_store, server) = server().await;
     for (path, allow) in ROUTES {
-        for method in [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::from_bytes(b"BREW").unwrap()] {
+        for method in
+            [Method::PUT, Method::DELETE, Method::PATCH, Method::OPTIONS, Method::from_bytes(b"BREW").unwrap()]
+        {
             let answer = send(server.request(method.clone(), path)).await;
             assert_eq!(answer.failure(405, "4005"), "Method not allowed", "{method} {path}");
             assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
@@ -34,7 +38,16 @@ async fn a_wrong_method_is_told_the_right_ones() {
 #[tokio::test]
 async fn what_is_no_route_is_not_found() {
     let (_store, server) = server().await;
-    for path in ["/", "/pos", "/pos/status/", "/POS/status", "//pos/status", "/pos/%00", "/pos/status/../claim/x", "/docs/no.js"] {
+    for path in [
+        "/",
+        "/pos",
+        "/pos/status/",
+        "/POS/status",
+        "//pos/status",
+        "/pos/%00",
+        "/pos/status/../claim/x",
+        "/docs/no.js",
+    ] {
         let answer = send(server.request(Method::GET, path)).await;
         assert_eq!(answer.failure(404, "4004"), "Not found", "{path}");
     }
@@ -60,7 +73,8 @@ async fn the_callers_trace_id_comes_back() {
         assert_eq!(answer.status, 200, "{malformed}");
         assert!(id.len() == 32 && id != trace_id && fresh.insert(id), "{malformed}");
     }
-    let unknown = server.request(Method::GET, "/nowhere").header("traceparent", format!("00-{trace_id}-00f067aa0ba902b7-01"));
+    let unknown =
+        server.request(Method::GET, "/nowhere").header("traceparent", format!("00-{trace_id}-00f067aa0ba902b7-01"));
     let answer = send(unknown).await;
     assert_eq!(answer.json()["error"]["trace_id"], trace_id);
     server.stop().await;
@@ -82,6 +96,35 @@ async fn a_body_where_none_is_needed_does_not_matter() {
         let request = server.request(Method::POST, "/pos/bootstrap").header("X-Device-Id", &id);
         let request = request.header("User-Agent", USER_AGENT).header("X-Client-Type", "pos");
         assert_eq!(send(request.body(body.to_owned())).await.status, 200);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_http_gets_the_envelope() {
+    let (_store, server) = server().await;
+    let address = server.url.trim_start_matches("http://");
+    let too_large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(140_000));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200));
+    let after_an_answer = "GET /health/live HTTP/1.1\r\nHost: a\r\n\r\nNONSENSE\r\n\r\n";
+    let nul = "GET /pos/status HTTP/1.1\r\nHost: a\r\nX-Device-Id: POS-\0\r\n\r\n";
+    for sent in ["NONSENSE\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", &many, nul, after_an_answer, &too_large] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let shown: String = sent.chars().take(40).collect();
+        // The server may stop reading before all is sent.
+        let _ = stream.write_all(sent.as_bytes()).await;
+        let mut bytes = vec![0; 4_096];
+        let mut answer = String::new();
+        while let Ok(count @ 1..) = stream.read(&mut bytes).await {
+            answer.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        let start = answer.rfind("HTTP/1.1 ").unwrap_or_else(|| panic!("{shown:?}: no answer but {answer:?}"));
+        let (head, body) = answer[start..].split_once("\r\n\r\n").unwrap();
+        let body: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{shown:?}: {answer}"));
+        assert!(head.starts_with("HTTP/1.1 400 ") && head.contains("content-type: application/json"), "{answer}");
+        assert_eq!(body["error"]["code"], "4000", "{shown:?}");
+        let trace_id = body["error"]["trace_id"].as_str().unwrap();
+        assert!(trace_id.len() == 32 && head.contains(&format!("x-trace-id: {trace_id}")), "{answer}");
     }
     server.stop().await;
 }

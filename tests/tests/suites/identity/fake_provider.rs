@@ -1,0 +1,142 @@
+//! A provider that counts what it is asked and misbehaves on demand.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use actix_web::dev::ServerHandle;
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpResponse, HttpServer};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use super::support::ANY_PORT;
+
+/// How the provider answers.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Behaviour {
+    /// As it should.
+    Answer,
+    /// As it should, once [`FakeProvider::open_gate`] was called.
+    AnswerWhenOpened,
+    /// With status 500.
+    Fail,
+    /// Never.
+    Hang,
+    /// With a key set of more than a megabyte.
+    Huge,
+    /// With a key set that stands elsewhere.
+    RedirectTo(String),
+    /// With a discovery document that gives these members other values.
+    Discovery(Value),
+}
+
+struct State {
+    issuer: String,
+    behaviour: Mutex<Behaviour>,
+    jwks: Mutex<Value>,
+    discoveries: AtomicUsize,
+    key_fetches: AtomicUsize,
+    gate: Semaphore,
+}
+
+pub(super) struct FakeProvider {
+    state: Data<State>,
+    handle: ServerHandle,
+}
+
+impl FakeProvider {
+    pub(super) fn start(jwks: Value) -> Self {
+        Self::start_at(ANY_PORT, jwks)
+    }
+
+    pub(super) fn start_at(addr: SocketAddr, jwks: Value) -> Self {
+        let listener = TcpListener::bind(addr).expect("a free port");
+        let state = Data::new(State {
+            issuer: format!("http://{}", listener.local_addr().expect("bound")),
+            behaviour: Mutex::new(Behaviour::Answer),
+            jwks: Mutex::new(jwks),
+            discoveries: AtomicUsize::new(0),
+            key_fetches: AtomicUsize::new(0),
+            gate: Semaphore::new(0),
+        });
+        let shared = state.clone();
+        let app = move || {
+            App::new()
+                .app_data(shared.clone())
+                .route("/.well-known/openid-configuration", web::get().to(discovery))
+                .route("/certs", web::get().to(certs))
+        };
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("listening").run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        Self { state, handle }
+    }
+
+    pub(super) fn issuer(&self) -> &str {
+        &self.state.issuer
+    }
+
+    pub(super) fn behave(&self, behaviour: Behaviour) {
+        *self.state.behaviour.lock().unwrap_or_else(PoisonError::into_inner) = behaviour;
+    }
+
+    pub(super) fn publish(&self, jwks: Value) {
+        *self.state.jwks.lock().unwrap_or_else(PoisonError::into_inner) = jwks;
+    }
+
+    pub(super) fn open_gate(&self) {
+        self.state.gate.add_permits(1_000);
+    }
+
+    /// How often it was asked: for the discovery document, and for the keys.
+    pub(super) fn asked(&self) -> (usize, usize) {
+        (self.state.discoveries.load(Ordering::SeqCst), self.state.key_fetches.load(Ordering::SeqCst))
+    }
+}
+
+impl Drop for FakeProvider {
+    fn drop(&mut self) {
+        drop(self.handle.stop(false));
+    }
+}
+
+impl State {
+    fn behaviour(&self) -> Behaviour {
+        self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn discovery(state: Data<State>) -> HttpResponse {
+    state.discoveries.fetch_add(1, Ordering::SeqCst);
+    let issuer = &state.issuer;
+    let mut document = json!({
+        "issuer": issuer,
+        "authorization_endpoint": format!("{issuer}/auth"),
+        "jwks_uri": format!("{issuer}/certs"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    });
+    match state.behaviour() {
+        Behaviour::Fail => return HttpResponse::InternalServerError().finish(),
+        Behaviour::Hang => std::future::pending().await,
+        Behaviour::AnswerWhenOpened => state.gate.acquire().await.expect("never closed").forget(),
+        Behaviour::Discovery(changes) => document = super::support::changed(document, changes),
+        Behaviour::Answer | Behaviour::Huge | Behaviour::RedirectTo(_) => {}
+    }
+    HttpResponse::Ok().json(document)
+}
+
+async fn certs(state: Data<State>) -> HttpResponse {
+    state.key_fetches.fetch_add(1, Ordering::SeqCst);
+    let jwks = state.jwks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match state.behaviour() {
+        Behaviour::Huge => {
+            let padded = super::support::changed(jwks, json!({"padding": "x".repeat(2 * 1024 * 1024)}));
+            HttpResponse::Ok().json(padded)
+        }
+        Behaviour::RedirectTo(location) => HttpResponse::Found().insert_header(("Location", location)).finish(),
+        _ => HttpResponse::Ok().json(jwks),
+    }
+}

@@ -1,0 +1,10 @@
+//! Bearer tokens over real HTTP: the OpenID Connect verifier against the development issuer, and against a provider
+//! that misbehaves.
+
+mod bad_tokens;
+mod dev_idp;
+mod expiry;
+mod fake_provider;
+mod key_refresh;
+mod provider_faults;
+mod support;
