@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use futures_util::FutureExt as _;
@@ -60,6 +60,8 @@ pub(super) async fn door(
     if let Ok(id) = HeaderValue::try_from(trace_id.to_string()) {
         response.headers_mut().insert(X_TRACE_ID, id);
     }
+    // Answers hold codes and states of the moment; none may be served again by a cache on the way.
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let status = response.status();
     let elapsed = watch.elapsed();
     span.in_scope(|| log(status.as_u16(), elapsed, error.as_ref()));

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{self, ContentType, HeaderValue};
+use actix_web::http::header::{self, ContentType};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -53,7 +53,6 @@ pub(super) fn seal(response: HttpResponse<BoxBody>, trace_id: TraceId) -> (HttpR
     if let Some(challenge) = parts.challenge {
         sealed.insert_header((header::WWW_AUTHENTICATE, challenge));
     }
-    sealed.insert_header((header::CACHE_CONTROL, HeaderValue::from_static("no-store")));
     let body = text(&error, trace_id);
     (sealed.content_type(ContentType::json()).body(body), Some(error))
 }
