@@ -1,0 +1,104 @@
+//! The commands that end by themselves.
+
+use serde_json::Value;
+
+use crate::{MERCHANT, program, run, text};
+
+#[test]
+fn migrate_says_what_it_did_and_what_comes_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = run(folder.path(), &["migrate"]);
+    let said = text(&first.stdout);
+    assert!(first.status.success() && said.contains("applied") && said.contains("next:"), "{first:?}");
+    let second = run(folder.path(), &["migrate"]);
+    assert!(second.status.success() && text(&second.stdout).contains("nothing to do"), "{second:?}");
+}
+
+#[test]
+fn devices_are_added_listed_shown_and_not_released_unclaimed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let named = run(folder, &["device", "add", "--merchant", MERCHANT, "--device-id", "POS-8F3A2C91"]);
+    assert_eq!(text(&named.stdout), "POS-8F3A2C91\n", "{named:?}");
+    let twice = run(folder, &["device", "add", "--merchant", MERCHANT, "--device-id", "POS-8F3A2C91"]);
+    assert!(!twice.status.success() && text(&twice.stderr).contains("exists already"), "{twice:?}");
+    let many = run(folder, &["device", "add", "--merchant", MERCHANT, "--count", "2500"]);
+    assert_eq!(text(&many.stdout).lines().count(), 2_500);
+    assert!(text(&many.stderr).contains("2500 of 2500 provisioned"), "{}", text(&many.stderr));
+
+    let page = run(folder, &["device", "list", "--limit", "10"]);
+    assert_eq!(text(&page.stdout).lines().count(), 11);
+    let last = text(&page.stdout).lines().last().unwrap().split(' ').next().unwrap().to_owned();
+    assert!(text(&page.stderr).contains(&format!("--after {last}")), "{page:?}");
+    let next = run(folder, &["device", "list", "--limit", "1", "--after", &last, "--json"]);
+    let next: Value = serde_json::from_slice(&next.stdout).unwrap();
+    assert!(next["device_id"].as_str().unwrap() > last.as_str(), "{next}");
+
+    let shown = run(folder, &["device", "show", "POS-8F3A2C91", "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((shown["status"].as_str(), shown["merchant_id"].as_str()), (Some("inactive"), Some(MERCHANT)));
+    assert_eq!(shown["events"][0]["event"], "provisioned");
+    let plain = text(&run(folder, &["device", "show", "POS-8F3A2C91"]).stdout);
+    assert!(plain.contains("provisioned") && plain.contains("operator"), "{plain}");
+
+    let released = run(folder, &["device", "release", "POS-8F3A2C91"]);
+    assert!(!released.status.success() && text(&released.stderr).contains("has not been claimed"), "{released:?}");
+    let unknown = run(folder, &["device", "show", "POS-00000000"]);
+    assert!(!unknown.status.success() && text(&unknown.stderr).contains("device list"), "{unknown:?}");
+}
+
+#[test]
+fn bad_arguments_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        (&["device", "add", "--merchant", "nobody"][..], "--merchant"),
+        (&["device", "add", "--merchant", MERCHANT, "--device-id", "POS-8f3a2c91"], "POS-8f3a2c91"),
+        (&["device", "add", "--merchant", MERCHANT, "--device-id", "POS-8F3A2C91", "--count", "2"], "--count"),
+        (&["device", "show", "8F3A2C91"], "8F3A2C91"),
+        (&["device", "list", "--limit", "0"], "--limit"),
+        (&["fly"], "fly"),
+    ] {
+        let refused = run(folder.path(), arguments);
+        assert!(!refused.status.success() && text(&refused.stderr).contains(said), "{arguments:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn check_config_names_every_fault_at_once_and_shows_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let faulty = program(folder.path())
+        .arg("check-config")
+        .env("POS__PAIRING__CODE_TTL_SECS", "soon")
+        .env("POS__CLAIM__MAX_FAILURES", "0")
+        .env("POS__HTPP__BIND", "127.0.0.1:0")
+        .env("POS__DATABASE__URL", "postgres://pos:hunter2@localhost/pos")
+        .output()
+        .unwrap();
+    let said = text(&faulty.stderr);
+    for key in ["pairing.code_ttl_secs", "claim.max_failures", "POS__HTPP__BIND"] {
+        assert!(said.contains(key), "{key}: {said}");
+    }
+    assert!(!faulty.status.success() && !said.contains("hunter2"), "{said}");
+
+    let fine = program(folder.path())
+        .arg("check-config")
+        .env("POS__DATABASE__URL", "postgres://pos:hunter2@localhost/pos")
+        .env("POS__IDENTITY__ISSUER", "https://login.example.com/realms/viopay")
+        .env("POS__IDENTITY__AUDIENCE", "pos-activation")
+        .output()
+        .unwrap();
+    let said = text(&fine.stdout);
+    assert!(fine.status.success() && said.contains("next: pos-server serve"), "{fine:?}");
+    assert!(!said.contains("hunter2"), "{said}");
+    let lacking = run(folder.path(), &["check-config"]);
+    assert!(!lacking.status.success() && text(&lacking.stderr).contains("POS__IDENTITY__ISSUER"), "{lacking:?}");
+}
+
+#[test]
+fn the_demo_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = run(folder.path(), &["demo", "--once", "--bind", "127.0.0.1:0"]);
+    let told = text(&demo.stdout);
+    assert!(demo.status.success() && told.contains("It held: the terminal is claimed."), "{demo:?}");
+    assert!(told.contains("\"pairing_code_status\":\"pending\"") && told.contains("\"is_claimed\":true"), "{told}");
+}

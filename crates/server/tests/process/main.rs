@@ -1,0 +1,31 @@
+//! The binary as an operator has it: command line, settings, signals, log.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod architecture;
+mod commands;
+mod process;
+mod serving;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const MERCHANT: &str = "0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f";
+
+/// The program with nothing of this process's environment that could steer it, on a database in `folder`.
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pos-server"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("POS__")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).env("POS__DATABASE__URL", format!("sqlite://{}", folder.join("pos.db").display()));
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    program(folder).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

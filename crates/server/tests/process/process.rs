@@ -1,0 +1,107 @@
+//! A serving process under the test's hands.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use crate::program;
+
+/// `pos-server serve`, stopped when dropped.
+pub(crate) struct Serving {
+    child: Child,
+    log: PathBuf,
+    pub(crate) address: String,
+}
+
+impl Serving {
+    /// Starts it and waits until it has said where it listens.
+    pub(crate) fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let (port_file, log) = (folder.join("address"), folder.join("log"));
+        let _ = fs::remove_file(&port_file);
+        let child = program(folder)
+            .args(["serve", "--port-file"])
+            .arg(&port_file)
+            .env("POS__HTTP__BIND", "127.0.0.1:0")
+            .env("POS__IDENTITY__ISSUER", "http://127.0.0.1:9/realms/nobody")
+            .env("POS__IDENTITY__AUDIENCE", "pos-activation")
+            .env("POS__LOG__FORMAT", "json")
+            .envs(variables.iter().copied())
+            .stderr(fs::File::create(&log).unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut serving = Self { child, log, address: String::new() };
+        serving.address = serving.wait_for(|_| fs::read_to_string(&port_file).ok()).trim().to_owned();
+        serving
+    }
+
+    /// Waits until `seen` finds something, as long as the process lives.
+    pub(crate) fn wait_for<T>(&mut self, mut seen: impl FnMut(&Self) -> Option<T>) -> T {
+        for _ in 0..3_000 {
+            if let Some(found) = seen(self) {
+                return found;
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return seen(self).unwrap_or_else(|| panic!("it ended with {status}: {}", self.log()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("not seen in time: {}", self.log())
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let told = std::process::Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(told.unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn exit(&mut self) -> std::process::ExitStatus {
+        for _ in 0..3_000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it does not end: {}", self.log())
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    /// Sends a request with these headers and no body, and reads the whole answer.
+    pub(crate) fn ask(&self, line: &str, headers: &[(&str, &str)]) -> String {
+        let mut stream = self.connect();
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        write!(stream, "{line} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    pub(crate) fn terminal(&self, line: &str, device_id: &str, more: &[(&str, &str)]) -> String {
+        let mut headers = vec![
+            ("X-Device-Id", device_id),
+            ("User-Agent", "Viopay-POS/1.4.2 (Android 12; PAX-A920)"),
+            ("X-Client-Type", "pos"),
+        ];
+        headers.extend(more);
+        self.ask(line, &headers)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,133 @@
+//! `serve`: start, log, stop.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::process::Serving;
+use crate::{MERCHANT, program, run, text};
+
+fn lines(log: &str) -> Vec<Value> {
+    log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
+}
+
+#[test]
+fn the_first_line_tells_the_bound_address_and_the_provider_need_not_be_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[]);
+    let log = lines(&serving.log());
+    assert_eq!(log[0]["address"], serving.address.as_str(), "{}", log[0]);
+    assert!(serving.ask("GET /health/live", &[]).starts_with("HTTP/1.1 200"));
+    let ready = serving.ask("GET /health/ready", &[]);
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("\"identity\":\"unavailable\""), "{ready}");
+    let claim = serving.ask("POST /pos/claim", &[("Authorization", "Bearer eyJhbGciOiJSUzI1NiJ9.e30.AAAA")]);
+    assert!(claim.starts_with("HTTP/1.1 401") || claim.starts_with("HTTP/1.1 503"), "{claim}");
+}
+
+#[test]
+fn the_log_has_trace_and_device_and_never_a_code_or_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let added = run(folder.path(), &["device", "add", "--merchant", MERCHANT]);
+    let device = text(&added.stdout).trim().to_owned();
+    let serving = Serving::start(folder.path(), &[("POS__LOG__LEVEL", "trace")]);
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traced = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")];
+    let issued = serving.terminal("POST /pos/pairing-code", &device, &traced);
+    let body: Value = serde_json::from_str(issued.rsplit("\r\n\r\n").next().unwrap()).unwrap();
+    let code = body["pairing_code"].as_str().unwrap();
+    let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.c2VjcmV0LXNpZ25hdHVyZQ";
+    let mut stream = serving.connect();
+    let sent = format!("{{\"pairing_code\":\"{code}\"}}");
+    write!(
+        stream,
+        "POST /pos/claim HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: \
+         application/json\r\nContent-Length: {}\r\n\r\n{sent}",
+        sent.len()
+    )
+    .unwrap();
+    stream.read_to_string(&mut String::new()).unwrap();
+
+    let log = serving.log();
+    let events = lines(&log);
+    let issued = events.iter().find(|event| event.to_string().contains("pairing code issued")).expect("an event");
+    assert!(issued.to_string().contains(trace_id) && issued.to_string().contains(&device), "{issued}");
+    let answered = events.iter().filter(|event| event.to_string().contains(trace_id)).count();
+    assert!(answered >= 2, "every line of the request carries its trace id");
+    assert!(!log.contains(code), "the code is in the log");
+    for part in token.split('.') {
+        assert!(!log.contains(part), "a part of the token is in the log");
+    }
+}
+
+#[test]
+fn a_stop_finishes_what_is_under_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serving = Serving::start(folder.path(), &[("POS__SHUTDOWN__GRACE_SECS", "20")]);
+    let mut stream = serving.connect();
+    let body = "{\"pairing_code\":\"K7M3NP\"}";
+    let head = format!(
+        "POST /pos/bootstrap HTTP/1.1\r\nHost: test\r\nX-Device-Id: POS-UNKNOWN\r\nUser-Agent: \
+         Viopay-POS/1.0\r\nX-Client-Type: pos\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    serving.signal("TERM");
+    serving.wait_for(|serving| serving.log().contains("stopping").then_some(()));
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(serving.exit().success());
+    assert!(lines(&serving.log()).last().unwrap().to_string().contains("stopped"));
+}
+
+#[test]
+fn a_stop_first_makes_it_unready_and_a_second_signal_forces() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = [("POS__SHUTDOWN__READINESS_DELAY_SECS", "60"), ("POS__SHUTDOWN__GRACE_SECS", "60")];
+    let mut serving = Serving::start(folder.path(), &slow);
+    serving.signal("TERM");
+    serving.wait_for(|serving| serving.log().contains("stopping").then_some(()));
+    let ready = serving.ask("GET /health/ready", &[]);
+    assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("retry-after"), "{ready}");
+    assert!(serving.ask("GET /health/live", &[]).starts_with("HTTP/1.1 200"), "it still serves");
+    serving.signal("INT");
+    assert!(serving.exit().success());
+    assert!(serving.log().contains("second signal"));
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_with_a_way_to_mend_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[]);
+    let serve = |variables: &[(&str, &str)], more: &[&str]| {
+        let elsewhere = tempfile::tempdir().unwrap();
+        let mut command = program(elsewhere.path());
+        command.arg("serve").args(more).env("POS__HTTP__BIND", "127.0.0.1:0");
+        command.env("POS__IDENTITY__ISSUER", "https://login.example.com").env("POS__IDENTITY__AUDIENCE", "pos");
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        assert!(!output.status.success(), "{output:?}");
+        text(&output.stderr)
+    };
+    assert!(serve(&[("POS__HTTP__BIND", &serving.address)], &[]).contains("POS__HTTP__BIND"));
+    assert!(serve(&[("POS__IDENTITY__ISSUER", "")], &[]).contains("POS__IDENTITY__ISSUER"));
+    assert!(serve(&[("POS__DATABASE__URL", "mysql://root:hunter2@db/pos")], &[]).contains("sqlite://"));
+    assert!(serve(&[("POS__DATABASE__URL", "sqlite:///no/such/folder/pos.db")], &[]).contains("/no/such/folder"));
+    assert!(serve(&[], &["--no-migrate"]).contains("pos-server migrate"));
+    let away = "postgres://pos:hunter2@127.0.0.1:9/pos";
+    let said = serve(&[("POS__DATABASE__URL", away)], &[]);
+    assert!(said.contains("127.0.0.1") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn a_slow_caller_is_told_and_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &[("POS__HTTP__CLIENT_HEADER_TIMEOUT_SECS", "1")]);
+    let mut stream = serving.connect();
+    stream.write_all(b"GET /health/live HTTP/1.1\r\nHo").unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"code\":\"4000\"") && answer.contains("in time"), "{answer}");
+}
