@@ -41,8 +41,16 @@ pub enum InvalidFilter {
 /// [`TelemetryError`].
 pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
     subscriber(settings, io::stderr, io::stderr().is_terminal())?.try_init()?;
+    std::panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(ToString::to_string);
+        let message = panic.payload_as_str().unwrap_or("without a message");
+        tracing::error!(location, message, "panicked");
+    }));
     Ok(())
 }
+
+/// Calls every malformed request an error of the server; the door below the router logs those as what they are.
+const NOISY: &str = "actix_http::h1::dispatcher=off";
 
 /// The filter a text describes. A bare word that is no level is refused, where the library would take it for a module
 /// and log next to nothing.
@@ -56,7 +64,7 @@ pub(crate) fn filter(text: &str) -> Result<EnvFilter, InvalidFilter> {
     if let Some(part) = parts.iter().find(|part| !part.contains(['=', '[']) && !is_level(part)) {
         return Err(InvalidFilter::NoLevel((*part).to_owned()));
     }
-    Ok(EnvFilter::builder().parse(parts.join(","))?)
+    Ok(EnvFilter::builder().parse(format!("{NOISY},{}", parts.join(",")))?)
 }
 
 fn subscriber<W>(

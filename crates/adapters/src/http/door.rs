@@ -1,6 +1,5 @@
 //! What every request passes on its way in and out.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
@@ -47,7 +46,7 @@ pub(super) async fn door(
         let call = AssertUnwindSafe(next.call(request)).catch_unwind();
         match tokio::time::timeout(api.limits.request_timeout, call).await {
             Ok(Ok(answer)) => answer.map(ServiceResponse::map_into_boxed_body),
-            Ok(Err(panic)) => Err(ApiError::internal(panic_text(&*panic)).into()),
+            Ok(Err(_)) => Err(ApiError::internal("a handler panicked").into()),
             Err(_) => Err(ApiError::unavailable().caused_by("the request took too long").into()),
         }
     }
@@ -95,9 +94,4 @@ fn log(status: u16, elapsed: std::time::Duration, error: Option<&ApiError>) {
 fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("a handler panicked: {}", text.unwrap_or("without a message"))
 }

@@ -18,7 +18,12 @@ pub(crate) struct ClaimDeviceRequest {
     /// Six symbols; surrounding white space and letter case do not matter.
     #[serde(default)]
     #[validate(required, custom(function = "six_symbols"))]
-    #[schema(required = true, nullable = false, value_type = String)]
+    #[schema(
+        required = true,
+        nullable = false,
+        value_type = String,
+        pattern = r"^\s*[A-HJ-NP-Za-hj-np-z2-9]{6}\s*$"
+    )]
     pairing_code: Option<String>,
     /// The device the code is expected to belong to. If it belongs to another, it counts as not found.
     #[serde(default)]
