@@ -56,10 +56,10 @@ impl Manager for PgManager {
 
     async fn create(&self) -> Result<PgConnection, ConnectError> {
         let (config, limit) = (self.config.clone(), self.connect_timeout);
-        let milliseconds = self.statement_timeout.as_millis().clamp(1, 2_147_483_647);
+        // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written.
+        let milliseconds = (self.statement_timeout * 3 / 4).as_millis().clamp(1, 2_147_483_647);
         let opening = async move {
             let mut connection = connect(&config, limit).await?;
-            // The server stops what we have stopped waiting for, so that it does not keep its locks.
             let settings = format!("SET statement_timeout = {milliseconds}");
             connection.diesel.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
             Ok(connection)
