@@ -110,7 +110,7 @@ impl Limits {
     /// How long SQLite itself waits for another process that writes: less than the statement may take, so that the
     /// answer comes from SQLite, which knows that nothing was written.
     pub(super) fn busy(self) -> Duration {
-        self.statement * 3 / 4
+        self.statement / 4 * 3
     }
 }
 
