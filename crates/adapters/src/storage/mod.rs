@@ -101,6 +101,9 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`].
 pub async fn open(options: &StorageOptions) -> Result<OpenedStorage, OpenError> {
+    if options.max_connections == 0 {
+        return Err(OpenError::Pool("max_connections must be at least 1".to_owned()));
+    }
     match options.url.engine() {
         Engine::Postgres(config) => {
             let store = Arc::new(PgStore::open(config, options)?);

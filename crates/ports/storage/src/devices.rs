@@ -14,7 +14,8 @@ pub trait DeviceRepository: Send + Sync {
     /// transaction: a failure stores none.
     ///
     /// # Errors
-    /// Only [`StorageError`]'s own.
+    /// Only [`StorageError`]'s own; a transition of a device that is not new ([`Transition::expected_version`] is not 0)
+    /// is [`StorageError::Fault`].
     async fn add(&self, devices: &[Transition]) -> Result<Vec<DeviceId>, StorageError>;
 
     /// The device of this id, as last saved.

@@ -59,6 +59,9 @@ impl Tables {
 #[async_trait]
 impl DeviceRepository for InMemoryStore {
     async fn add(&self, devices: &[Transition]) -> Result<Vec<DeviceId>, StorageError> {
+        if let Some(known) = devices.iter().find(|transition| transition.expected_version() != 0) {
+            return Err(StorageError::Fault(format!("device {} is not new", known.device().id()).into()));
+        }
         let mut tables = self.tables();
         let mut taken = Vec::new();
         for transition in devices {

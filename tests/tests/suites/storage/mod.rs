@@ -4,6 +4,7 @@ mod bad_days;
 mod corrupt_rows;
 mod illegal_rows;
 mod migrations;
+mod replicas;
 
 /// Every case of the storage contract, on PostgreSQL.
 mod postgres {

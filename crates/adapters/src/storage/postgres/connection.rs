@@ -8,8 +8,11 @@ use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Config, NoTls, Socket};
 
+use super::tls::{self, TlsError};
 use crate::storage::failure::{Failure, TooSlow};
 
 /// Why no connection could be opened. The password is in none of these.
@@ -17,6 +20,8 @@ use crate::storage::failure::{Failure, TooSlow};
 pub(super) enum ConnectError {
     #[error(transparent)]
     TooSlow(#[from] TooSlow),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the server does not accept a connection")]
     Refused(#[from] tokio_postgres::Error),
     #[error("the connection cannot be prepared")]
@@ -56,10 +61,10 @@ impl Manager for PgManager {
 
     async fn create(&self) -> Result<PgConnection, ConnectError> {
         let (config, limit) = (self.config.clone(), self.connect_timeout);
-        let milliseconds = self.statement_timeout.as_millis().clamp(1, 2_147_483_647);
+        // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written.
+        let milliseconds = (self.statement_timeout / 4 * 3).as_millis().clamp(1, 2_147_483_647);
         let opening = async move {
             let mut connection = connect(&config, limit).await?;
-            // The server stops what we have stopped waiting for, so that it does not keep its locks.
             let settings = format!("SET statement_timeout = {milliseconds}");
             connection.diesel.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
             Ok(connection)
@@ -76,19 +81,33 @@ impl Manager for PgManager {
     }
 }
 
-/// Opens one connection within `limit`, on the current runtime.
+/// Opens one connection within `limit`, on the current runtime: over TLS if the URL says `sslmode=require`, else plain.
+///
+/// `prefer`, which is what a URL means that says nothing, is plain too: TLS that anybody in between can talk us out of
+/// protects nothing, and a verified certificate is not what a server on the same machine has.
 pub(super) async fn connect(config: &Config, limit: Duration) -> Result<PgConnection, ConnectError> {
     let opening = async {
-        let (client, connection) = config.connect(NoTls).await?;
-        let driver = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a PostgreSQL connection ended");
-            }
-        });
-        let diesel = AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Setup(error.into()))?;
-        Ok(PgConnection { diesel, driver, settled: true })
+        match config.get_ssl_mode() {
+            SslMode::Require => establish(config, tls::verified()?).await,
+            _ => establish(config, NoTls).await,
+        }
     };
     timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
+}
+
+async fn establish<T>(config: &Config, tls: T) -> Result<PgConnection, ConnectError>
+where
+    T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: Send> + Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) = config.connect(tls).await?;
+    let driver = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a PostgreSQL connection ended");
+        }
+    });
+    let diesel = AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Setup(error.into()))?;
+    Ok(PgConnection { diesel, driver, settled: true })
 }
 
 /// A connection on loan for one operation of one statement.

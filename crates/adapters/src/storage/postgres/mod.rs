@@ -4,6 +4,7 @@ mod connection;
 mod migrate;
 mod schema;
 mod statements;
+mod tls;
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -73,8 +73,27 @@ pub(super) fn connect(path: &Path, busy_timeout: Duration) -> Result<SqliteConne
     let mut connection = SqliteConnection::establish(path)?;
     let milliseconds = busy_timeout.as_millis().clamp(1, 2_147_483_647);
     connection.batch_execute(&format!("PRAGMA busy_timeout = {milliseconds}"))?;
-    connection.batch_execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
+    use_write_ahead_log(&mut connection, busy_timeout)?;
+    connection.batch_execute("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")?;
     Ok(connection)
+}
+
+/// Switches the file to write-ahead logging, once for all connections there will ever be.
+///
+/// SQLite does not wait for others here: of several that switch a new file at once, all but one are told at once that
+/// it is locked. They look again until it is switched.
+fn use_write_ahead_log(connection: &mut SqliteConnection, patience: Duration) -> Result<(), Error> {
+    let pause = Duration::from_millis(5);
+    let mut left = patience;
+    loop {
+        match connection.batch_execute("PRAGMA journal_mode = WAL") {
+            Err(error) if is_passing(&error) && left > pause => {
+                left = left.saturating_sub(pause);
+                std::thread::sleep(pause);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Runs a whole operation, transaction included, in one hop to a blocking thread.
@@ -110,7 +129,7 @@ impl Limits {
     /// How long SQLite itself waits for another process that writes: less than the statement may take, so that the
     /// answer comes from SQLite, which knows that nothing was written.
     pub(super) fn busy(self) -> Duration {
-        self.statement * 3 / 4
+        self.statement / 4 * 3
     }
 }
 
@@ -124,20 +143,23 @@ const PASSING: [&str; 6] = [
     "attempt to write a readonly database",
 ];
 
+/// Whether the same operation may succeed later.
+fn is_passing(error: &Error) -> bool {
+    let Error::DatabaseError(DatabaseErrorKind::Unknown, information) = error else {
+        return false;
+    };
+    PASSING.iter().any(|words| information.message().contains(words))
+}
+
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let Error::DatabaseError(kind, information) = &error else {
-            return Self::fault(error);
-        };
-        match kind {
-            DatabaseErrorKind::UniqueViolation => {
+        match &error {
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
                 let message = information.message();
                 let place = message.rsplit_once(": ").map_or(message, |(_, place)| place).to_owned();
                 Self::Taken { place, source: error }
             }
-            DatabaseErrorKind::Unknown if PASSING.iter().any(|words| information.message().contains(words)) => {
-                Self::unavailable(error)
-            }
+            _ if is_passing(&error) => Self::unavailable(error),
             _ => Self::fault(error),
         }
     }

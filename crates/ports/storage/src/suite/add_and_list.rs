@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use pos_domain::{Actor, Device, DeviceId, MerchantId, Transition};
 
 use super::fixtures::{at, found, id, issued, keep, merchant, new, provisioned, waiting};
-use crate::{DevicePage, Storage};
+use crate::{DevicePage, Storage, StorageError};
 
 /// Ids that are taken are answered, and their devices stay as they are; the others are added.
 pub async fn taken_ids_are_answered_and_untouched(storage: Storage) {
@@ -32,6 +32,16 @@ pub async fn the_same_id_twice_is_added_once(storage: Storage) {
 /// Adding nothing is no error.
 pub async fn nothing_to_add_is_nothing_taken(storage: Storage) {
     assert_eq!(storage.devices.add(&[]).await.unwrap(), []);
+}
+
+/// A device that is not new cannot be added, nor can those that come with it.
+pub async fn only_new_devices_are_added(storage: Storage) {
+    let later = issued(new(1).into_device(), 1, 1);
+    let answer = storage.devices.add(&[new(2), later]).await;
+    assert!(matches!(answer, Err(StorageError::Fault(_))), "{answer:?}");
+    for number in [1, 2] {
+        assert_eq!(storage.devices.find(&id(number)).await.unwrap(), None);
+    }
 }
 
 /// A shipment of terminals is added in one call.

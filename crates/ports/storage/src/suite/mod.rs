@@ -70,6 +70,7 @@ macro_rules! storage_suite {
                 taken_ids_are_answered_and_untouched,
                 the_same_id_twice_is_added_once,
                 nothing_to_add_is_nothing_taken,
+                only_new_devices_are_added,
                 thousands_are_added_at_once,
                 pages_are_in_byte_order_and_complete,
                 a_page_can_be_one_merchants,

@@ -1,0 +1,64 @@
+//! Two programs on one database agree, as two callers in one program do.
+
+use std::collections::BTreeSet;
+
+use pos_domain::{Actor, ClaimLimit, Claimant, Device, DeviceId, MerchantId, PairingCode, UserId};
+use pos_port_storage::{SaveError, Storage};
+use pos_tests::stores;
+use time::{Duration, OffsetDateTime};
+use tokio::task::JoinSet;
+
+const CALLS: u32 = 40;
+
+fn claimant() -> Claimant {
+    let merchant_id = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
+    Claimant { merchant_id, user_id: UserId::parse("anna").unwrap() }
+}
+
+/// Lets each replica make every second of many calls, all at once.
+async fn divided<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    replicas: &[Storage; 2],
+    call: impl Fn(Storage, u32) -> F,
+) -> Vec<T> {
+    let mut calls = JoinSet::new();
+    for number in 0..CALLS {
+        calls.spawn(call(replicas[(number % 2) as usize].clone(), number));
+    }
+    calls.join_all().await
+}
+
+async fn agree(replicas: [Storage; 2]) {
+    let limit = ClaimLimit { max_failures: 10, window: Duration::minutes(5) };
+    let now = OffsetDateTime::UNIX_EPOCH;
+    let counts = divided(&replicas, |storage, _| async move {
+        storage.failures.record(&claimant(), &limit, now).await.unwrap().merchant.unwrap().failures
+    });
+    assert_eq!(counts.await.into_iter().collect::<BTreeSet<_>>(), (1..=CALLS).collect());
+
+    let new = Device::provision(DeviceId::from_bits(1), claimant().merchant_id, Actor::Operator, now);
+    replicas[0].devices.add(std::slice::from_ref(&new)).await.unwrap();
+    let device = replicas[1].devices.find(new.device().id()).await.unwrap().unwrap();
+    let answers = divided(&replicas, |storage, number| {
+        let code = PairingCode::from_bits(number);
+        let step = device.clone().issue_pairing_code(code, Duration::minutes(5), now).unwrap();
+        async move { storage.devices.save(&step).await }
+    });
+    let answers = answers.await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    let conflicts = answers.iter().filter(|answer| matches!(answer, Err(SaveError::Conflict))).count();
+    assert_eq!(conflicts, CALLS as usize - 1, "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_postgres() {
+    let (one, database) = stores::postgres().await;
+    let other = stores::open(database.url().parse().unwrap()).await;
+    agree([one, other]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_sqlite() {
+    let (one, folder) = stores::sqlite().await;
+    let other = stores::open(stores::sqlite_url(&folder)).await;
+    agree([one, other]).await;
+}
