@@ -130,7 +130,6 @@ impl TestServer {
     }
 
     /// A request to `path`, as yet without headers.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }

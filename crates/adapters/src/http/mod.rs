@@ -94,7 +94,6 @@ impl Drain {
 }
 
 /// Lets pages of these origins call the API from a browser: the merchant's portal.
-#[must_use]
 pub fn cors(allowed_origins: &[String]) -> actix_cors::Cors {
     use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
     let cors = actix_cors::Cors::default()

@@ -1,5 +1,13 @@
 //! The use cases on fakes: fast, and to the instant.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this is tests"
+)]
+
 mod claiming;
 mod provisioning;
 mod terminal;

@@ -1,5 +1,13 @@
 //! The rules of the domain, case by case and by chance.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this is tests"
+)]
+
 mod claim_limit;
 mod model;
 mod names;

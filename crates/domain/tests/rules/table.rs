@@ -21,6 +21,8 @@ enum Action {
 
 /// What a pair must come to: the next status, its code's status and the event, or the refusal's words.
 type Outcome = Result<(DeviceStatus, PairingCodeStatus, DeviceEventKind), String>;
+/// A state's name, a device in it, and what comes of each action.
+type Row = (&'static str, fn() -> Device, Vec<(Action, Outcome)>);
 
 fn perform(device: Device, action: Action) -> Result<Transition, String> {
     let later = START + Duration::seconds(1);
@@ -53,7 +55,7 @@ fn every_pair_of_state_and_action_has_its_outcome() {
     let used = || no(&ClaimRefusal::AlreadyUsed);
     let expired = || no(&ClaimRefusal::Expired);
 
-    let table: Vec<(&str, fn() -> Device, Vec<(Action, Outcome)>)> = vec![
+    let table: Vec<Row> = vec![
         (
             "inactive without a code",
             inactive,

@@ -5,6 +5,7 @@
 mod architecture;
 mod commands;
 mod process;
+mod replicas;
 mod serving;
 
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 mod bad_bodies;
 mod bad_headers;
+mod bad_tokens;
 mod claim_limit;
 mod documented;
 mod faults;

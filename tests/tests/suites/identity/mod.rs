@@ -7,4 +7,4 @@ mod expiry;
 mod fake_provider;
 mod key_refresh;
 mod provider_faults;
-mod support;
+pub(crate) mod support;

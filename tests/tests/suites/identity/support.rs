@@ -13,17 +13,17 @@ use serde_json::{Value, json};
 use time::macros::datetime;
 use uuid::Uuid;
 
-pub(super) const AUDIENCE: &str = "pos-activation";
-pub(super) const MERCHANT: Uuid = Uuid::from_u128(0x0b8f_4d2e_7c1a_4e55_9d0f_2a6b_1c3d_4e5f);
-pub(super) const USER: &str = "0c7b3f5e-0000-4000-8000-000000000001";
-pub(super) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+pub(crate) const AUDIENCE: &str = "pos-activation";
+pub(crate) const MERCHANT: Uuid = Uuid::from_u128(0x0b8f_4d2e_7c1a_4e55_9d0f_2a6b_1c3d_4e5f);
+pub(crate) const USER: &str = "0c7b3f5e-0000-4000-8000-000000000001";
+pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
-pub(super) fn clock() -> Arc<ManualClock> {
+pub(crate) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::at(datetime!(2026-01-01 12:00 UTC)))
 }
 
 /// A realm with one merchant's user, a public client, a confidential one, and a second public one.
-pub(super) fn idp_settings() -> DevIdpSettings {
+pub(crate) fn idp_settings() -> DevIdpSettings {
     let settings = json!({
         "realm": "viopay",
         "audience": AUDIENCE,
@@ -40,20 +40,20 @@ pub(super) fn idp_settings() -> DevIdpSettings {
     serde_json::from_value(settings).expect("settings as documented")
 }
 
-pub(super) async fn start_idp(clock: &Arc<ManualClock>) -> RunningDevIdp {
+pub(crate) async fn start_idp(clock: &Arc<ManualClock>) -> RunningDevIdp {
     DevIdp::start(idp_settings(), ANY_PORT, clock.clone(), Arc::new(SystemEntropy)).await.expect("the issuer starts")
 }
 
-pub(super) fn verifier(issuer: &str, clock: &Arc<ManualClock>) -> OidcVerifier {
+pub(crate) fn verifier(issuer: &str, clock: &Arc<ManualClock>) -> OidcVerifier {
     verifier_with(OidcSettings::new(issuer, AUDIENCE), clock)
 }
 
-pub(super) fn verifier_with(settings: OidcSettings, clock: &Arc<ManualClock>) -> OidcVerifier {
+pub(crate) fn verifier_with(settings: OidcSettings, clock: &Arc<ManualClock>) -> OidcVerifier {
     OidcVerifier::new(settings, clock.clone()).expect("settings are right")
 }
 
 /// The claims of a good access token that holds for an hour.
-pub(super) fn good_claims(issuer: &str, clock: &ManualClock) -> Value {
+pub(crate) fn good_claims(issuer: &str, clock: &ManualClock) -> Value {
     let now = clock.now().unix_timestamp();
     json!({
         "iss": issuer, "sub": USER, "aud": [AUDIENCE, "account"], "azp": "portal", "typ": "Bearer",
@@ -62,7 +62,7 @@ pub(super) fn good_claims(issuer: &str, clock: &ManualClock) -> Value {
 }
 
 /// `claims` with `changes` laid over them; a change to `null` takes the claim away.
-pub(super) fn changed(mut claims: Value, changes: Value) -> Value {
+pub(crate) fn changed(mut claims: Value, changes: Value) -> Value {
     let object = claims.as_object_mut().expect("claims are an object");
     for (name, value) in changes.as_object().expect("changes are an object") {
         if value.is_null() {
@@ -74,20 +74,20 @@ pub(super) fn changed(mut claims: Value, changes: Value) -> Value {
     claims
 }
 
-pub(super) fn mint(idp: &RunningDevIdp, claims: &Value) -> String {
+pub(crate) fn mint(idp: &RunningDevIdp, claims: &Value) -> String {
     idp.mint(claims, MintOptions::default()).expect("minted")
 }
 
-pub(super) fn mint_with_kid(idp: &RunningDevIdp, claims: &Value, kid: &str) -> String {
+pub(crate) fn mint_with_kid(idp: &RunningDevIdp, claims: &Value, kid: &str) -> String {
     let options = MintOptions { kid: MintKid::Named(kid.to_owned()), ..MintOptions::default() };
     idp.mint(claims, options).expect("minted")
 }
 
 /// Whom the good claims name.
-pub(super) fn mia() -> Result<Principal, VerifyError> {
+pub(crate) fn mia() -> Result<Principal, VerifyError> {
     Ok(Principal { user_id: UserId::parse(USER).expect("valid"), merchant_id: Some(MerchantId(MERCHANT)) })
 }
 
-pub(super) fn rejected(reason: &'static str) -> Result<Principal, VerifyError> {
+pub(crate) fn rejected(reason: &'static str) -> Result<Principal, VerifyError> {
     Err(VerifyError::Rejected(reason))
 }

@@ -20,7 +20,7 @@ impl Merchant {
         let request = client.post(format!("{issuer}/protocol/openid-connect/token")).body(form);
         let answer = request.header("content-type", "application/x-www-form-urlencoded").send().await?;
         let tokens: Value = answer.error_for_status()?.json().await?;
-        let token = tokens["access_token"].as_str().context("the issuer gave no token")?.to_owned();
+        let token = tokens.get("access_token").and_then(Value::as_str).context("the issuer gave no token")?.to_owned();
         Ok(Self { client, token })
     }
 

@@ -12,6 +12,7 @@ use anyhow::{Context as _, ensure};
 use pos_dev_idp::RunningDevIdp;
 use pos_domain::{Actor, DeviceId, MerchantId};
 use pos_terminal::{PairingCodeStatus, PairingStep, ShownCode, Status, Terminal};
+use serde_json::json;
 use uuid::Uuid;
 
 use self::merchant::Merchant;
@@ -117,10 +118,8 @@ async fn claim(
 ) -> anyhow::Result<()> {
     let merchant = Merchant::log_in(issuer.issuer()).await?;
     let claimed = merchant.claim(url, code.symbols(), narrator).await?;
-    ensure!(
-        claimed["status"] == "claimed" && claimed["device_id"] == device_id.as_str(),
-        "the claim answered {claimed}"
-    );
+    let wanted = json!({ "status": "claimed", "device_id": device_id.as_str() });
+    ensure!(claimed == wanted, "the claim answered {claimed}");
     Ok(())
 }
 

@@ -1,0 +1,70 @@
+//! Every bad token, at the door of a server that trusts a real issuer.
+
+use std::sync::Arc;
+
+use pos_dev_idp::{MintKid, MintOptions, MintSignature};
+use pos_port_clock::Clock as _;
+use pos_tests::server::{Answer, Options, TestServer, send};
+use pos_tests::stores::TestStore;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::identity::support::{changed, clock, good_claims, mint, start_idp, verifier};
+
+async fn claim(server: &TestServer, authorization: &str) -> Answer {
+    let request = server.request(Method::POST, "/pos/claim").header("Authorization", authorization.to_owned());
+    send(request.json(&json!({"pairing_code": "ZZZZZZ"}))).await
+}
+
+#[tokio::test]
+async fn every_bad_token_is_401_and_a_good_one_gets_through() {
+    let clock = clock();
+    let idp = start_idp(&clock).await;
+    let store = TestStore::sqlite().await;
+    let verifier = Arc::new(verifier(idp.issuer(), &clock));
+    let server = TestServer::start(store.opened(), Options { verifier, clock: clock.clone(), ..Options::default() });
+    let now = clock.now().unix_timestamp();
+    let good = good_claims(idp.issuer(), &clock);
+    let with = |changes: Value| mint(&idp, &changed(good.clone(), changes));
+    let signed = |signature, kid, header: Value| {
+        let header = header.as_object().unwrap().clone();
+        idp.mint(&good, MintOptions { signature, kid, header }).unwrap()
+    };
+    let own = || MintKid::OfTheKey;
+    let rs = MintSignature::Rs256;
+    let elsewhere = "http://127.0.0.1:9/certs";
+    let attacker = start_idp(&clock).await;
+    let lure = json!({"jku": elsewhere, "jwk": attacker.jwks()["keys"][0], "kid": idp.kid(rs)});
+    let lure = MintOptions { header: lure.as_object().unwrap().clone(), ..MintOptions::default() };
+    let tampered = mint(&idp, &good).replacen('.', ".e30", 1);
+    for (name, token) in [
+        ("garbage", "garbage".to_owned()),
+        ("three dots", "a.b.c".to_owned()),
+        ("alg none", signed(MintSignature::None, own(), json!({}))),
+        ("HS256 with the public key", signed(MintSignature::Hs256WithPublicKey, own(), json!({}))),
+        ("wrong issuer", with(json!({"iss": "https://elsewhere.example/realms/viopay"}))),
+        ("wrong audience", with(json!({"aud": "account"}))),
+        ("expired", with(json!({"exp": now - 31}))),
+        ("not yet valid", with(json!({"nbf": now + 31}))),
+        ("no exp", with(json!({"exp": null}))),
+        ("unknown kid", signed(rs, MintKid::Named("nobody's".into()), json!({}))),
+        ("jku and jwk of an attacker", attacker.mint(&good, lure).unwrap()),
+        ("ID token", with(json!({"typ": "ID"}))),
+        ("refresh token", with(json!({"typ": "Refresh"}))),
+        ("tampered", tampered),
+        ("a merchant that is no UUID", with(json!({"merchant_id": "shop-1"}))),
+        ("12 kB", "x".repeat(12_000)),
+    ] {
+        let answer = claim(&server, &format!("Bearer {token}")).await;
+        assert_eq!(answer.failure(401, "4001"), "Access token is invalid or expired", "{name}");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{name}");
+    }
+    let merchantless = claim(&server, &format!("Bearer {}", with(json!({"merchant_id": null})))).await;
+    assert_eq!(merchantless.failure(403, "4003"), "Access token does not name a merchant");
+    let token = mint(&idp, &good);
+    let basic = claim(&server, &format!("Basic {token}")).await;
+    assert_eq!(basic.failure(401, "4001"), "Authorization header with a Bearer token is required");
+    let through = claim(&server, &format!("Bearer {token}")).await;
+    assert_eq!(through.failure(400, "4004"), "Pairing code not found");
+    server.stop().await;
+}
