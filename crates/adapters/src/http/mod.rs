@@ -6,7 +6,7 @@
 //!    └── door (envelope, X-Trace-Id, log, metrics) ◀── response or ApiError ◀─────────────────┘
 //! ```
 //!
-//! Every route goes through one [`door`], every failure leaves as one envelope. To add a route: a file in `routes/`
+//! Every route goes through one door (`door.rs`), every failure leaves as one envelope. To add a route: a file in `routes/`
 //! with its request, answer and handler, and a line in [`routes::configure`] and in `openapi.rs`.
 
 mod api_error;

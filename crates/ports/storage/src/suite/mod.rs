@@ -1,6 +1,6 @@
 //! The contract of the storage ports, in executable form.
 //!
-//! Each case takes an empty store and panics where the store breaks a documented sentence. [`storage_suite!`] makes
+//! Each case takes an empty store and panics where the store breaks a documented sentence. [`storage_suite!`](crate::storage_suite) makes
 //! one test of each case, for the fake and for every adapter alike:
 //!
 //! ```ignore
