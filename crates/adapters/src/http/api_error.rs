@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
+use pos_domain::DeviceId;
 use pos_port_storage::StorageError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What kind of failure it is: one row of the contract's table (section 1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,11 @@ impl ApiError {
 
     pub(super) fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Failure::Invalid, message)
+    }
+
+    /// The documented answer to a terminal nobody knows.
+    pub(super) fn unknown_device(id: &DeviceId) -> Self {
+        Self::new(Failure::NotFound, "Device not found").details(json!({ "device_id": id.as_str() }))
     }
 
     pub(super) fn internal(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

@@ -7,15 +7,18 @@
 //! ```
 //!
 //! Every route goes through one door (`door.rs`), every failure leaves as one envelope. To add a route: a file in `routes/`
-//! with its request, answer and handler, and a line in [`routes::configure`] and in `openapi.rs`.
+//! with its request, answer and handler, and a line in `routes/mod.rs` and in `openapi.rs`.
 
 mod api_error;
 mod below_router;
+mod described;
+mod docs;
 mod door;
 mod envelope;
 mod extract;
 mod metrics;
 mod openapi;
+mod resource;
 mod routes;
 mod serve;
 mod trace_id;
@@ -33,7 +36,6 @@ use crate::storage::PoolMonitor;
 
 pub use metrics::Metrics;
 pub use openapi::openapi_json;
-pub use routes::configure;
 pub use serve::{ServeOptions, serve};
 pub use trace_id::TraceId;
 

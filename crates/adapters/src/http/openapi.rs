@@ -1,16 +1,12 @@
 //! The API as OpenAPI 3.1, made from the handlers and their types.
 
-mod failures;
-
 use std::sync::LazyLock;
 
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{IntoParams, Modify, OpenApi};
+use utoipa::{Modify, OpenApi};
 
 use super::envelope::ErrorEnvelope;
 use super::routes;
-
-pub(super) use failures::{ClaimErrors, NotReady, PairingCodeErrors, TerminalErrors};
 
 /// The whole description, as JSON.
 #[must_use]
@@ -50,25 +46,4 @@ impl Modify for Bearer {
         let scheme = SecurityScheme::Http(Http::builder().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
         openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
     }
-}
-
-/// The terminal headers.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "describes headers that the Terminal extractor reads")]
-pub(super) struct TerminalParams {
-    /// The terminal's id. New devices have `POS-` and eight upper-case hex digits.
-    #[param(rename = "X-Device-Id", example = "POS-8F3A2C91", pattern = "^POS-[!-~]{0,60}$", max_length = 64)]
-    device_id: String,
-    /// The app and, in parentheses, the operating system and the model.
-    #[param(
-        rename = "User-Agent",
-        example = "Viopay-POS/1.4.2 (Android 12; PAX-A920)",
-        pattern = r"^Viopay-POS/[0-9]{1,4}(\.[0-9]{1,4}){0,3}( [ -~]*)?$",
-        max_length = 512
-    )]
-    user_agent: String,
-    /// Always `pos`.
-    #[param(rename = "X-Client-Type", example = "pos", pattern = "^pos$")]
-    client_type: String,
 }

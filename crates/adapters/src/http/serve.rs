@@ -12,7 +12,8 @@ use actix_web::{App, Error, web};
 use tokio::net::TcpStream;
 
 use super::below_router::EnvelopedStream;
-use super::{Api, configure, cors};
+use super::resource::unknown_path;
+use super::{Api, cors, docs, routes};
 
 /// How to listen.
 #[derive(Debug, Clone)]
@@ -47,11 +48,13 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
     let draining = builder.graceful_shutdown_signal();
     let service = move || {
         let origins = &options.cors_allowed_origins;
-        let routes = api.clone();
+        let wired = api.clone();
         let app = App::new()
             .app_data(api.clone())
             .wrap(Condition::new(!origins.is_empty(), cors(origins)))
-            .configure(move |config| configure(config, &routes));
+            .configure(|config| routes::configure(config, &wired))
+            .configure(|config| docs::configure(config, &wired))
+            .default_service(unknown_path(&wired));
         let app =
             map_config(app.into_factory().map_err(|error: Error| error.error_response()), |_| AppConfig::default());
         let (draining, entropy) = (draining.clone(), entropy.clone());

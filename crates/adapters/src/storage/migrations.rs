@@ -2,10 +2,7 @@
 
 use std::error::Error;
 
-use diesel::backend::Backend;
-use diesel::migration::{Migration, MigrationSource};
-use diesel_migrations::MigrationHarness;
-
+use super::migrating::Trouble;
 use super::url::Engine;
 use super::{StorageOptions, postgres, sqlite};
 
@@ -31,27 +28,12 @@ pub enum MigrateError {
     },
 }
 
-/// What an engine tells of a failure, before the database's name is put to it.
-pub(super) enum Trouble {
-    Unreachable(Box<dyn Error + Send + Sync>),
-    Failed(Box<dyn Error + Send + Sync>),
-}
-
-impl Trouble {
-    pub(super) fn failed(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Failed(cause.into())
-    }
-
-    pub(super) fn unreachable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unreachable(cause.into())
-    }
-
-    fn at(self, options: &StorageOptions) -> MigrateError {
-        let database = options.url.to_string();
-        match self {
-            Self::Unreachable(source) => MigrateError::Unreachable { database, source },
-            Self::Failed(source) => MigrateError::Failed { database, source },
-        }
+/// Puts the database's name to what an engine tells.
+fn named(trouble: Trouble, options: &StorageOptions) -> MigrateError {
+    let database = options.url.to_string();
+    match trouble {
+        Trouble::Unreachable(source) => MigrateError::Unreachable { database, source },
+        Trouble::Failed(source) => MigrateError::Failed { database, source },
     }
 }
 
@@ -67,7 +49,7 @@ pub async fn migrate(options: &StorageOptions) -> Result<Vec<String>, MigrateErr
         Engine::Postgres(config) => postgres::migrate(config, options).await,
         Engine::Sqlite(path) => sqlite::migrate(path, options).await,
     }
-    .map_err(|trouble| trouble.at(options))
+    .map_err(|trouble| named(trouble, options))
 }
 
 /// The names of the migrations that are missing, in order. Changes nothing.
@@ -79,32 +61,5 @@ pub async fn pending_migrations(options: &StorageOptions) -> Result<Vec<String>,
         Engine::Postgres(config) => postgres::pending(config, options).await,
         Engine::Sqlite(path) => sqlite::pending(path, options).await,
     }
-    .map_err(|trouble| trouble.at(options))
-}
-
-/// Applies what is missing, on a connection that holds whatever lock the engine needs.
-pub(super) fn apply<DB, C, S>(connection: &mut C, source: S) -> Result<Vec<String>, Box<dyn Error + Send + Sync>>
-where
-    DB: Backend,
-    C: MigrationHarness<DB>,
-    S: MigrationSource<DB>,
-{
-    let mut applied = Vec::new();
-    for migration in connection.pending_migrations(source)? {
-        connection.run_migration(&migration)?;
-        applied.push(migration.name().to_string());
-    }
-    Ok(applied)
-}
-
-/// The migrations of `source` that are not among the `applied` versions.
-pub(super) fn missing<DB, S>(source: S, applied: &[String]) -> Result<Vec<String>, Box<dyn Error + Send + Sync>>
-where
-    DB: Backend,
-    S: MigrationSource<DB>,
-{
-    let mut migrations: Vec<Box<dyn Migration<DB>>> = source.migrations()?;
-    migrations.retain(|migration| !applied.contains(&migration.name().version().to_string()));
-    migrations.sort_by(|one, other| one.name().version().cmp(&other.name().version()));
-    Ok(migrations.iter().map(|migration| migration.name().to_string()).collect())
+    .map_err(|trouble| named(trouble, options))
 }

@@ -9,6 +9,7 @@
 //! one.
 
 mod failure;
+mod migrating;
 mod migrations;
 mod postgres;
 mod rows;

@@ -97,6 +97,22 @@ impl Serving {
         headers.extend(more);
         self.ask(line, &headers)
     }
+
+    /// Claims with a bearer token, and reads the whole answer.
+    pub(crate) fn claim(&self, token: &str, code: &str) -> String {
+        let body = serde_json::json!({ "pairing_code": code }).to_string();
+        let mut stream = self.connect();
+        write!(
+            stream,
+            "POST /pos/claim HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: \
+             application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
 }
 
 impl Drop for Serving {

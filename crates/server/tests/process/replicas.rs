@@ -1,6 +1,5 @@
 //! Two processes on one PostgreSQL.
 
-use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use pos_adapters::clock::{SystemClock, SystemEntropy};
@@ -11,21 +10,6 @@ use serde_json::json;
 
 use crate::process::Serving;
 use crate::{MERCHANT, program, text};
-
-fn claim(serving: &Serving, token: &str, code: &str) -> String {
-    let body = json!({ "pairing_code": code }).to_string();
-    let mut stream = serving.connect();
-    write!(
-        stream,
-        "POST /pos/claim HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: \
-         application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guesses_are_counted_over_processes_and_their_restarts() {
@@ -54,13 +38,13 @@ async fn guesses_are_counted_over_processes_and_their_restarts() {
         let issued = one.terminal("POST /pos/pairing-code", &device, &[]);
         let code = issued.split('"').nth(3).unwrap().to_owned();
         for serving in [&one, &other, &one] {
-            let answer = claim(serving, &token, "ZZZZZZ");
+            let answer = serving.claim(&token, "ZZZZZZ");
             assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"4004\""), "{answer}");
         }
         drop(one);
         let one = Serving::start(folders[0].path(), &variables);
         for serving in [&other, &one] {
-            let answer = claim(serving, &token, &code);
+            let answer = serving.claim(&token, &code);
             assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: "), "{answer}");
         }
         let poll = other.terminal("GET /pos/status", &device, &[]);

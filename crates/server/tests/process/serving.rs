@@ -37,16 +37,7 @@ fn the_log_has_trace_and_device_and_never_a_code_or_token() {
     let body: Value = serde_json::from_str(issued.rsplit("\r\n\r\n").next().unwrap()).unwrap();
     let code = body["pairing_code"].as_str().unwrap();
     let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.c2VjcmV0LXNpZ25hdHVyZQ";
-    let mut stream = serving.connect();
-    let sent = format!("{{\"pairing_code\":\"{code}\"}}");
-    write!(
-        stream,
-        "POST /pos/claim HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: \
-         application/json\r\nContent-Length: {}\r\n\r\n{sent}",
-        sent.len()
-    )
-    .unwrap();
-    stream.read_to_string(&mut String::new()).unwrap();
+    serving.claim(token, code);
 
     let log = serving.log();
     let events = lines(&log);

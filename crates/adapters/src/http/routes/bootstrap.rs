@@ -7,9 +7,8 @@ use utoipa::ToSchema;
 
 use super::super::Api;
 use super::super::api_error::ApiError;
+use super::super::described::{TerminalErrors, TerminalParams};
 use super::super::extract::Terminal;
-use super::super::openapi::{TerminalErrors, TerminalParams};
-use super::unknown_device;
 
 /// First contact.
 #[derive(Serialize, ToSchema)]
@@ -37,7 +36,7 @@ pub(crate) struct BootstrapResponse {
 )]
 pub(crate) async fn bootstrap(api: Data<Api>, terminal: Terminal) -> Result<Json<BootstrapResponse>, ApiError> {
     let answer = api.bootstrap.execute(&terminal.0).await.map_err(|error| match error {
-        BootstrapError::UnknownDevice => unknown_device(&terminal.0.device_id),
+        BootstrapError::UnknownDevice => ApiError::unknown_device(&terminal.0.device_id),
         BootstrapError::Storage(error) => error.into(),
     })?;
     Ok(Json(BootstrapResponse {

@@ -8,8 +8,8 @@ use validator::{Validate, ValidationError};
 
 use super::super::Api;
 use super::super::api_error::{ApiError, Failure};
+use super::super::described::ClaimErrors;
 use super::super::extract::{Authorized, RequestBody, ValidJson};
-use super::super::openapi::ClaimErrors;
 
 /// The code a merchant read off a terminal.
 #[derive(Deserialize, Validate, ToSchema)]

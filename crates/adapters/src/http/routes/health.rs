@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::super::Api;
 use super::super::api_error::ApiError;
-use super::super::openapi::NotReady;
+use super::super::described::NotReady;
 
 /// How long the store may take to answer before the server calls itself not ready.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);

@@ -7,9 +7,8 @@ use utoipa::ToSchema;
 
 use super::super::Api;
 use super::super::api_error::{ApiError, Failure};
+use super::super::described::{PairingCodeErrors, TerminalParams};
 use super::super::extract::Terminal;
-use super::super::openapi::{PairingCodeErrors, TerminalParams};
-use super::unknown_device;
 
 /// A code to show.
 #[derive(Serialize, ToSchema)]
@@ -39,7 +38,7 @@ pub(crate) struct PairingCodeResponse {
 pub(crate) async fn pairing_code(api: Data<Api>, terminal: Terminal) -> Result<Json<PairingCodeResponse>, ApiError> {
     let call = terminal.0;
     let issued = api.issue_pairing_code.execute(&call).await.map_err(|error| match error {
-        IssuePairingCodeError::UnknownDevice => unknown_device(&call.device_id),
+        IssuePairingCodeError::UnknownDevice => ApiError::unknown_device(&call.device_id),
         IssuePairingCodeError::Refused(IssueRefusal::AlreadyClaimed) => {
             ApiError::new(Failure::StateForbids, "Device has already been claimed")
                 .details(json!({ "device_id": call.device_id.as_str() }))

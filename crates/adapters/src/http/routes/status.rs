@@ -5,9 +5,8 @@ use utoipa::ToSchema;
 
 use super::super::Api;
 use super::super::api_error::ApiError;
+use super::super::described::{TerminalErrors, TerminalParams};
 use super::super::extract::Terminal;
-use super::super::openapi::{TerminalErrors, TerminalParams};
-use super::unknown_device;
 
 /// How the device and its latest code stand.
 #[derive(Serialize, ToSchema)]
@@ -36,7 +35,7 @@ pub(crate) struct StatusResponse {
 )]
 pub(crate) async fn status(api: Data<Api>, terminal: Terminal) -> Result<Json<StatusResponse>, ApiError> {
     let checked = api.check_status.execute(&terminal.0).await.map_err(|error| match error {
-        CheckStatusError::UnknownDevice => unknown_device(&terminal.0.device_id),
+        CheckStatusError::UnknownDevice => ApiError::unknown_device(&terminal.0.device_id),
         CheckStatusError::Storage(error) => error.into(),
     })?;
     Ok(Json(StatusResponse {

@@ -10,7 +10,7 @@ use tokio_postgres::Config;
 
 use super::connection::connect;
 use crate::storage::StorageOptions;
-use crate::storage::migrations::{Trouble, apply, missing};
+use crate::storage::migrating::{Trouble, apply, missing};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 

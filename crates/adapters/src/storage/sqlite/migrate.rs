@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 
 use super::connection::connect;
 use super::folder_of;
-use crate::storage::migrations::{Trouble, apply, missing};
+use crate::storage::migrating::{Trouble, apply, missing};
 use crate::storage::{OpenError, StorageOptions};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");

@@ -1,30 +1,52 @@
-//! The failures of each route, with an example of every kind.
+//! What routes have in common, as the API's description tells it: the terminal headers, and the failures of each route
+//! with an example of every kind.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use utoipa::IntoResponses;
 use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr};
+use utoipa::{IntoParams, IntoResponses};
 
-use super::super::api_error::Failure;
+use super::api_error::Failure;
+
+/// The terminal headers.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes headers that the Terminal extractor reads")]
+pub(super) struct TerminalParams {
+    /// The terminal's id. New devices have `POS-` and eight upper-case hex digits.
+    #[param(rename = "X-Device-Id", example = "POS-8F3A2C91", pattern = "^POS-[!-~]{0,60}$", max_length = 64)]
+    device_id: String,
+    /// The app and, in parentheses, the operating system and the model.
+    #[param(
+        rename = "User-Agent",
+        example = "Viopay-POS/1.4.2 (Android 12; PAX-A920)",
+        pattern = r"^Viopay-POS/[0-9]{1,4}(\.[0-9]{1,4}){0,3}( [ -~]*)?$",
+        max_length = 512
+    )]
+    user_agent: String,
+    /// Always `pos`.
+    #[param(rename = "X-Client-Type", example = "pos", pattern = "^pos$")]
+    client_type: String,
+}
 
 /// One failure as a caller sees it.
 struct Told(Failure, &'static str, Option<Value>);
 
 /// What any call of a terminal may be told.
-pub(in super::super) struct TerminalErrors;
+pub(super) struct TerminalErrors;
 
 /// What a request for a pairing code may be told.
-pub(in super::super) struct PairingCodeErrors;
+pub(super) struct PairingCodeErrors;
 
 /// What a claim may be told.
-pub(in super::super) struct ClaimErrors;
+pub(super) struct ClaimErrors;
 
 /// What a readiness probe may be told.
-pub(in super::super) struct NotReady;
+pub(super) struct NotReady;
 
 impl IntoResponses for TerminalErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {

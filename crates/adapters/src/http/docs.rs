@@ -1,20 +1,32 @@
+//! The API's description, for programs and for people.
+
 use std::sync::{Arc, LazyLock};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
-use actix_web::web::Path;
+use actix_web::web::{self, Path};
 use utoipa_swagger_ui::{Config, serve};
 
-use super::super::api_error::{ApiError, Failure};
-use super::super::openapi::openapi_json;
+use super::Api;
+use super::api_error::{ApiError, Failure};
+use super::openapi::openapi_json;
+use super::resource::get;
+
+/// Registers `/openapi.json` and `/docs/`.
+pub(super) fn configure(config: &mut web::ServiceConfig, api: &Api) {
+    config
+        .service(get(api, "/openapi.json", web::route().to(openapi)))
+        .service(get(api, "/docs", web::route().to(to_page)))
+        .service(get(api, "/docs/{file:.*}", web::route().to(page)));
+}
 
 /// The API, described.
-pub(super) async fn openapi() -> HttpResponse {
+async fn openapi() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(openapi_json())
 }
 
 /// The same for people. Its files are in the binary: nothing is fetched from elsewhere.
-pub(super) async fn page(file: Path<String>) -> Result<HttpResponse, ApiError> {
+async fn page(file: Path<String>) -> Result<HttpResponse, ApiError> {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
     let found = serve(&file, CONFIG.clone()).map_err(|error| ApiError::internal(error.to_string()))?;
     let file = found.ok_or_else(|| ApiError::new(Failure::NotFound, "Not found"))?;
@@ -22,6 +34,6 @@ pub(super) async fn page(file: Path<String>) -> Result<HttpResponse, ApiError> {
 }
 
 /// The page's files are named relative to `/docs/`.
-pub(super) async fn to_page() -> HttpResponse {
+async fn to_page() -> HttpResponse {
     HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()
 }

@@ -1,0 +1,50 @@
+//! What the engines share in migrating.
+
+use std::error::Error;
+
+use diesel::backend::Backend;
+use diesel::migration::{Migration, MigrationSource};
+use diesel_migrations::MigrationHarness;
+
+/// What an engine tells of a failure, before the database's name is put to it.
+pub(super) enum Trouble {
+    Unreachable(Box<dyn Error + Send + Sync>),
+    Failed(Box<dyn Error + Send + Sync>),
+}
+
+impl Trouble {
+    pub(super) fn failed(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Failed(cause.into())
+    }
+
+    pub(super) fn unreachable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unreachable(cause.into())
+    }
+}
+
+/// Applies what is missing, on a connection that holds whatever lock the engine needs.
+pub(super) fn apply<DB, C, S>(connection: &mut C, source: S) -> Result<Vec<String>, Box<dyn Error + Send + Sync>>
+where
+    DB: Backend,
+    C: MigrationHarness<DB>,
+    S: MigrationSource<DB>,
+{
+    let mut applied = Vec::new();
+    for migration in connection.pending_migrations(source)? {
+        connection.run_migration(&migration)?;
+        applied.push(migration.name().to_string());
+    }
+    Ok(applied)
+}
+
+/// The migrations of `source` that are not among the `applied` versions.
+pub(super) fn missing<DB, S>(source: S, applied: &[String]) -> Result<Vec<String>, Box<dyn Error + Send + Sync>>
+where
+    DB: Backend,
+    S: MigrationSource<DB>,
+{
+    let mut migrations: Vec<Box<dyn Migration<DB>>> = source.migrations()?;
+    migrations.retain(|migration| !applied.contains(&migration.name().version().to_string()));
+    migrations.sort_by(|one, other| one.name().version().cmp(&other.name().version()));
+    Ok(migrations.iter().map(|migration| migration.name().to_string()).collect())
+}
