@@ -12,7 +12,14 @@ use crate::postgres::TestDatabase;
 #[must_use]
 pub fn options(url: DatabaseUrl) -> StorageOptions {
     let limit = Duration::from_secs(30);
-    StorageOptions { url, max_connections: 8, acquire_timeout: limit, connect_timeout: limit, statement_timeout: limit }
+    StorageOptions {
+        url,
+        max_connections: 8,
+        acquire_timeout: limit,
+        connect_timeout: limit,
+        statement_timeout: limit,
+        gather_lookups: true,
+    }
 }
 
 /// An empty store of either engine, with what must outlive it.

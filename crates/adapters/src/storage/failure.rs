@@ -1,6 +1,7 @@
 //! What an engine's error means to the ports.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pos_port_storage::StorageError;
@@ -32,6 +33,21 @@ impl From<Failure> for StorageError {
         }
     }
 }
+
+/// The same error for each of many callers.
+pub(super) fn shared(error: StorageError) -> impl Iterator<Item = StorageError> {
+    let passing = matches!(error, StorageError::Unavailable(_));
+    let cause = Arc::new(error);
+    std::iter::repeat_with(move || {
+        let cause = Box::new(SharedCause(Arc::clone(&cause)));
+        if passing { StorageError::Unavailable(cause) } else { StorageError::Fault(cause) }
+    })
+}
+
+/// One error that many callers hear of.
+#[derive(Debug, thiserror::Error)]
+#[error("a gathered statement failed")]
+struct SharedCause(#[source] Arc<StorageError>);
 
 /// Something took longer than the options allow.
 #[derive(Debug, Clone, Copy, thiserror::Error)]

@@ -44,6 +44,9 @@ pub struct StorageOptions {
     pub connect_timeout: Duration,
     /// How long one operation on an open connection may take.
     pub statement_timeout: Duration,
+    /// PostgreSQL only: whether look-ups of devices that arrive while one is under way go together as one statement, on
+    /// a connection of each HTTP worker's own, beside `max_connections`.
+    pub gather_lookups: bool,
 }
 
 /// A store that is open, and a look at its connections.

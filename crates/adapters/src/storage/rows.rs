@@ -123,6 +123,10 @@ pub(super) struct DeviceRow<M, T> {
 }
 
 impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
+    pub(super) fn id(&self) -> &str {
+        &self.device_id
+    }
+
     pub(super) fn device(self) -> Result<Device, CorruptRow> {
         let reader = Reader { table: "devices", row: self.device_id };
         let instant = |column, value: Option<T>| reader.maybe(column, value, T::instant);

@@ -178,11 +178,12 @@ async fn an_exhausted_pool_is_unavailable_in_time() {
         async move { storage.devices.save(&step).await }
     });
     wait_for_blocked(&database, 1).await;
-    let found = one.storage.devices.find(device.id()).await;
-    assert!(matches!(found, Err(StorageError::Unavailable(_))), "{found:?}");
+    let read = one.storage.events.events_of(device.id()).await;
+    assert!(matches!(read, Err(StorageError::Unavailable(_))), "{read:?}");
+    assert!(one.storage.devices.find(device.id()).await.unwrap().is_some(), "polls have connections of their own");
     blocker.batch_execute("ROLLBACK").await.unwrap();
     saving.await.unwrap().unwrap();
-    assert!(one.storage.devices.find(device.id()).await.unwrap().is_some());
+    assert_eq!(one.storage.events.events_of(device.id()).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

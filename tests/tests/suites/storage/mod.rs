@@ -2,6 +2,7 @@
 
 mod bad_days;
 mod corrupt_rows;
+mod gathered;
 mod illegal_rows;
 mod migrations;
 mod replicas;

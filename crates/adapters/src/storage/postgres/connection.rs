@@ -5,6 +5,7 @@ use std::time::Duration;
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use pos_port_storage::StorageError;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
@@ -42,12 +43,13 @@ pub(super) struct PgConnection {
 }
 
 impl PgConnection {
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.driver.is_finished()
     }
 }
 
 /// Opens connections for the pool and judges those that come back.
+#[derive(Clone)]
 pub(super) struct PgManager {
     pub(super) config: Config,
     pub(super) connect_timeout: Duration,
@@ -55,21 +57,25 @@ pub(super) struct PgManager {
     pub(super) runtime: Handle,
 }
 
+impl PgManager {
+    /// Opens a connection on the current runtime, ready for statements.
+    pub(super) async fn open(&self) -> Result<PgConnection, ConnectError> {
+        // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written.
+        let milliseconds = (self.statement_timeout / 4 * 3).as_millis().clamp(1, 2_147_483_647);
+        let mut connection = connect(&self.config, self.connect_timeout).await?;
+        let settings = format!("SET statement_timeout = {milliseconds}");
+        connection.diesel.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
+        Ok(connection)
+    }
+}
+
 impl Manager for PgManager {
     type Type = PgConnection;
     type Error = ConnectError;
 
     async fn create(&self) -> Result<PgConnection, ConnectError> {
-        let (config, limit) = (self.config.clone(), self.connect_timeout);
-        // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written.
-        let milliseconds = (self.statement_timeout / 4 * 3).as_millis().clamp(1, 2_147_483_647);
-        let opening = async move {
-            let mut connection = connect(&config, limit).await?;
-            let settings = format!("SET statement_timeout = {milliseconds}");
-            connection.diesel.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
-            Ok(connection)
-        };
-        self.runtime.spawn(opening).await.unwrap_or(Err(ConnectError::Stopping))
+        let manager = self.clone();
+        self.runtime.spawn(async move { manager.open().await }).await.unwrap_or(Err(ConnectError::Stopping))
     }
 
     async fn recycle(&self, connection: &mut PgConnection, _: &Metrics) -> RecycleResult<ConnectError> {
@@ -145,21 +151,36 @@ impl Lease {
             Ok(Err(error)) => error,
             Err(_) => return Err(Failure::unavailable(TooSlow { what: "a PostgreSQL statement", limit: self.limit })),
         };
-        if self.connection.is_closed() || is_passing(&error) {
-            return Err(Failure::unavailable(error));
+        let failure = judge(self.connection.is_closed(), error);
+        self.connection.settled = !matches!(failure, Failure::Storage(StorageError::Unavailable(_)));
+        Err(failure)
+    }
+}
+
+/// What an error means, on a connection that is closed by now or is not.
+pub(super) fn judge(closed: bool, error: Error) -> Failure {
+    if closed || is_passing(&error) {
+        return Failure::unavailable(error);
+    }
+    match &error {
+        Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
+            Failure::Taken { place: information.constraint_name().unwrap_or_default().to_owned(), source: error }
         }
-        self.connection.settled = true;
-        Err(match &error {
-            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
-                Failure::Taken { place: information.constraint_name().unwrap_or_default().to_owned(), source: error }
-            }
-            _ => Failure::fault(error),
-        })
+        _ => Failure::fault(error),
     }
 }
 
 fn connection_limit(connection: &Object<PgManager>) -> Duration {
     Object::pool(connection).map_or(Duration::MAX, |pool| pool.manager().statement_timeout)
+}
+
+/// Whether the error says that the connection is gone, rather than the statement refused.
+pub(super) fn is_lost(error: &Error) -> bool {
+    let Error::DatabaseError(kind, information) = error else {
+        return false;
+    };
+    matches!(kind, DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::ClosedConnection)
+        || information.message().starts_with("terminating connection")
 }
 
 /// What the server says when it is going away, overloaded or out of room (SQLSTATE classes 40, 53, 55, 57 and 58).

@@ -1,12 +1,14 @@
 //! PostgreSQL. Every method is one prepared statement in one round trip, so none leaves a transaction open.
 
 mod connection;
+mod lookups;
 mod migrate;
 mod schema;
 mod statements;
 mod tls;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,6 +27,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::connection::{Lease, PgManager};
+use self::lookups::Lookups;
 pub(super) use self::migrate::{migrate, pending};
 use self::schema::{claim_failures, device_events, devices, ended_pairing_codes};
 use self::statements::{AddDevices, CountFailure, FindByPairingCode, SaveTransition};
@@ -41,6 +44,7 @@ const WAITING_CODE: &str = "devices_waiting_code";
 /// Keeps everything in PostgreSQL, behind a pool that opens connections on demand.
 pub struct PgStore {
     pool: Pool<PgManager>,
+    lookups: Option<Lookups>,
     acquire_timeout: Duration,
     statement_timeout: Duration,
 }
@@ -57,12 +61,13 @@ impl PgStore {
             statement_timeout: options.statement_timeout,
             runtime: Handle::current(),
         };
+        let lookups = options.gather_lookups.then(|| Lookups::new(Arc::new(manager.clone())));
         let pool = Pool::builder(manager)
             .max_size(options.max_connections)
             .build()
             .map_err(|error| OpenError::Pool(error.to_string()))?;
         let (acquire_timeout, statement_timeout) = (options.acquire_timeout, options.statement_timeout);
-        Ok(Self { pool, acquire_timeout, statement_timeout })
+        Ok(Self { pool, lookups, acquire_timeout, statement_timeout })
     }
 
     async fn lease(&self) -> Result<Lease, Failure> {
@@ -102,6 +107,9 @@ impl DeviceRepository for PgStore {
     }
 
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
+        if let Some(lookups) = &self.lookups {
+            return lookups.find(id).await;
+        }
         let query = devices::table.find(id.as_str());
         let row: Option<DeviceRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
         Ok(row.map(DeviceRow::device).transpose()?)

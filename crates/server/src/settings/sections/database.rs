@@ -17,6 +17,8 @@ pub struct DatabaseSettings {
     pub connect_timeout: Duration,
     /// For one statement.
     pub statement_timeout: Duration,
+    /// Whether look-ups under load go to PostgreSQL together.
+    pub gather_lookups: bool,
     /// Whether `serve` brings the tables up to date first.
     pub migrate_on_start: bool,
 }
@@ -35,6 +37,7 @@ impl DatabaseSettings {
         let acquire_timeout = reader.millis("database.acquire_timeout_ms", TIMEOUT_MS);
         let connect_timeout = reader.millis("database.connect_timeout_ms", TIMEOUT_MS);
         let statement_timeout = reader.millis("database.statement_timeout_ms", TIMEOUT_MS);
+        let gather_lookups = reader.flag("database.gather_lookups");
         let migrate_on_start = reader.flag("database.migrate_on_start");
         Some(Self {
             url: url?,
@@ -42,6 +45,7 @@ impl DatabaseSettings {
             acquire_timeout: acquire_timeout?,
             connect_timeout: connect_timeout?,
             statement_timeout: statement_timeout?,
+            gather_lookups: gather_lookups?,
             migrate_on_start: migrate_on_start?,
         })
     }
