@@ -1,5 +1,6 @@
 -- A claim's three statements, as the PostgreSQL adapter runs them: the device by its code, how the claimant stands, and
--- SaveTransition. Each client works its way through devices of its own; `claim_codes.sql` gave them their codes.
+-- SaveTransition. Each client works its way through devices of its own, which got their codes beforehand
+-- (a colon in a text would be taken for a variable, so one is made by its number).
 \set i :i + 1
 \set n :first + :client_id * :each + :i - 1
 \set claimant random(0, :claimants - 1)
@@ -22,7 +23,7 @@ WITH input AS (
         :merchant_id::uuid AS merchant_id, 'claimed'::text AS status, :pairing_code::text AS pairing_code,
         :code_issued_at::timestamptz AS code_issued_at, :code_expires_at::timestamptz AS code_expires_at,
         'bench-' || :claimant::text AS claimed_by, now() AS claimed_at, NULL::timestamptz AS activated_at, now() AS at,
-        'user:bench-' || :claimant::text AS actor, 'claimed'::text AS kind, NULL::text AS ended_code,
+        'user' || chr(58) || 'bench-' || :claimant::text AS actor, 'claimed'::text AS kind, NULL::text AS ended_code,
         NULL::text AS ended_as, NULL::timestamptz AS ended_at
 ), changed AS (
     UPDATE devices

@@ -94,6 +94,12 @@ impl Database {
         Ok(())
     }
 
+    /// How many codes were ever issued, by the audit trail.
+    pub(crate) async fn codes_issued(&self) -> anyhow::Result<u64> {
+        let sql = "SELECT count(*) FROM device_events WHERE kind = 'pairing_code_issued'";
+        Ok(u64::try_from(self.0.query_one(sql, &[]).await?.get::<_, i64>(0))?)
+    }
+
     /// How many of these devices are claimed.
     pub(crate) async fn claimed(&self, devices: std::ops::Range<u32>) -> anyhow::Result<i64> {
         let (first, last) = (crate::fleet::device_id(devices.start), crate::fleet::device_id(devices.end - 1));

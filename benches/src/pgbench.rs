@@ -80,7 +80,11 @@ pub(crate) async fn run(script: Script, length: Duration, options: &Run, folder:
     let elapsed = started.elapsed();
     let (text, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let told = Told::read(&text).filter(|_| output.status.success());
-    let told = told.with_context(|| format!("pgbench ended with {}: {text}{complaints}", output.status))?;
+    // Every client says the same, so the first of them will do.
+    let told = told.with_context(|| {
+        let first = complaints.lines().take(3).collect::<Vec<_>>().join("; ");
+        format!("pgbench ended with {}: {first}", output.status)
+    })?;
     Ok(Sample {
         answered: told.processed,
         failed: told.failed,

@@ -38,6 +38,11 @@ impl Sample {
         self.answered as f64 / self.elapsed.as_secs_f64()
     }
 
+    /// The same, when fewer than were answered had an effect.
+    pub(crate) fn of_which(self, effective: u64) -> Self {
+        Self { answered: self.answered.min(effective), ..self }
+    }
+
     /// Processor time of the answering process for each answer, in microseconds.
     pub(crate) fn cpu_micros(&self) -> Option<f64> {
         self.cpu.filter(|_| self.answered > 0).map(|cpu| cpu.as_secs_f64() * 1e6 / self.answered as f64)
