@@ -36,6 +36,6 @@ db-start:
 db-stop:
     @scripts/test-postgres stop
 
-# Measure, in an optimised build.
+# Measure the optimised server against references from the same run; `just bench --seconds 2` is a quick look.
 bench *args:
-    cargo run --release -p pos-bench -- {{ args }}
+    scripts/bench {{ args }}

@@ -1,0 +1,45 @@
+-- A claim's three statements, as the PostgreSQL adapter runs them: the device by its code, how the claimant stands, and
+-- SaveTransition. Each client works its way through devices of its own, which got their codes beforehand
+-- (a colon in a text would be taken for a variable, so one is made by its number).
+\set i :i + 1
+\set n :first + :client_id * :each + :i - 1
+\set claimant random(0, :claimants - 1)
+WITH input AS (SELECT bench_code(:n) AS code), waiting AS (
+    SELECT devices.* FROM devices, input WHERE pairing_code = code AND status = 'inactive'
+), used AS (
+    SELECT devices.* FROM devices, input
+    WHERE pairing_code = code AND status IN ('claimed', 'activated')
+    ORDER BY claimed_at DESC LIMIT 1
+)
+SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
+    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at
+FROM (SELECT * FROM waiting UNION ALL SELECT * FROM used) AS either
+ORDER BY (status = 'inactive') DESC LIMIT 1
+\gset
+SELECT scope, subject, window_started_at, failures FROM claim_failures
+WHERE (scope = 'merchant' AND subject = :merchant_id) OR (scope = 'user' AND subject = 'bench-' || :claimant::text);
+WITH input AS (
+    SELECT :device_id::text AS device_id, :version::bigint AS expected, :version::bigint + 1 AS version,
+        :merchant_id::uuid AS merchant_id, 'claimed'::text AS status, :pairing_code::text AS pairing_code,
+        :code_issued_at::timestamptz AS code_issued_at, :code_expires_at::timestamptz AS code_expires_at,
+        'bench-' || :claimant::text AS claimed_by, now() AS claimed_at, NULL::timestamptz AS activated_at, now() AS at,
+        'user' || chr(58) || 'bench-' || :claimant::text AS actor, 'claimed'::text AS kind, NULL::text AS ended_code,
+        NULL::text AS ended_as, NULL::timestamptz AS ended_at
+), changed AS (
+    UPDATE devices
+    SET version = input.version, status = input.status, pairing_code = input.pairing_code,
+        code_issued_at = input.code_issued_at, code_expires_at = input.code_expires_at,
+        claimed_by = input.claimed_by, claimed_at = input.claimed_at, activated_at = input.activated_at
+    FROM input
+    WHERE devices.device_id = input.device_id AND devices.version = input.expected
+    RETURNING devices.device_id
+), told AS (
+    INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
+    SELECT device_id, version, merchant_id, at, actor, kind FROM input
+    WHERE EXISTS (SELECT FROM changed)
+), ended AS (
+    INSERT INTO ended_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
+    SELECT device_id, version, ended_code, ended_as, ended_at FROM input
+    WHERE ended_code IS NOT NULL AND EXISTS (SELECT FROM changed)
+)
+SELECT count(*) FROM changed;

@@ -1,0 +1,32 @@
+-- A new code's write: the PostgreSQL adapter's SaveTransition, with the device's present facts (which the use case reads
+-- by a statement of its own) looked up in the same statement. Each device draws from a range of codes of its own, so
+-- that no draw collides: pgbench would not go on after that, as the server does.
+\set n random(:first, :first + :devices - 1)
+\set code (:n - :first) * (1073741824 / :devices) + random(0, 1073741824 / :devices - 1)
+WITH old AS (
+    SELECT device_id, version, merchant_id, pairing_code FROM devices WHERE device_id = 'POS-' || :n::text
+), input AS (
+    SELECT device_id, version AS expected, version + 1 AS version, merchant_id, 'inactive'::text AS status,
+        bench_code(:code) AS pairing_code, now() AS code_issued_at, now() + interval '300 s' AS code_expires_at,
+        NULL::text AS claimed_by, NULL::timestamptz AS claimed_at, NULL::timestamptz AS activated_at, now() AS at,
+        'terminal'::text AS actor, 'pairing_code_issued'::text AS kind, pairing_code AS ended_code,
+        'retired'::text AS ended_as, now() AS ended_at
+    FROM old
+), changed AS (
+    UPDATE devices
+    SET version = input.version, status = input.status, pairing_code = input.pairing_code,
+        code_issued_at = input.code_issued_at, code_expires_at = input.code_expires_at,
+        claimed_by = input.claimed_by, claimed_at = input.claimed_at, activated_at = input.activated_at
+    FROM input
+    WHERE devices.device_id = input.device_id AND devices.version = input.expected
+    RETURNING devices.device_id
+), told AS (
+    INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
+    SELECT device_id, version, merchant_id, at, actor, kind FROM input
+    WHERE EXISTS (SELECT FROM changed)
+), ended AS (
+    INSERT INTO ended_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
+    SELECT device_id, version, ended_code, ended_as, ended_at FROM input
+    WHERE ended_code IS NOT NULL AND EXISTS (SELECT FROM changed)
+)
+SELECT count(*) FROM changed;

@@ -1,0 +1,103 @@
+//! Claims: people with tokens, and each code used once.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use pos_adapters::clock::{SystemClock, SystemEntropy};
+use pos_dev_idp::{DevIdp, DevIdpSettings, MintOptions, RunningDevIdp};
+use pos_port_clock::Clock as _;
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::children::Listening;
+use crate::fleet::{self, Fleet};
+use crate::http_load::send_all;
+use crate::options::Run;
+use crate::sample::{Latency, Sample};
+
+/// Whom the tokens are for.
+pub(crate) const AUDIENCE: &str = "pos-activation";
+
+/// An issuer, and a token of each claimant.
+pub(crate) struct Portal {
+    issuer: RunningDevIdp,
+    tokens: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct IssuedCode {
+    pairing_code: String,
+}
+
+impl Portal {
+    pub(crate) async fn open(claimants: u32) -> anyhow::Result<Self> {
+        let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let settings = DevIdpSettings { audience: AUDIENCE.to_owned(), ..DevIdpSettings::default() };
+        let issuer = DevIdp::start(settings, bind, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?;
+        let now = SystemClock.now().unix_timestamp();
+        let token = |claimant: u32| {
+            let claims = json!({
+                "iss": issuer.issuer(), "sub": fleet::user(claimant), "aud": [AUDIENCE, "account"], "azp": "portal",
+                "typ": "Bearer", "iat": now, "exp": now + 86_400, "jti": Uuid::new_v4(),
+                "merchant_id": fleet::merchant(claimant), "scope": "openid profile email",
+                "realm_access": {"roles": ["merchant"]}, "email_verified": true,
+            });
+            issuer.mint(&claims, MintOptions::default())
+        };
+        let tokens = (0..claimants).map(token).collect::<Result<_, _>>()?;
+        Ok(Self { issuer, tokens })
+    }
+
+    /// For the server's settings.
+    pub(crate) fn issuer(&self) -> &str {
+        self.issuer.issuer()
+    }
+
+    /// Gets a code for each device, then claims them all; only the claims are measured.
+    pub(crate) async fn claim(
+        &self,
+        server: &mut Listening,
+        fleet: Fleet,
+        devices: impl Iterator<Item = u32>,
+        options: &Run,
+    ) -> anyhow::Result<Sample> {
+        let devices: Vec<u32> = devices.collect();
+        let connections = options.connections as usize;
+        let asking = devices.iter().map(|device| fleet::terminal_request("POST", "/pos/pairing-code", *device));
+        let issued = send_all(server.address, connections, asking.collect()).await?.all_well("requests for codes")?;
+        let claiming = issued.answers.iter().map(|answer| {
+            let device = *devices.get(answer.index).context("an answer to nothing")?;
+            let code: IssuedCode = serde_json::from_slice(&answer.body).context("the code's answer")?;
+            self.claim_request(fleet.claimant(device), &code.pairing_code)
+        });
+        let claiming = claiming.collect::<anyhow::Result<Vec<_>>>()?;
+        let cpu_before = server.cpu_time()?;
+        let outcome = send_all(server.address, connections, claiming).await?;
+        let cpu = server.cpu_time()?.since(cpu_before);
+        server.check_alive()?;
+        if let Some(failure) = outcome.failures().next() {
+            eprintln!("a claim was answered {}: {}", failure.status, String::from_utf8_lossy(&failure.body));
+        }
+        Ok(Sample {
+            answered: outcome.answers.len() as u64,
+            failed: outcome.failures().count() as u64,
+            elapsed: outcome.elapsed,
+            latency: Latency::of(outcome.answers.iter().map(|answer| answer.latency).collect()),
+            cpu: Some(cpu),
+            memory: Some(server.memory()?),
+        })
+    }
+
+    fn claim_request(&self, claimant: u32, code: &str) -> anyhow::Result<Vec<u8>> {
+        let token = self.tokens.get(claimant as usize).context("a claimant without a token")?;
+        let body = json!({ "pairing_code": code }).to_string();
+        let length = body.len();
+        let request = format!(
+            "POST /pos/claim HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        Ok(request.into_bytes())
+    }
+}

@@ -1,0 +1,109 @@
+//! The database of a run: what must be so before it, and what is put right between two measurements.
+
+use anyhow::Context as _;
+use pos_adapters::clock::SystemClock;
+use pos_adapters::storage;
+use pos_server::settings::Settings;
+use pos_server::wiring::storage_options;
+use tokio_postgres::{Client, NoTls};
+
+use crate::fleet::Fleet;
+
+/// How many devices one statement provisions.
+const BATCH: usize = 1_000;
+
+/// A connection beside the server's.
+pub(crate) struct Database(Client);
+
+impl Database {
+    /// Connects, and refuses a database that holds something or that would not keep what it says it keeps.
+    pub(crate) async fn connect(url: &str) -> anyhow::Result<Self> {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("cannot connect to PostgreSQL")?;
+        tokio::spawn(connection);
+        let this = Self(client);
+        for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
+            let value = this.show(setting).await?;
+            anyhow::ensure!(value == "on", "{setting} is {value}: writes that may be lost are no measure of ours");
+        }
+        let used: bool = this.0.query_one("SELECT to_regclass('devices') IS NOT NULL", &[]).await?.get(0);
+        anyhow::ensure!(!used, "the database is in use: give an empty one, the measurements write and delete");
+        Ok(this)
+    }
+
+    async fn show(&self, setting: &str) -> anyhow::Result<String> {
+        Ok(self.0.query_one("SELECT current_setting($1)", &[&setting]).await?.get(0))
+    }
+
+    pub(crate) async fn description(&self) -> anyhow::Result<String> {
+        let mut settings = Vec::new();
+        for setting in ["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size"] {
+            settings.push(format!("{setting} {}", self.show(setting).await?));
+        }
+        Ok(format!("PostgreSQL  {}, {}", self.show("server_version").await?, settings.join(", ")))
+    }
+
+    /// The server's schema, the fleet, and a function with which pgbench makes codes.
+    pub(crate) async fn fill(&self, settings: &Settings, fleet: Fleet) -> anyhow::Result<()> {
+        let options = storage_options(&settings.database)?;
+        storage::migrate(&options).await?;
+        let devices = storage::open(&options).await?.storage.devices;
+        let new =
+            fleet.all().map(|device| fleet.provision(device, &SystemClock)).collect::<anyhow::Result<Vec<_>>>()?;
+        for batch in new.chunks(BATCH) {
+            anyhow::ensure!(devices.add(batch).await?.is_empty(), "a device was there already");
+        }
+        // Symbol by symbol, five bits each: the documented alphabet, A-Z2-9 without O and I.
+        let symbols: Vec<String> = (0..6)
+            .map(|place| format!("substr('ABCDEFGHJKLMNPQRSTUVWXYZ23456789', 1 + ($1 >> {} & 31)::int, 1)", 5 * place))
+            .collect();
+        let body = symbols.join(" || ");
+        let function = format!(
+            "CREATE FUNCTION bench_code(bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $f$ SELECT {body} $f$"
+        );
+        Ok(self.0.batch_execute(&function).await?)
+    }
+
+    /// Takes every code off its screen, so that no measurement meets the codes of another.
+    pub(crate) async fn take_codes_away(&self) -> anyhow::Result<()> {
+        let sql = "UPDATE devices SET pairing_code = NULL, code_issued_at = NULL, code_expires_at = NULL \
+                   WHERE status = 'inactive' AND pairing_code IS NOT NULL";
+        Ok(self.0.batch_execute(sql).await?)
+    }
+
+    /// Puts the code `bench_code(number)` on each of these devices.
+    pub(crate) async fn give_codes(&self, devices: std::ops::Range<u32>) -> anyhow::Result<()> {
+        let (first, last) = (i64::from(devices.start), i64::from(devices.end) - 1);
+        let sql = format!(
+            "WITH changed AS (
+                 UPDATE devices SET version = version + 1, pairing_code = bench_code(n), code_issued_at = now(),
+                     code_expires_at = now() + interval '300 s'
+                 FROM generate_series({first}::bigint, {last}::bigint) AS n WHERE device_id = 'POS-' || n::text
+                 RETURNING device_id, version, merchant_id
+             )
+             INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
+             SELECT device_id, version, merchant_id, now(), 'terminal', 'pairing_code_issued' FROM changed"
+        );
+        Ok(self.0.batch_execute(&sql).await?)
+    }
+
+    /// The same start for every measurement: no dead rows, fresh statistics, no checkpoint due.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        for sql in ["VACUUM (ANALYZE) devices, device_events, ended_pairing_codes, claim_failures", "CHECKPOINT"] {
+            self.0.batch_execute(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// How many codes were ever issued, by the audit trail.
+    pub(crate) async fn codes_issued(&self) -> anyhow::Result<u64> {
+        let sql = "SELECT count(*) FROM device_events WHERE kind = 'pairing_code_issued'";
+        Ok(u64::try_from(self.0.query_one(sql, &[]).await?.get::<_, i64>(0))?)
+    }
+
+    /// How many of these devices are claimed.
+    pub(crate) async fn claimed(&self, devices: std::ops::Range<u32>) -> anyhow::Result<i64> {
+        let (first, last) = (crate::fleet::device_id(devices.start), crate::fleet::device_id(devices.end - 1));
+        let sql = "SELECT count(*) FROM devices WHERE device_id BETWEEN $1 AND $2 AND status = 'claimed'";
+        Ok(self.0.query_one(sql, &[&first, &last]).await?.get(0))
+    }
+}

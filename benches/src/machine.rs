@@ -1,0 +1,89 @@
+//! What the kernel tells of processes and of the machine, and the versions of what takes part.
+
+use std::fs;
+use std::process::Command;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+/// A process's resident memory, in KiB.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Memory {
+    /// Now (`VmRSS`).
+    pub(crate) now: u64,
+    /// The most there ever was (`VmHWM`).
+    pub(crate) peak: u64,
+}
+
+impl Memory {
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
+        let field = |name: &str| -> anyhow::Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("an odd /proc/…/status")?;
+            Ok(line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse()?)
+        };
+        Ok(Self { now: field("VmRSS")?, peak: field("VmHWM")? })
+    }
+}
+
+/// The processor time a process has used so far, in user and kernel mode, all threads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CpuTime(Duration);
+
+impl CpuTime {
+    /// Linux counts these fields of /proc in hundredths of a second on every architecture we run on (`USER_HZ`).
+    const TICK: Duration = Duration::from_millis(10);
+
+    pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the process is gone")?;
+        // The second field is the program's name in brackets and may hold anything; the 14th and 15th are the times.
+        let after_name = stat.rsplit_once(')').context("an odd /proc/…/stat")?.1;
+        let ticks: u32 = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u32>).sum::<Result<_, _>>()?;
+        Ok(Self(Self::TICK * ticks))
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// The load of the last minute, and runnable processes, as the kernel writes them.
+pub(crate) fn load_average() -> String {
+    fs::read_to_string("/proc/loadavg").map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// Lines that say on what, and of what, the numbers are.
+pub(crate) fn description() -> Vec<String> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
+    let cores = available_parallelism().map_or(0, usize::from);
+    let dirty = if output("git", &["status", "--porcelain"]).is_empty() { "" } else { ", with changes" };
+    vec![
+        format!("machine     {cores} cores, {}", model.trim_start_matches([' ', '\t', ':'])),
+        format!("date        {}", output("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
+        format!("commit      {}{dirty}", output("git", &["rev-parse", "--short", "HEAD"])),
+        format!("rustc       {}", output("rustc", &["--version"])),
+        format!("pgbench     {}", output("pgbench", &["--version"])),
+    ]
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_this_process() {
+        let memory = Memory::of(std::process::id()).unwrap();
+        assert!(memory.now > 0 && memory.peak >= memory.now, "{memory:?}");
+        let before = CpuTime::of(std::process::id()).unwrap();
+        let spent = std::hint::black_box((0..200_000_000_u64).fold(0, |sum, n| sum ^ std::hint::black_box(n)));
+        let after = CpuTime::of(std::process::id()).unwrap();
+        assert!(after.since(before) >= CpuTime::TICK, "{before:?} {after:?} {spent}");
+    }
+}

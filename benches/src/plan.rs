@@ -1,0 +1,194 @@
+//! The run: what is measured, in which order.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use pos_server::settings::Settings;
+
+use crate::children::Listening;
+use crate::claims::{AUDIENCE, Portal};
+use crate::database::Database;
+use crate::fleet::{Fleet, terminal_request};
+use crate::http_load::send_all;
+use crate::machine;
+use crate::options::{Load, Run};
+use crate::pgbench::{self, Script};
+use crate::report::{Report, Row};
+use crate::wrk;
+
+/// Long enough for pools to fill and statements to be prepared.
+const WARM_UP: Duration = Duration::from_secs(2);
+
+const POLL: (&str, &str) = ("GET", "/pos/status");
+const CODE: (&str, &str) = ("POST", "/pos/pairing-code");
+
+/// Everything that is up during a run.
+struct Bench<'r> {
+    options: &'r Run,
+    folder: &'r Path,
+    fleet: Fleet,
+    database: Database,
+    portal: Portal,
+    server: Listening,
+    bare: Listening,
+}
+
+/// Measures and prints; fails when anything was answered other than 2xx.
+pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
+    let folder = tempfile::tempdir().context("a folder for the run")?;
+    let database = Database::connect(&options.database_url).await?;
+    for line in machine::description() {
+        println!("{line}");
+    }
+    println!("{}", database.description().await?);
+    // The name alone: the value may be a secret.
+    for (name, _) in pos_server::settings::process_environment() {
+        println!("not as shipped: {name} is set");
+    }
+    println!("load before {}", machine::load_average());
+    println!(
+        "{} connections, {} devices, {} repetitions of {} s (claims: of {})\n",
+        options.connections,
+        options.devices,
+        options.repetitions,
+        options.seconds,
+        options.claims_whole()
+    );
+    let mut report = Report::default();
+    let mut bench = Bench::start(options, folder.path(), database).await?;
+    for load in [Load::Polls, Load::Codes, Load::Claims] {
+        if options.only.contains(&load) {
+            eprintln!("measuring {load} …");
+            match load {
+                Load::Polls => bench.polls(&mut report).await?,
+                Load::Codes => bench.codes(&mut report).await?,
+                Load::Claims => bench.claims(&mut report).await?,
+            }
+        }
+    }
+    let refused = bench.refused().await?;
+    print!("{report}");
+    println!("load after  {}", machine::load_average());
+    let failed = report.failed();
+    println!("not 2xx, broken or failed: {failed}; refused by the server's own count: {refused}");
+    Ok(if failed + refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl<'r> Bench<'r> {
+    async fn start(options: &'r Run, folder: &'r Path, database: Database) -> anyhow::Result<Self> {
+        let fleet = Fleet::of(options);
+        let url = ("POS__DATABASE__URL", options.database_url.as_str());
+        let settings = Settings::load(None, [(url.0.to_owned(), url.1.to_owned())].into_iter())?;
+        database.fill(&settings, fleet).await?;
+        let portal = Portal::open(options.claimants).await?;
+        let variables = [
+            url,
+            ("POS__HTTP__BIND", "127.0.0.1:0"),
+            ("POS__IDENTITY__ISSUER", portal.issuer()),
+            ("POS__IDENTITY__AUDIENCE", AUDIENCE),
+        ];
+        let server = Listening::start("server", folder, &variables).await?;
+        let bare = Listening::start("bare", folder, &variables).await?;
+        let bench = Self { options, folder, fleet, database, portal, server, bare };
+        // As in the field: every terminal calls in before it polls, and what it says of itself is kept from then on.
+        let calls = fleet.all().map(|device| terminal_request("POST", "/pos/bootstrap", device)).collect();
+        send_all(bench.server.address, options.connections as usize, calls).await?.all_well("bootstraps")?;
+        Ok(bench)
+    }
+
+    async fn polls(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let Self { options, folder, .. } = *self;
+        let length = options.measurement();
+        let asking = self.fleet.polling().map(|device| terminal_request(CODE.0, CODE.1, device)).collect();
+        send_all(self.server.address, options.connections as usize, asking).await?.all_well("requests for codes")?;
+        self.database.settle().await?;
+        wrk::run(&mut self.bare, POLL, WARM_UP, options, folder).await?;
+        wrk::run(&mut self.server, POLL, WARM_UP, options, folder).await?;
+        for _ in 0..options.repetitions {
+            report.add(Row::BarePolls, wrk::run(&mut self.bare, POLL, length, options, folder).await?);
+            report.add(Row::Polls, wrk::run(&mut self.server, POLL, length, options, folder).await?);
+            report.add(Row::PgPolls, pgbench::run(Script::FindDevice, length, options, folder).await?);
+        }
+        Ok(())
+    }
+
+    async fn codes(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let Self { options, folder, .. } = *self;
+        let length = options.measurement();
+        wrk::run(&mut self.server, CODE, WARM_UP, options, folder).await?;
+        for _ in 0..options.repetitions {
+            self.fresh_start().await?;
+            let before = self.database.codes_issued().await?;
+            let theirs = pgbench::run(Script::IssueCode, length, options, folder).await?;
+            // pgbench also counts the writes that came second to another client's on the same device and did nothing.
+            let written = self.database.codes_issued().await? - before;
+            report.add(Row::PgCodes, theirs.of_which(written));
+            self.fresh_start().await?;
+            let before = self.database.codes_issued().await?;
+            let ours = wrk::run(&mut self.server, CODE, length, options, folder).await?;
+            let written = self.database.codes_issued().await? - before;
+            anyhow::ensure!(written >= ours.answered, "{} codes were answered, {written} stored", ours.answered);
+            report.add(Row::Codes, ours);
+        }
+        Ok(())
+    }
+
+    async fn claims(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let Self { options, folder, fleet, .. } = *self;
+        let warm_up = self.portal.claim(&mut self.server, fleet, fleet.warming(), options).await?;
+        anyhow::ensure!(warm_up.failed == 0, "claims fail");
+        for repetition in 0..options.repetitions {
+            let (theirs, ours) = (fleet.claimed(2 * repetition), fleet.claimed(2 * repetition + 1));
+            self.fresh_start().await?;
+            self.database.give_codes(theirs.clone()).await?;
+            self.database.settle().await?;
+            let script = Script::Claim { first: theirs.start };
+            report.add(Row::PgClaims, pgbench::run(script, Duration::ZERO, options, folder).await?);
+            self.fresh_start().await?;
+            report.add(Row::Claims, self.portal.claim(&mut self.server, fleet, ours.clone(), options).await?);
+            for devices in [theirs, ours] {
+                let claimed = self.database.claimed(devices).await?;
+                let expected = options.claims_whole();
+                anyhow::ensure!(claimed == i64::from(expected), "{claimed} devices are claimed instead of {expected}");
+            }
+        }
+        Ok(())
+    }
+
+    async fn fresh_start(&self) -> anyhow::Result<()> {
+        self.database.take_codes_away().await?;
+        self.database.settle().await
+    }
+
+    /// What the server itself says it answered other than 2xx, over its whole life.
+    async fn refused(&self) -> anyhow::Result<u64> {
+        let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec();
+        let outcome = send_all(self.server.address, 1, vec![request]).await?.all_well("looks at the metrics")?;
+        let text: Vec<u8> = outcome.answers.into_iter().flat_map(|answer| answer.body).collect();
+        refused(&String::from_utf8_lossy(&text)).context("the metrics are not understood")
+    }
+}
+
+fn refused(metrics: &str) -> Option<u64> {
+    let mut lines = metrics.lines().filter(|line| line.starts_with("pos_http_requests_total{")).peekable();
+    lines.peek()?;
+    lines.filter(|line| !line.contains("status=\"2")).map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refused;
+
+    #[test]
+    fn what_was_not_2xx_is_summed() {
+        let metrics = "# TYPE pos_http_requests_total counter\n\
+            pos_http_requests_total{method=\"GET\",route=\"/pos/status\",status=\"200\"} 90\n\
+            pos_http_requests_total{method=\"GET\",route=\"/pos/status\",status=\"404\"} 3\n\
+            pos_http_requests_total{method=\"POST\",route=\"/pos/claim\",status=\"503\"} 4\n";
+        assert_eq!(refused(metrics), Some(7));
+        assert_eq!(refused("pos_http_requests_total{status=\"200\"} 1\n"), Some(0));
+        assert_eq!(refused("something else"), None);
+    }
+}

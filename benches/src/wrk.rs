@@ -1,0 +1,98 @@
+//! Load by `wrk`, with requests of random devices.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::time::timeout;
+
+use crate::children::{Listening, in_own_session};
+use crate::fleet::FIRST;
+use crate::options::Run;
+use crate::sample::{Latency, Sample};
+
+const SCRIPT: &str = include_str!("../lua/terminal.lua");
+
+/// Sends `method path` from random devices to `server` for `length`.
+pub(crate) async fn run(
+    server: &mut Listening,
+    (method, path): (&str, &str),
+    length: Duration,
+    options: &Run,
+    folder: &Path,
+) -> anyhow::Result<Sample> {
+    let script = folder.join("terminal.lua");
+    std::fs::write(&script, SCRIPT)?;
+    let threads = options.connections.min(2);
+    let cpu_before = server.cpu_time()?;
+    let mut command = in_own_session("wrk");
+    command
+        .arg(format!("--threads={threads}"))
+        .arg(format!("--connections={}", options.connections))
+        .arg(format!("--duration={}s", length.as_secs()))
+        .arg("--timeout=10s")
+        .arg("--script")
+        .arg(&script)
+        .arg(format!("http://{}", server.address))
+        .args(["--", method, path, &FIRST.to_string(), &options.devices.to_string(), &std::process::id().to_string()])
+        .stdin(Stdio::null());
+    let output = timeout(length + Duration::from_secs(60), command.output()).await.context("wrk does not end")??;
+    let cpu = server.cpu_time()?.since(cpu_before);
+    server.check_alive()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let told = Told::read(&text).with_context(|| {
+        format!("wrk ended with {}: {text}{}", output.status, String::from_utf8_lossy(&output.stderr))
+    })?;
+    Ok(Sample {
+        answered: told.requests,
+        failed: told.refused + told.broken,
+        elapsed: Duration::from_micros(told.micros),
+        latency: Some(Latency { p50: Duration::from_micros(told.p50), p99: Duration::from_micros(told.p99) }),
+        cpu: Some(cpu),
+        memory: Some(server.memory()?),
+    })
+}
+
+/// The script's last line.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    requests: u64,
+    micros: u64,
+    refused: u64,
+    broken: u64,
+    p50: u64,
+    p99: u64,
+}
+
+impl Told {
+    fn read(text: &str) -> Option<Self> {
+        let line = text.lines().find_map(|line| line.strip_prefix("MEASURED "))?;
+        let field = |name: &str| {
+            let mut fields = line.split(' ').filter_map(|field| field.split_once('='));
+            fields.find(|(key, _)| *key == name)?.1.parse().ok()
+        };
+        Some(Self {
+            requests: field("requests")?,
+            micros: field("micros")?,
+            refused: field("refused")?,
+            broken: field("broken")?,
+            p50: field("p50")?,
+            p99: field("p99")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Told;
+
+    #[test]
+    fn the_scripts_line_is_read_and_half_a_line_is_not() {
+        let text = "Running 1s test\nMEASURED requests=9 micros=8 refused=7 broken=6 p50=5 p99=4\n";
+        let told = Told { requests: 9, micros: 8, refused: 7, broken: 6, p50: 5, p99: 4 };
+        assert_eq!(Told::read(text), Some(told));
+        assert_eq!(Told::read("MEASURED requests=9 micros=8"), None);
+        assert_eq!(Told::read(""), None);
+    }
+}
