@@ -127,6 +127,15 @@ async fn open_storage(settings: &DatabaseSettings) -> anyhow::Result<OpenedStora
     Ok(pos_adapters::storage::open(&storage_options(settings)?).await?)
 }
 
+/// Whether tokens can be verified under these settings. Goes nowhere.
+///
+/// # Errors
+/// When they cannot.
+pub fn check_identity(settings: IdentitySettings) -> anyhow::Result<()> {
+    OidcVerifier::new(oidc_settings(settings), Arc::new(SystemClock)).context("identity provider settings")?;
+    Ok(())
+}
+
 fn oidc_settings(settings: IdentitySettings) -> OidcSettings {
     OidcSettings {
         issuer: settings.issuer,

@@ -11,7 +11,7 @@ use actix_web::{Error, web};
 use futures_util::FutureExt as _;
 use tracing::Instrument as _;
 
-use super::api_error::ApiError;
+use super::api_error::{ApiError, Failure};
 use super::metrics::RouteMetrics;
 use super::trace_id::TraceId;
 use super::{Api, Limits, envelope};
@@ -86,6 +86,9 @@ fn log(status: u16, elapsed: std::time::Duration, error: Option<&ApiError>) {
     };
     let code = error.parts().failure.code();
     match &error.parts().cause {
+        Some(cause) if error.parts().failure == Failure::Unavailable => {
+            tracing::warn!(status, code, micros, cause = causes(&**cause), "unavailable");
+        }
         Some(cause) => tracing::error!(status, code, micros, cause = causes(&**cause), "failed"),
         None => tracing::info!(status, code, micros, "refused"),
     }

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 use crate::settings::{Settings, SettingsFaults};
-use crate::wiring::storage_options;
+use crate::wiring::{check_identity, storage_options};
 
 /// `check-config`: what the settings come to, and what is wrong with them.
 pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> ExitCode {
@@ -15,7 +15,10 @@ pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> ExitCode {
     println!("{}", settings.effective());
     let mut faults = Vec::new();
     faults.extend(storage_options(&settings.database).err().map(|fault| format!("{fault:#}")));
-    faults.extend(settings.require_identity().err().map(|fault| fault.to_string()));
+    match settings.require_identity() {
+        Ok(identity) => faults.extend(check_identity(identity).err().map(|fault| format!("{fault:#}"))),
+        Err(fault) => faults.push(fault.to_string()),
+    }
     if faults.is_empty() {
         println!("the settings are valid; next: pos-server serve");
         return ExitCode::SUCCESS;

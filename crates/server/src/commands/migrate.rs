@@ -20,17 +20,18 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
 /// Brings the schema up to date, or refuses to go on with one that is not.
 pub(super) async fn ensure_schema(settings: &Settings, may_migrate: bool) -> anyhow::Result<()> {
     let options = storage_options(&settings.database)?;
-    if may_migrate && settings.database.migrate_on_start {
-        for name in storage::migrate(&options).await? {
-            tracing::info!(migration = name, "applied");
-        }
+    // Looking needs no more than reading: a role that may not change the schema can serve one that is up to date.
+    let pending = storage::pending_migrations(&options).await?;
+    if pending.is_empty() {
         return Ok(());
     }
-    let pending = storage::pending_migrations(&options).await?;
     anyhow::ensure!(
-        pending.is_empty(),
+        may_migrate && settings.database.migrate_on_start,
         "the schema lacks {}: run `pos-server migrate`, or allow migrating on start (database.migrate_on_start)",
         pending.join(", ")
     );
+    for name in storage::migrate(&options).await? {
+        tracing::info!(migration = name, "applied");
+    }
     Ok(())
 }

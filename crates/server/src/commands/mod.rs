@@ -20,6 +20,11 @@ use crate::settings::{Settings, process_environment};
 /// What went wrong, with a way to mend it where there is one.
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = || Settings::load(cli.config.as_deref(), process_environment());
+    #[cfg(feature = "dev-idp")]
+    anyhow::ensure!(
+        cli.config.is_none() || !matches!(cli.command, Command::Demo(_) | Command::DevIdp(_)),
+        "demo and dev-idp bring their own settings: leave --config out"
+    );
     match cli.command {
         Command::Serve(how) => serve::run(settings()?, &how).await?,
         Command::Migrate => migrate::run(&settings()?).await?,

@@ -52,7 +52,7 @@ fn bearer_token(request: &HttpRequest) -> Result<&str, ApiError> {
 fn refused(error: VerifyError) -> ApiError {
     match error {
         VerifyError::Rejected(reason) => {
-            tracing::debug!(reason, "token rejected");
+            tracing::info!(reason, "token rejected");
             ApiError::unauthorized("Access token is invalid or expired", ASK_FOR_ANOTHER_TOKEN)
         }
         VerifyError::Unavailable => ApiError::unavailable().caused_by(error),

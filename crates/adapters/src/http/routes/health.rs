@@ -47,7 +47,7 @@ pub(crate) async fn live() -> Json<LiveResponse> {
     responses((status = 200, description = "Ready", body = ReadyResponse), NotReady))]
 pub(crate) async fn ready(api: Data<Api>) -> Result<Json<ReadyResponse>, ApiError> {
     if api.drain.has_started() {
-        return Err(ApiError::unavailable().caused_by("the server is stopping"));
+        return Err(ApiError::unavailable());
     }
     tokio::time::timeout(PING_TIMEOUT, api.storage.ping())
         .await

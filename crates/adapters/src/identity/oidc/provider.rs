@@ -9,7 +9,7 @@ use openidconnect::reqwest::{self, Client, redirect};
 use openidconnect::url::Url;
 use openidconnect::{AsyncHttpClient, DiscoveryError, HttpRequest, HttpResponse, IssuerUrl, http};
 
-use super::settings::{OidcSetupError, PlainHttp, may_fetch, plain_http};
+use super::settings::{OidcSetupError, PlainHttp, is_loopback, may_fetch, plain_http};
 
 /// The longest document that is read, in bytes.
 const MAX_DOCUMENT_LEN: usize = 1024 * 1024;
@@ -36,13 +36,15 @@ impl Provider {
     pub(super) fn new(issuer: IssuerUrl, allow_insecure: bool, timeout: Duration) -> Result<Self, OidcSetupError> {
         let plain_http = plain_http(issuer.url(), allow_insecure);
         // Kept-alive connections would belong to the runtime of whichever worker opened them.
-        let client = Client::builder()
+        let mut client = Client::builder()
             .redirect(redirect::Policy::none())
             .connect_timeout(timeout)
             .timeout(timeout)
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(OidcSetupError::HttpClient)?;
+            .pool_max_idle_per_host(0);
+        if is_loopback(issuer.url()) {
+            client = client.no_proxy();
+        }
+        let client = client.build().map_err(OidcSetupError::HttpClient)?;
         Ok(Self { issuer, http: GuardedClient { client, plain_http }, timeout })
     }
 

@@ -32,7 +32,7 @@ pub struct OidcSettings {
 
 impl OidcSettings {
     /// The default settings for an issuer and an audience: merchant claim `merchant_id`, leeway 30 s, fetches of at
-    /// most 5 s with a cool-down of 10 s, keys fetched anew after 600 s, 10 000 tokens remembered, no insecure issuer.
+    /// most 3 s with a cool-down of 10 s, keys fetched anew after 600 s, 10 000 tokens remembered, no insecure issuer.
     #[must_use]
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl OidcSettings {
             audience: audience.into(),
             merchant_claim: "merchant_id".to_owned(),
             leeway: Duration::from_secs(30),
-            http_timeout: Duration::from_secs(5),
+            http_timeout: Duration::from_secs(3),
             refresh_cooldown: Duration::from_secs(10),
             keys_max_age: Duration::from_secs(600),
             token_cache_capacity: 10_000,
@@ -122,7 +122,7 @@ pub(super) fn may_fetch(url: &Url, plain: PlainHttp) -> bool {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),

@@ -57,7 +57,7 @@ pub(super) async fn run(how: &cli::Demo) -> anyhow::Result<()> {
 
 /// The flow, step by step; every step is checked, and the first that does not hold is the error.
 async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Narrator>) -> anyhow::Result<()> {
-    narrator.step("A reseller provisions a terminal for a merchant");
+    narrator.step("An operator provisions a terminal for a merchant");
     let device_id = provision(back).await?;
     narrator.say(&format!("pos-server device add --merchant {MERCHANT}   →   {device_id}"));
 
