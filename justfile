@@ -36,6 +36,14 @@ db-start:
 db-stop:
     @scripts/test-postgres stop
 
+# Start the tests' throw-away Keycloak and print its issuer.
+keycloak-start:
+    @scripts/test-keycloak start
+
+# Stop it.
+keycloak-stop:
+    @scripts/test-keycloak stop
+
 # Measure, in an optimised build.
 bench *args:
     cargo run --release -p pos-bench -- {{ args }}

@@ -21,7 +21,7 @@ use crate::people::{ApiClient, Person, dev_idp_settings};
 
 /// The client that takes passwords.
 pub const TEST_LOGIN: &str = "test-login";
-/// The same, but what it gets holds for two seconds only.
+/// The same, but what it gets holds for five seconds only.
 pub const TEST_LOGIN_SHORT: &str = "test-login-short";
 /// The portal's pages.
 pub const PORTAL: &str = "portal";

@@ -72,6 +72,7 @@ async fn an_outage_stops_nobody_whose_key_is_known(issuer: Issuer) {
         assert_eq!(call.status, 200, "{call:?}");
     }
     newcomer.stop().await;
+    Arc::into_inner(server).expect("nobody else uses it").stop().await;
 }
 
 /// Asks until the answer is no longer that it should ask later.

@@ -55,4 +55,5 @@ async fn new_keys_are_taken_up_under_load_and_withdrawn_ones_given_up(issuer: Is
         let refused = server.claim_new_device(withdrawn, GROCER).await;
         assert_eq!(refused.failure(401, "4001"), "Access token is invalid or expired");
     }
+    Arc::into_inner(server).expect("nobody else uses it").stop().await;
 }
