@@ -36,6 +36,14 @@ db-start:
 db-stop:
     @scripts/test-postgres stop
 
+# Start the tests' throw-away Keycloak and print its issuer.
+keycloak-start:
+    @scripts/test-keycloak start
+
+# Stop it.
+keycloak-stop:
+    @scripts/test-keycloak stop
+
 # Measure the optimised server against references from the same run; `just bench --seconds 2` is a quick look.
 bench *args:
     scripts/bench {{ args }}

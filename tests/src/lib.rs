@@ -8,6 +8,10 @@
     reason = "a harness that cannot do its work must fail the test loudly"
 )]
 
+pub mod issuer;
+pub mod keycloak;
+pub mod people;
 pub mod postgres;
+pub mod real_server;
 pub mod server;
 pub mod stores;

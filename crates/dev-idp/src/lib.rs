@@ -25,5 +25,5 @@ mod tokens;
 
 pub use keys::KeyFault;
 pub use mint::{MintKid, MintOptions, MintSignature};
-pub use running::{DevIdp, DevIdpError, RunningDevIdp};
+pub use running::{DevIdp, DevIdpError, HaltedDevIdp, RunningDevIdp};
 pub use settings::{DevClient, DevIdpSettings, DevUser, SettingsError};

@@ -76,7 +76,8 @@ impl Realm {
     /// Tokens for a session, which is kept from now on.
     pub(crate) fn session_tokens(&self, session: Session) -> Result<Value, KeyFault> {
         let now = self.now();
-        let (lifetime, refresh_lifetime) = (self.settings.access_token_lifetime, self.settings.refresh_token_lifetime);
+        let lifetime = self.settings.access_token_lifetime(&session.client_id);
+        let refresh_lifetime = self.settings.refresh_token_lifetime;
         let facts = self.facts(&session.client_id, &session.subject, &session.scope, Some(&session.id), now);
         let mut answer = self.answer(&facts)?;
         answer.insert("refresh_expires_in".to_owned(), refresh_lifetime.into());
@@ -116,7 +117,7 @@ impl Realm {
     }
 
     fn answer(&self, facts: &TokenFacts<'_>) -> Result<Map<String, Value>, KeyFault> {
-        let lifetime = self.settings.access_token_lifetime;
+        let lifetime = self.settings.access_token_lifetime(facts.client_id);
         let access_token = self.mint(&facts.access(self.jti(), lifetime), MintOptions::default())?;
         let members = [
             ("access_token", json!(access_token)),

@@ -59,16 +59,7 @@ impl DevIdp {
         let issuer = format!("http://{addr}/realms/{}", settings.realm);
         let make_realm = move || Realm::new(settings, issuer, clock, entropy);
         let realm = web::Data::new(tokio::task::spawn_blocking(make_realm).await??);
-        let shared = realm.clone();
-        let app = move || App::new().wrap(http::cors(&shared)).configure(|config| http::routes(config, &shared));
-        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
-        let handle = server.handle();
-        tokio::spawn(server);
-        tracing::warn!(
-            issuer = realm.issuer,
-            "DEVELOPMENT ISSUER RUNNING: anybody on this machine can get tokens from it. Never use it for anything real"
-        );
-        Ok(RunningDevIdp { addr, realm, handle })
+        Ok(RunningDevIdp::listen(listener, addr, realm)?)
     }
 }
 
@@ -80,6 +71,19 @@ pub struct RunningDevIdp {
 }
 
 impl RunningDevIdp {
+    fn listen(listener: TcpListener, addr: SocketAddr, realm: web::Data<Realm>) -> std::io::Result<Self> {
+        let shared = realm.clone();
+        let app = move || App::new().wrap(http::cors(&shared)).configure(|config| http::routes(config, &shared));
+        let server = HttpServer::new(app).workers(1).disable_signals().listen(listener)?.run();
+        let handle = server.handle();
+        tokio::spawn(server);
+        tracing::warn!(
+            issuer = realm.issuer,
+            "DEVELOPMENT ISSUER RUNNING: anybody on this machine can get tokens from it. Never use it for anything real"
+        );
+        Ok(Self { addr, realm, handle })
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
@@ -124,6 +128,35 @@ impl RunningDevIdp {
     /// Stops listening, and waits until it has.
     pub async fn stop(self) {
         self.handle.stop(true).await;
+    }
+
+    /// Stops listening and keeps everything else, as a Keycloak does that is restarted: its keys, its sessions, its
+    /// address.
+    pub async fn halt(self) -> HaltedDevIdp {
+        self.handle.stop(false).await;
+        HaltedDevIdp { addr: self.addr, realm: self.realm.clone() }
+    }
+}
+
+/// An issuer that is away for a while.
+pub struct HaltedDevIdp {
+    addr: SocketAddr,
+    realm: web::Data<Realm>,
+}
+
+impl HaltedDevIdp {
+    /// The issuer, as it stands in the tokens.
+    #[must_use]
+    pub fn issuer(&self) -> &str {
+        &self.realm.issuer
+    }
+
+    /// Listens again, where it did before. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`DevIdpError::Listen`] when its address was taken meanwhile.
+    pub fn resume(self) -> Result<RunningDevIdp, DevIdpError> {
+        Ok(RunningDevIdp::listen(TcpListener::bind(self.addr)?, self.addr, self.realm)?)
     }
 }
 

@@ -78,6 +78,16 @@ pub struct DevClient {
     /// Other claims of its service account's tokens, as they are.
     #[serde(default)]
     pub claims: Map<String, Value>,
+    /// How long access and ID tokens that it gets hold, in seconds; as everybody's when left out.
+    #[serde(default)]
+    pub access_token_lifetime: Option<u32>,
+    /// Whether it may take a user's password itself (grant `password`); true when left out.
+    #[serde(default = "yes")]
+    pub direct_access_grants: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Settings the issuer cannot run with. The text names the entry, never a password.
@@ -173,6 +183,9 @@ impl DevIdpSettings {
             name(&client.client_id)?;
             once(&mut seen, &client.client_id)?;
             not_reserved(&client.claims)?;
+            if client.access_token_lifetime == Some(0) {
+                return Err(SettingsError::Lifetime);
+            }
             if let Some(secret) = &client.secret {
                 not_empty("a client's secret", secret.expose_secret())?;
             }
@@ -183,6 +196,11 @@ impl DevIdpSettings {
 
     pub(crate) fn client(&self, client_id: &str) -> Option<&DevClient> {
         self.clients.iter().find(|client| client.client_id == client_id)
+    }
+
+    /// How long access and ID tokens for a client hold, in seconds.
+    pub(crate) fn access_token_lifetime(&self, client_id: &str) -> u32 {
+        self.client(client_id).and_then(|client| client.access_token_lifetime).unwrap_or(self.access_token_lifetime)
     }
 
     pub(crate) fn user(&self, username: &str, password: &str) -> Option<&DevUser> {
@@ -256,6 +274,7 @@ mod tests {
             ("realm = \"viopay\"", "realm = \"a/b\"", "must consist of"),
             ("realm = \"viopay\"", "audience = \"\"", "the audience must not be empty"),
             ("realm = \"viopay\"", "access_token_lifetime = 0", "must not be zero"),
+            ("client_id = \"portal\"", "client_id = \"portal\"\naccess_token_lifetime = 0", "must not be zero"),
             ("\"machine\"", "\"portal\"", "defined twice"),
             ("\"machine\"", "\"<b>\"", "must consist of"),
             ("\"battery staple\"", "\"\"", "secret must not be empty"),

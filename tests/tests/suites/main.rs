@@ -8,6 +8,7 @@
     reason = "all of this is tests, their helpers included"
 )]
 
+mod end_to_end;
 mod http;
 mod identity;
 mod races;

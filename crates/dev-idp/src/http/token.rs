@@ -48,6 +48,9 @@ pub(super) async fn token(
 }
 
 fn by_password(realm: &Realm, client: &DevClient, form: &TokenRequest) -> Result<Value, OAuthError> {
+    if !client.direct_access_grants {
+        return Err(OAuthError::UnauthorizedClient("Client not allowed for direct access grants"));
+    }
     let username = required(form.username.as_deref(), "Missing parameter: username")?;
     let password = required(form.password.as_deref(), "Missing parameter: password")?;
     let user = realm.settings.user(username, password);

@@ -1,0 +1,111 @@
+//! A server in the test's own process, wired as `pos-server serve` wires it: the system's clock, a store and an identity
+//! provider that the settings name. For tests of how it gets on with a provider; all others stand on [`crate::server`],
+//! whose clock can be moved.
+
+use std::net::TcpListener;
+
+use pos_adapters::clock::{SystemClock, SystemEntropy};
+use pos_adapters::storage;
+use pos_application::ProvisionDevices;
+use pos_domain::{Actor, MerchantId};
+use pos_server::http_server::HttpServer;
+use pos_server::settings::Settings;
+use pos_server::wiring::Parts;
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::json;
+use std::sync::Arc;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::people::AUDIENCE;
+use crate::server::{Answer, USER_AGENT, send};
+use crate::stores::{options, sqlite_url};
+
+/// A running server on an SQLite file of its own.
+pub struct RealServer {
+    url: String,
+    client: Client,
+    provision: ProvisionDevices,
+    server: HttpServer,
+    _folder: TempDir,
+}
+
+impl RealServer {
+    /// Starts one that trusts `issuer`. `settings` are `POS__SECTION__KEY` and value.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start(issuer: &str, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        storage::migrate(&options(sqlite_url(&folder))).await.unwrap();
+        let database = format!("sqlite://{}", folder.path().join("pos.db").display());
+        let own = [
+            ("POS__HTTP__WORKERS", "2"),
+            ("POS__DATABASE__URL", &database),
+            ("POS__IDENTITY__ISSUER", issuer),
+            ("POS__IDENTITY__AUDIENCE", AUDIENCE),
+        ];
+        let variables = own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let parts = Parts::real(Settings::load(None, variables).expect("the test's settings")).await.expect("parts");
+        let server = HttpServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), &parts).expect("a server");
+        let devices = parts.storage.storage.devices.clone();
+        Self {
+            url: format!("http://{}", server.address()),
+            client: Client::builder().no_proxy().build().unwrap(),
+            provision: ProvisionDevices::new(devices, Arc::new(SystemClock), Arc::new(SystemEntropy)),
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// Stops it.
+    pub async fn stop(self) {
+        self.server.abort().await;
+    }
+
+    /// A new device of a merchant.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub async fn device(&self, merchant: Uuid) -> String {
+        let ids = self.provision.some(1, MerchantId(merchant), &Actor::Operator).await.expect("a device");
+        ids.first().expect("one id").to_string()
+    }
+
+    /// A request to `path`, as yet without headers.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    /// A terminal's call with its three headers.
+    pub async fn terminal(&self, method: Method, path: &str, device_id: &str) -> Answer {
+        let request = self.request(method, path).header("X-Device-Id", device_id);
+        send(request.header("User-Agent", USER_AGENT).header("X-Client-Type", "pos")).await
+    }
+
+    /// A new code for a device.
+    ///
+    /// # Panics
+    /// When none is given.
+    pub async fn code(&self, device_id: &str) -> String {
+        let answer = self.terminal(Method::POST, "/pos/pairing-code", device_id).await;
+        answer.json()["pairing_code"].as_str().unwrap_or_else(|| panic!("no code: {answer:?}")).to_owned()
+    }
+
+    /// A claim of a code.
+    pub async fn claim(&self, token: &str, code: &str) -> Answer {
+        let request = self.request(Method::POST, "/pos/claim").bearer_auth(token);
+        send(request.json(&json!({ "pairing_code": code }))).await
+    }
+
+    /// A claim of a fresh code of a new device of a merchant.
+    pub async fn claim_new_device(&self, token: &str, merchant: Uuid) -> Answer {
+        let code = self.code(&self.device(merchant).await).await;
+        self.claim(token, &code).await
+    }
+
+    /// `GET /health/ready`.
+    pub async fn ready(&self) -> Answer {
+        send(self.request(Method::GET, "/health/ready")).await
+    }
+}

@@ -1,0 +1,57 @@
+//! The whole way, over real HTTP: a person or a machine gets a token from an identity provider, and our server lets them
+//! do what they may. Every story is told twice, with a real Keycloak and with the development issuer, which are held to
+//! one behaviour by that.
+//!
+//! Where Keycloak cannot be had, its half says `SKIPPED keycloak` and why.
+
+mod claiming;
+mod expiry;
+mod keycloak_only;
+mod load;
+mod log_in;
+mod outage;
+mod people;
+mod rotation;
+
+use pos_tests::issuer::{Issuer, TEST_LOGIN};
+use pos_tests::people::Person;
+use pos_tests::real_server::RealServer;
+
+/// Tells stories, `async fn(Issuer)`, with each provider; `alone` those that change its keys or take it down.
+macro_rules! on_both {
+    (alone: $($story:ident),+ $(,)?) => { $crate::end_to_end::on_both!(@ keycloak_alone: $($story),+); };
+    ($($story:ident),+ $(,)?) => { $crate::end_to_end::on_both!(@ keycloak: $($story),+); };
+    (@ $keycloak:ident: $($story:ident),+) => {
+        mod dev_idp {
+            use pos_tests::issuer::Issuer;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $story() {
+                    super::$story(Issuer::dev_idp().await).await;
+                }
+            )+
+        }
+        mod keycloak {
+            use pos_tests::issuer::Issuer;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $story() {
+                    if let Some(issuer) = Issuer::$keycloak().await {
+                        super::$story(issuer).await;
+                    }
+                }
+            )+
+        }
+    };
+}
+use on_both;
+
+/// A server that trusts `issuer` and is not strict about guessing, so that a story may claim often.
+async fn server(issuer: &Issuer) -> RealServer {
+    RealServer::start(&issuer.url, &[("POS__CLAIM__MAX_FAILURES", "1000")]).await
+}
+
+/// An access token of a person, the short way.
+async fn token(issuer: &Issuer, person: Person) -> String {
+    issuer.token(person, TEST_LOGIN).await.expect("a token").access
+}
