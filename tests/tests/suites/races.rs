@@ -9,8 +9,8 @@ use pos_application::{
     ProvisionDevices, ReleaseDevice, ReleaseDeviceError, TerminalCall,
 };
 use pos_domain::{
-    Actor, ClaimLimit, Claimant, DeviceId, DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus, ReleaseRefusal,
-    UserAgent, UserId,
+    Act, CallContext, ClaimLimit, Claimant, DeviceId, DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus,
+    ReleaseRefusal, UserAgent, UserId,
 };
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
 use pos_port_storage::{InMemoryStore, Storage};
@@ -52,8 +52,12 @@ impl Replica {
 
     async fn device(&self, number: u32) -> TerminalCall {
         let device_id = DeviceId::from_bits(number);
-        self.provision.named(device_id.clone(), MERCHANT, Actor::Operator).await.unwrap();
-        TerminalCall { device_id, agent: UserAgent::parse("Viopay-POS/1.4.2").unwrap() }
+        self.provision.named(device_id.clone(), MERCHANT, Act::operator()).await.unwrap();
+        TerminalCall {
+            device_id,
+            agent: UserAgent::parse("Viopay-POS/1.4.2").unwrap(),
+            context: CallContext::default(),
+        }
     }
 
     async fn code(&self, call: &TerminalCall) -> PairingCode {
@@ -62,7 +66,8 @@ impl Replica {
 
     async fn claim(&self, user: usize, code: PairingCode) -> Result<DeviceId, ClaimDeviceError> {
         let user_id = UserId::parse(&format!("user-{user}")).unwrap();
-        let attempt = ClaimAttempt { typed_code: code.as_str().to_owned(), device_id: None };
+        let attempt =
+            ClaimAttempt { typed_code: code.as_str().to_owned(), device_id: None, context: CallContext::default() };
         self.claim.execute(&Claimant { merchant_id: MERCHANT, user_id }, &attempt).await
     }
 }
@@ -192,7 +197,7 @@ async fn a_claimed_device_is_released_once(storage: Storage) {
     replica.claim(0, code).await.unwrap();
     let answers = at_once(CALLERS, |_| {
         let (replica, id) = (replica.clone(), call.device_id.clone());
-        async move { replica.release.execute(&id, &Actor::Operator).await }
+        async move { replica.release.execute(&id, &Act::operator()).await }
     })
     .await;
     let released = answers.iter().filter(|answer| answer.is_ok()).count();
@@ -208,7 +213,8 @@ async fn a_claimed_device_is_activated_once(storage: Storage) {
     replica.claim(0, code).await.unwrap();
     let device = replica.storage.devices.find(&call.device_id).await.unwrap().unwrap();
     let answers = at_once(CALLERS, |_| {
-        let (devices, step) = (replica.storage.devices.clone(), device.clone().activate(START).unwrap());
+        let (devices, step) =
+            (replica.storage.devices.clone(), device.clone().activate(CallContext::default(), START).unwrap());
         async move { devices.save(&step).await.is_ok() }
     })
     .await;
@@ -219,7 +225,7 @@ async fn a_device_is_provisioned_once(storage: Storage) {
     let replica = Replica::new(storage, [], u32::MAX);
     let answers = at_once(CALLERS, |_| {
         let replica = replica.clone();
-        async move { replica.provision.named(DeviceId::from_bits(1), MERCHANT, Actor::Operator).await.is_ok() }
+        async move { replica.provision.named(DeviceId::from_bits(1), MERCHANT, Act::operator()).await.is_ok() }
     })
     .await;
     assert_eq!(answers.iter().filter(|provisioned| **provisioned).count(), 1);

@@ -16,6 +16,7 @@ mod envelope;
 mod extract;
 mod metrics;
 mod openapi;
+mod origin;
 mod routes;
 mod serve;
 mod trace_id;
@@ -33,9 +34,9 @@ use crate::storage::PoolMonitor;
 
 pub use metrics::Metrics;
 pub use openapi::openapi_json;
+pub use origin::TrustedProxies;
 pub use routes::configure;
 pub use serve::{ServeOptions, serve};
-pub use trace_id::TraceId;
 
 /// All that the handlers reach: use cases and a few ports, never a store.
 pub struct Api {
@@ -51,6 +52,8 @@ pub struct Api {
     pub verifier: Arc<dyn TokenVerifier>,
     /// For trace ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Whose word on a caller's address is taken.
+    pub trusted_proxies: TrustedProxies,
     /// For `/health/ready`.
     pub storage: Arc<dyn StorageHealth>,
     /// The state of the store's connections, for `/metrics`.

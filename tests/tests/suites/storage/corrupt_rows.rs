@@ -2,7 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use pos_domain::{Actor, CodeEnd, Device, DeviceId, MerchantId, PairingCode};
+use pos_domain::{Act, CallContext, CodeEnd, Device, DeviceId, MerchantId, PairingCode};
 use pos_port_storage::{DevicePage, Storage, StorageError};
 use pos_tests::stores;
 use time::{Duration, OffsetDateTime};
@@ -17,11 +17,11 @@ fn code(symbols: &str) -> PairingCode {
 async fn furnish(storage: &Storage) -> DeviceId {
     let now = OffsetDateTime::UNIX_EPOCH;
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
-    let new = Device::provision(DeviceId::from_bits(1), merchant, Actor::Operator, now);
+    let new = Device::provision(DeviceId::from_bits(1), merchant, Act::operator(), now);
     storage.devices.add(std::slice::from_ref(&new)).await.unwrap();
     let mut device = new.into_device();
     for symbols in ["DEF234", CODE] {
-        let step = device.issue_pairing_code(code(symbols), Duration::minutes(5), now).unwrap();
+        let step = device.issue_pairing_code(code(symbols), Duration::minutes(5), CallContext::default(), now).unwrap();
         storage.devices.save(&step).await.unwrap();
         device = step.into_device();
     }
