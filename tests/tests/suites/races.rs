@@ -6,14 +6,14 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use pos_application::{
     CheckStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode, IssuePairingCodeError,
-    ProvisionDevices, ReleaseDevice, ReleaseDeviceError, TerminalCall,
+    ProvisionDevices, ReleaseDevice, ReleaseDeviceError, TerminalCall, VerifyAudit,
 };
 use pos_domain::{
     Act, CallContext, ClaimLimit, Claimant, DeviceId, DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus,
     ReleaseRefusal, UserAgent, UserId,
 };
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
-use pos_port_storage::{InMemoryStore, Storage};
+use pos_port_storage::{InMemoryStore, Span, Storage};
 use pos_tests::server::{MERCHANT, START};
 use pos_tests::stores::TestStore;
 use time::Duration;
@@ -103,6 +103,10 @@ async fn one_code_is_claimed_once(storage: Storage) {
     assert_eq!((claimed, used), (1, CALLERS - 1));
     let events = replica.storage.events.events_of(&call.device_id).await.unwrap();
     assert_eq!(events.len(), 3, "provisioned, issued, claimed: one of each");
+    let all = Span { limit: 1_000, ..Span::default() };
+    let refused = replica.storage.events.audit_by_time(&all, None).await.unwrap();
+    assert_eq!(refused.len(), CALLERS - 1, "every refusal is on record");
+    assert!(refused.iter().all(|kept| kept.event.detail["reason"] == "used"));
 }
 
 async fn one_device_has_one_active_code(storage: Storage) {
@@ -124,6 +128,28 @@ async fn one_device_has_one_active_code(storage: Storage) {
     assert_eq!(expired, CALLERS - 1, "all but the last are retired");
     assert_eq!(device.version(), 1 + CALLERS as u64, "every answered code was saved, none twice");
     assert!(replica.claim(0, current).await.is_ok());
+}
+
+async fn a_verification_finds_no_fault_while_devices_change(storage: Storage) {
+    let replica = Replica::new(storage, [], u32::MAX);
+    let calls = Arc::new(join_all((1..=8).map(|number| replica.device(number))).await);
+    let verify = Arc::new(VerifyAudit::new(replica.storage.devices.clone(), replica.storage.events.clone()));
+    let found = at_once(16, |caller| {
+        let (replica, calls, verify) = (replica.clone(), calls.clone(), verify.clone());
+        async move {
+            let mut faults = 0;
+            for _ in 0..8 {
+                if caller < 8 {
+                    replica.code(&calls[caller]).await;
+                } else {
+                    faults += verify.page(None).await.unwrap().faults.len();
+                }
+            }
+            faults
+        }
+    });
+    assert_eq!(found.await.into_iter().sum::<usize>(), 0);
+    assert_eq!(verify.page(None).await.unwrap().events, 8 * 9);
 }
 
 async fn the_same_symbols_are_given_to_one_device(storage: Storage) {
@@ -272,6 +298,7 @@ macro_rules! on_every_store {
 on_every_store!(
     one_code_is_claimed_once,
     one_device_has_one_active_code,
+    a_verification_finds_no_fault_while_devices_change,
     the_same_symbols_are_given_to_one_device,
     a_claim_races_a_new_code,
     a_claim_races_expiry,
