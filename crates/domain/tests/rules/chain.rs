@@ -95,7 +95,8 @@ fn every_field_is_in_the_digest() {
 fn whatever_is_bent_is_found_where_it_is() {
     use ChainFault::{Altered, BeforeStart, BeyondVersion, Head, Missing, Unsealed};
     type Bend = fn(&mut Vec<DeviceEvent>);
-    let cases: Vec<(&str, Bend, Vec<(u64, ChainFault)>)> = vec![
+    type Case = (&'static str, Bend, Vec<(u64, ChainFault)>);
+    let cases: Vec<Case> = vec![
         ("a field", |events| events[2].at += Duration::microseconds(1), vec![(3, Altered)]),
         ("the last event", |events| events[4].act.origin = CONTEXT.origin, vec![(5, Altered)]),
         ("a digest", |events| events[1].hash = events[0].hash, vec![(2, Altered), (3, Altered)]),

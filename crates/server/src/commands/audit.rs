@@ -84,35 +84,42 @@ async fn export(back: &Back, span: Span) -> anyhow::Result<()> {
 }
 
 fn device_line(event: &DeviceEvent) -> anyhow::Result<Value> {
-    let mut line = common(event.at, &event.act, event.kind.as_str())?;
-    line["merchant_id"] = event.merchant_id.to_string().into();
-    line["device_id"] = event.device_id.as_str().into();
-    line["sequence"] = event.sequence.into();
-    line["hash"] = event.hash.map(|hash| hash.to_string()).into();
-    Ok(line)
+    let more = json!({
+        "merchant_id": event.merchant_id.to_string(),
+        "device_id": event.device_id.as_str(),
+        "sequence": event.sequence,
+        "hash": event.hash.map(|hash| hash.to_string()),
+    });
+    line(event.at, &event.act, event.kind.as_str(), more)
 }
 
 fn other_line(kept: &KeptAuditEvent) -> anyhow::Result<Value> {
     let event = &kept.event;
-    let mut line = common(event.at, &event.act, event.kind.as_str())?;
-    line["merchant_id"] = event.merchant_id.map(|merchant| merchant.to_string()).into();
-    line["device_id"] = match &event.subject {
-        Some(Subject::Device(id)) => id.as_str().into(),
-        Some(Subject::Merchant(_)) | None => Value::Null,
+    let device_id = match &event.subject {
+        Some(Subject::Device(id)) => Some(id.as_str()),
+        Some(Subject::Merchant(_)) | None => None,
     };
-    line["number"] = kept.number.into();
-    line["subject"] = event.subject.as_ref().map(Subject::to_string).into();
-    line["detail"] = json!(event.detail);
-    Ok(line)
+    let more = json!({
+        "merchant_id": event.merchant_id.map(|merchant| merchant.to_string()),
+        "device_id": device_id,
+        "number": kept.number,
+        "subject": event.subject.as_ref().map(Subject::to_string),
+        "detail": event.detail,
+    });
+    line(event.at, &event.act, event.kind.as_str(), more)
 }
 
-/// What every line has. Instants to the microsecond, since a digest is of them.
-fn common(at: OffsetDateTime, act: &Act, kind: &str) -> anyhow::Result<Value> {
-    Ok(json!({
+/// What every line has, and `more`. Instants to the microsecond, since a digest is of them.
+fn line(at: OffsetDateTime, act: &Act, kind: &str, more: Value) -> anyhow::Result<Value> {
+    let mut line = json!({
         "at": at.format(&Rfc3339)?,
         "event": kind,
         "actor": act.actor.to_string(),
         "origin": act.origin.map(|origin| origin.to_string()),
         "trace_id": act.trace_id.map(|trace_id| trace_id.to_string()),
-    }))
+    });
+    if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+        line.extend(more);
+    }
+    Ok(line)
 }
