@@ -10,19 +10,22 @@ WITH old AS (
         bench_code(:code) AS pairing_code, now() AS code_issued_at, now() + interval '300 s' AS code_expires_at,
         NULL::text AS claimed_by, NULL::timestamptz AS claimed_at, NULL::timestamptz AS activated_at, now() AS at,
         'terminal'::text AS actor, 'pairing_code_issued'::text AS kind, pairing_code AS ended_code,
-        'retired'::text AS ended_as, now() AS ended_at
+        'retired'::text AS ended_as, now() AS ended_at,
+        '127.0.0.1'::text AS origin, repeat('a', 32) AS trace_id, 1::bigint AS chain_start,
+        decode(repeat('ab', 32), 'hex') AS hash
     FROM old
 ), changed AS (
     UPDATE devices
     SET version = input.version, status = input.status, pairing_code = input.pairing_code,
         code_issued_at = input.code_issued_at, code_expires_at = input.code_expires_at,
-        claimed_by = input.claimed_by, claimed_at = input.claimed_at, activated_at = input.activated_at
+        claimed_by = input.claimed_by, claimed_at = input.claimed_at, activated_at = input.activated_at,
+        chain_start = input.chain_start, chain_head = input.hash
     FROM input
     WHERE devices.device_id = input.device_id AND devices.version = input.expected
     RETURNING devices.device_id
 ), told AS (
-    INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
-    SELECT device_id, version, merchant_id, at, actor, kind FROM input
+    INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, origin, trace_id, kind, hash)
+    SELECT device_id, version, merchant_id, at, actor, origin, trace_id, kind, hash FROM input
     WHERE EXISTS (SELECT FROM changed)
 ), ended AS (
     INSERT INTO ended_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)

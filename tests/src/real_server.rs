@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
 use pos_adapters::storage;
 use pos_application::ProvisionDevices;
-use pos_domain::{Actor, MerchantId};
+use pos_domain::{Act, MerchantId};
 use pos_server::http_server::HttpServer;
 use pos_server::settings::Settings;
 use pos_server::wiring::Parts;
@@ -68,7 +68,7 @@ impl RealServer {
     /// # Panics
     /// When the store refuses.
     pub async fn device(&self, merchant: Uuid) -> String {
-        let ids = self.provision.some(1, MerchantId(merchant), &Actor::Operator).await.expect("a device");
+        let ids = self.provision.some(1, MerchantId(merchant), &Act::operator()).await.expect("a device");
         ids.first().expect("one id").to_string()
     }
 

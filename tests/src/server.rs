@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pos_adapters::clock::SystemEntropy;
 use pos_adapters::storage::OpenedStorage;
 use pos_application::ProvisionDevices;
-use pos_domain::{Actor, DeviceId, MerchantId, UserId};
+use pos_domain::{Act, DeviceId, MerchantId, UserId};
 use pos_port_clock::{Clock, Entropy, ManualClock};
 use pos_port_identity::{FixedVerifier, Principal, TokenVerifier};
 use pos_port_storage::Storage;
@@ -125,7 +125,7 @@ impl TestServer {
     /// # Panics
     /// When the store refuses.
     pub async fn device(&self) -> String {
-        let ids = self.provision.some(1, MERCHANT, &Actor::Operator).await.expect("a device");
+        let ids = self.provision.some(1, MERCHANT, &Act::operator()).await.expect("a device");
         ids.first().map(DeviceId::to_string).expect("one id")
     }
 

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use pos_domain::{
-    ClaimLimit, ClaimRefusal, Claimant, CodeEnd, DeviceId, EndedCode, PairingCode, TooManyFailures, Transition,
+    CallContext, ClaimLimit, ClaimRefusal, Claimant, CodeEnd, DeviceId, EndedCode, PairingCode, RefusedClaim,
+    RefusedClaimReason, TooManyFailures, Transition,
 };
 use pos_port_clock::Clock;
 use pos_port_storage::{ClaimFailureRepository, DeviceRepository, SaveError, StorageError};
@@ -29,6 +30,8 @@ pub struct ClaimAttempt {
     pub typed_code: String,
     /// The device the code is expected to belong to, when the merchant named one.
     pub device_id: Option<String>,
+    /// From where it came.
+    pub context: CallContext,
 }
 
 /// Why a claim failed.
@@ -63,7 +66,32 @@ pub enum ClaimDeviceError {
 /// What a look at the store made of a claim.
 enum Decision {
     Claim(Box<Transition>),
-    Refuse(ClaimDeviceError),
+    Refuse(Refusal),
+}
+
+/// A refusal: the answer, the word for the audit trail, and the device whose code it was.
+struct Refusal {
+    error: ClaimDeviceError,
+    reason: RefusedClaimReason,
+    device_id: Option<DeviceId>,
+}
+
+impl Refusal {
+    fn of(reason: ClaimRefusal, device_id: DeviceId) -> Self {
+        let (error, reason) = match reason {
+            ClaimRefusal::AlreadyUsed => (ClaimDeviceError::CodeUsed, RefusedClaimReason::Used),
+            ClaimRefusal::Expired => (ClaimDeviceError::CodeExpired, RefusedClaimReason::Expired),
+            ClaimRefusal::NotOwner => {
+                (ClaimDeviceError::NotOwner { device_id: device_id.clone() }, RefusedClaimReason::NotOwner)
+            }
+        };
+        Self { error, reason, device_id: Some(device_id) }
+    }
+
+    /// Told as if there were no such code; the audit trail keeps whose it was.
+    fn not_found(device_id: Option<DeviceId>) -> Self {
+        Self { error: ClaimDeviceError::CodeNotFound, reason: RefusedClaimReason::NotFound, device_id }
+    }
 }
 
 impl ClaimDevice {
@@ -86,13 +114,29 @@ impl ClaimDevice {
         for _ in 0..MAX_ATTEMPTS {
             let now = self.clock.now();
             let decision = self.decide(by, attempt, now).await?;
-            self.limit.admit(&self.failures.standing(by).await?, now)?;
+            let refused = |device_id, reason| RefusedClaim {
+                by: by.clone(),
+                context: attempt.context,
+                at: now,
+                device_id,
+                reason,
+            };
+            let standing = self.failures.standing(by).await?;
+            if let Err(too_many) = self.limit.admit(&standing, now) {
+                let windows = [standing.merchant, standing.user];
+                // Asked first, so that a flood of claims past the limit costs reads only.
+                if windows.iter().flatten().any(|window| self.limit.is_just_full(window, now)) {
+                    let refused = refused(decision.device_id(), RefusedClaimReason::TooManyFailures);
+                    self.failures.record_blocked(&refused, &self.limit).await?;
+                }
+                return Err(too_many.into());
+            }
             let transition = match decision {
                 Decision::Claim(transition) => transition,
-                Decision::Refuse(refusal) => {
-                    let standing = self.failures.record(by, &self.limit, now).await?;
-                    self.limit.admit_counted(&standing, now)?;
-                    return Err(refusal);
+                Decision::Refuse(Refusal { error, reason, device_id }) => {
+                    let counted = self.failures.record(&refused(device_id, reason), &self.limit).await?;
+                    self.limit.admit_counted(&counted, now)?;
+                    return Err(error);
                 }
             };
             match self.devices.save(&transition).await {
@@ -114,41 +158,41 @@ impl ClaimDevice {
         attempt: &ClaimAttempt,
         now: OffsetDateTime,
     ) -> Result<Decision, StorageError> {
-        let not_found = Decision::Refuse(ClaimDeviceError::CodeNotFound);
+        let refuse = |refusal| Ok(Decision::Refuse(refusal));
         let Ok(code) = PairingCode::from_typed(&attempt.typed_code) else {
-            return Ok(not_found);
+            return refuse(Refusal::not_found(None));
         };
         if let Some(device) = self.devices.find_by_pairing_code(code).await? {
             if !attempt.may_mean(device.id()) {
-                return Ok(not_found);
+                return refuse(Refusal::not_found(Some(device.id().clone())));
             }
             let device_id = device.id().clone();
-            return Ok(match device.claim(code, by, now) {
-                Ok(transition) => Decision::Claim(Box::new(transition)),
-                Err(refusal) => Decision::Refuse(ClaimDeviceError::of(refusal, device_id)),
-            });
+            return match device.claim(code, by, attempt.context, now) {
+                Ok(transition) => Ok(Decision::Claim(Box::new(transition))),
+                Err(reason) => refuse(Refusal::of(reason, device_id)),
+            };
         }
-        let ended = self.devices.find_ended_code(code).await?;
-        Ok(match ended.filter(|ended| attempt.may_mean(&ended.device_id)) {
-            Some(EndedCode { end: CodeEnd::Used, .. }) => Decision::Refuse(ClaimDeviceError::CodeUsed),
-            Some(EndedCode { end: CodeEnd::Retired, .. }) => Decision::Refuse(ClaimDeviceError::CodeExpired),
-            None => not_found,
+        refuse(match self.devices.find_ended_code(code).await? {
+            None => Refusal::not_found(None),
+            Some(EndedCode { device_id, .. }) if !attempt.may_mean(&device_id) => Refusal::not_found(Some(device_id)),
+            Some(EndedCode { end: CodeEnd::Used, device_id, .. }) => Refusal::of(ClaimRefusal::AlreadyUsed, device_id),
+            Some(EndedCode { end: CodeEnd::Retired, device_id, .. }) => Refusal::of(ClaimRefusal::Expired, device_id),
         })
+    }
+}
+
+impl Decision {
+    /// The device whose code it is.
+    fn device_id(&self) -> Option<DeviceId> {
+        match self {
+            Self::Claim(transition) => Some(transition.device().id().clone()),
+            Self::Refuse(refusal) => refusal.device_id.clone(),
+        }
     }
 }
 
 impl ClaimAttempt {
     fn may_mean(&self, device_id: &DeviceId) -> bool {
         self.device_id.as_ref().is_none_or(|named| named == device_id.as_str())
-    }
-}
-
-impl ClaimDeviceError {
-    fn of(refusal: ClaimRefusal, device_id: DeviceId) -> Self {
-        match refusal {
-            ClaimRefusal::AlreadyUsed => Self::CodeUsed,
-            ClaimRefusal::Expired => Self::CodeExpired,
-            ClaimRefusal::NotOwner => Self::NotOwner { device_id },
-        }
     }
 }

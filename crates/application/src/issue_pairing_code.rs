@@ -67,7 +67,7 @@ impl IssuePairingCode {
                 note_change(&*self.devices, &device, call, now).await;
             }
             let code = PairingCode::from_bits(self.entropy.bits());
-            let transition = device.issue_pairing_code(code, self.ttl, now)?;
+            let transition = device.issue_pairing_code(code, self.ttl, call.context, now)?;
             match self.devices.save(&transition).await {
                 Ok(()) => {
                     tracing::info!(device_id = %call.device_id, "pairing code issued");

@@ -11,18 +11,22 @@
 mod bootstrap;
 mod check_status;
 mod claim_device;
+mod export_audit;
 mod issue_pairing_code;
 mod provision_devices;
 mod release_device;
 mod sighting;
+mod verify_audit;
 
 pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
 pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus};
 pub use claim_device::{ClaimAttempt, ClaimDevice, ClaimDeviceError};
+pub use export_audit::{AuditEntry, AuditExport, ExportAudit};
 pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
 pub use provision_devices::{ProvisionDevices, ProvisionDevicesError};
 pub use release_device::{ReleaseDevice, ReleaseDeviceError};
 pub use sighting::TerminalCall;
+pub use verify_audit::{VerifiedChains, VerifyAudit, VerifyAuditError};
 
 /// How often a use case starts again after losing a race before it gives up. Every lost race is somebody else's
 /// success on the same device, so only a storm on one device gets near it.

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pos_domain::{Actor, Device, DeviceId, MerchantId, Transition};
+use pos_domain::{Act, Device, DeviceId, MerchantId, Transition};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{DeviceRepository, StorageError};
 
@@ -37,7 +37,7 @@ impl ProvisionDevices {
     ///
     /// # Errors
     /// [`ProvisionDevicesError`].
-    pub async fn named(&self, id: DeviceId, merchant: MerchantId, by: Actor) -> Result<(), ProvisionDevicesError> {
+    pub async fn named(&self, id: DeviceId, merchant: MerchantId, by: Act) -> Result<(), ProvisionDevicesError> {
         let device = Device::provision(id, merchant, by, self.clock.now());
         match self.devices.add(&[device]).await?.pop() {
             Some(taken) => Err(ProvisionDevicesError::Taken(taken)),
@@ -54,7 +54,7 @@ impl ProvisionDevices {
         &self,
         count: usize,
         merchant: MerchantId,
-        by: &Actor,
+        by: &Act,
     ) -> Result<Vec<DeviceId>, ProvisionDevicesError> {
         let now = self.clock.now();
         let ids: BTreeSet<_> = (0..count.min(BATCH)).map(|_| DeviceId::from_bits(self.entropy.bits())).collect();

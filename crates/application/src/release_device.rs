@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pos_domain::{Actor, Device, DeviceId, ReleaseRefusal};
+use pos_domain::{Act, Device, DeviceId, ReleaseRefusal};
 use pos_port_clock::Clock;
 use pos_port_storage::{DeviceRepository, SaveError, StorageError};
 
@@ -40,13 +40,13 @@ impl ReleaseDevice {
     ///
     /// # Errors
     /// [`ReleaseDeviceError`].
-    pub async fn execute(&self, id: &DeviceId, by: &Actor) -> Result<Device, ReleaseDeviceError> {
+    pub async fn execute(&self, id: &DeviceId, by: &Act) -> Result<Device, ReleaseDeviceError> {
         for _ in 0..MAX_ATTEMPTS {
             let device = self.devices.find(id).await?.ok_or(ReleaseDeviceError::UnknownDevice)?;
             let transition = device.release(by.clone(), self.clock.now())?;
             match self.devices.save(&transition).await {
                 Ok(()) => {
-                    tracing::info!(device_id = %id, actor = %by, "device released");
+                    tracing::info!(device_id = %id, actor = %by.actor, "device released");
                     return Ok(transition.into_device());
                 }
                 Err(SaveError::Conflict | SaveError::CodeTaken) => {}

@@ -1,6 +1,6 @@
 //! What a terminal says of itself with every call, kept beside the state machine.
 
-use pos_domain::{Device, DeviceId, Sighting, UserAgent};
+use pos_domain::{CallContext, Device, DeviceId, Sighting, UserAgent};
 use pos_port_storage::DeviceRepository;
 use time::OffsetDateTime;
 
@@ -11,6 +11,8 @@ pub struct TerminalCall {
     pub device_id: DeviceId,
     /// `User-Agent`.
     pub agent: UserAgent,
+    /// From where.
+    pub context: CallContext,
 }
 
 /// Keeps what the terminal said if it differs from what was known. A failure here is logged and costs the terminal

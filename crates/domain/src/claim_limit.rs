@@ -31,6 +31,17 @@ pub struct ClaimStanding {
     pub user: Option<FailureWindow>,
 }
 
+/// How a failure that was just counted goes into the audit trail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalRecord {
+    /// As what it was.
+    AsItIs,
+    /// As the first claim that the limit refused in this window.
+    AsTooMany,
+    /// Not at all: the window's refusal by the limit is on record already.
+    None,
+}
+
 /// Too many failed claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Too many failed claims")]
@@ -71,6 +82,27 @@ impl ClaimLimit {
     /// [`TooManyFailures`] when it was one too many.
     pub fn admit_counted(&self, standing: &ClaimStanding, now: OffsetDateTime) -> Result<(), TooManyFailures> {
         self.check(standing, self.max_failures.saturating_add(1), now)
+    }
+
+    /// How a failure that `counted` already counts goes into the audit trail. So each window leaves at most
+    /// `max_failures` refusals and one by the limit, however many claims there are.
+    #[must_use]
+    pub fn record_of(&self, counted: &ClaimStanding) -> RefusalRecord {
+        let windows = || [counted.merchant, counted.user].into_iter().flatten();
+        if windows().all(|window| window.failures <= self.max_failures) {
+            RefusalRecord::AsItIs
+        } else if windows().any(|window| window.failures == self.max_failures.saturating_add(1)) {
+            RefusalRecord::AsTooMany
+        } else {
+            RefusalRecord::None
+        }
+    }
+
+    /// Whether `window` is open and full at `now`, and nothing beyond its limit was counted yet: then a refusal by the
+    /// limit is on no record.
+    #[must_use]
+    pub fn is_just_full(&self, window: &FailureWindow, now: OffsetDateTime) -> bool {
+        window.failures == self.max_failures && now < self.window_end(window.started_at)
     }
 
     fn check(&self, standing: &ClaimStanding, full: u32, now: OffsetDateTime) -> Result<(), TooManyFailures> {

@@ -1,22 +1,10 @@
 //! What happened to a device: the audit trail.
 
-use std::fmt;
 use std::str::FromStr;
 
 use time::OffsetDateTime;
 
-use crate::{DeviceId, MerchantId, UserId};
-
-/// Who made something happen.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Actor {
-    /// The terminal itself.
-    Terminal,
-    /// A merchant's user or API client.
-    User(UserId),
-    /// Somebody at the command line.
-    Operator,
-}
+use crate::{Act, DeviceId, EventHash, MerchantId};
 
 /// What kind of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,44 +35,19 @@ pub struct DeviceEvent {
     pub merchant_id: MerchantId,
     /// When, by the server's clock.
     pub at: OffsetDateTime,
-    /// Who.
-    pub actor: Actor,
+    /// Who, and from where.
+    pub act: Act,
     /// What.
     pub kind: DeviceEventKind,
+    /// Its link in the device's chain ([`DeviceEvent::link`]); none on an event that was written before there were
+    /// chains, or by a server of that age.
+    pub hash: Option<EventHash>,
 }
 
 /// A word that names no actor or no kind of event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown event word {0:?}")]
 pub struct UnknownEvent(pub String);
-
-const USER: &str = "user:";
-
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Terminal => f.write_str("terminal"),
-            Self::Operator => f.write_str("operator"),
-            Self::User(user) => write!(f, "{USER}{user}"),
-        }
-    }
-}
-
-impl FromStr for Actor {
-    type Err = UnknownEvent;
-
-    fn from_str(word: &str) -> Result<Self, UnknownEvent> {
-        match word {
-            "terminal" => Ok(Self::Terminal),
-            "operator" => Ok(Self::Operator),
-            _ => word
-                .strip_prefix(USER)
-                .and_then(|user| UserId::parse(user).ok())
-                .map(Self::User)
-                .ok_or_else(|| UnknownEvent(word.to_owned())),
-        }
-    }
-}
 
 impl DeviceEventKind {
     /// Every kind.

@@ -10,7 +10,10 @@
 //!
 //! All instants are UTC in whole microseconds, the finest that every store keeps exactly.
 
+mod act;
 mod app_version;
+mod audit;
+mod chain;
 mod claim_limit;
 mod device;
 mod event;
@@ -18,13 +21,16 @@ mod ids;
 mod pairing_code;
 mod user_agent;
 
+pub use act::{Act, Actor, CallContext, TraceId};
 pub use app_version::{AppVersion, InvalidAppVersion};
-pub use claim_limit::{ClaimLimit, ClaimStanding, FailureWindow, TooManyFailures};
+pub use audit::{AuditEvent, AuditKind, RefusedClaim, RefusedClaimReason, Subject};
+pub use chain::{ChainCheck, ChainFault, ChainHead, ChainLink, EventHash};
+pub use claim_limit::{ClaimLimit, ClaimStanding, FailureWindow, RefusalRecord, TooManyFailures};
 pub use device::{
     ActivateRefusal, Claim, ClaimRefusal, Claimant, CorruptDevice, Device, DeviceRecord, DeviceState, DeviceStatus,
     IssueRefusal, IssuedCode, PairingCodeStatus, ReleaseRefusal, Sighting, Transition,
 };
-pub use event::{Actor, DeviceEvent, DeviceEventKind, UnknownEvent};
+pub use event::{DeviceEvent, DeviceEventKind, UnknownEvent};
 pub use ids::{DeviceId, InvalidDeviceId, InvalidUserId, MerchantId, UserId};
 pub use pairing_code::{CodeEnd, EndedCode, InvalidPairingCode, PairingCode};
 pub use user_agent::{InvalidUserAgent, UserAgent};

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 /// Pairs and activates payment terminals.
@@ -32,6 +34,9 @@ pub enum Command {
     /// Make terminals known, look at them, take them back
     #[command(subcommand)]
     Device(Device),
+    /// Verify the audit trail, or write it out
+    #[command(subcommand)]
+    Audit(Audit),
     /// Show the whole flow with a simulated terminal, then keep serving to play with; needs no set-up
     #[cfg(feature = "dev-idp")]
     Demo(Demo),
@@ -94,6 +99,38 @@ pub enum Device {
         /// The device
         device_id: String,
     },
+}
+
+/// What to do with the audit trail.
+#[derive(Debug, Subcommand)]
+pub enum Audit {
+    /// Follow the chain of every device's events and print what is wrong; exit status 1 if anything is
+    Verify {
+        /// Only this device
+        #[arg(long, value_name = "POS-XXXXXXXX")]
+        device: Option<String>,
+        /// Do not object to events outside their chain, which servers of the version before chains write while the
+        /// replicas are replaced one by one
+        #[arg(long)]
+        allow_unsealed: bool,
+    },
+    /// Write all events and refused claims, one JSON object a line, in the order of time
+    Export {
+        /// Nothing before this instant, like 2026-01-02T00:00:00Z
+        #[arg(long, value_name = "RFC3339", value_parser = instant)]
+        since: Option<OffsetDateTime>,
+        /// Nothing from this instant on; now, when left out
+        #[arg(long, value_name = "RFC3339", value_parser = instant)]
+        until: Option<OffsetDateTime>,
+        /// Only what is about this device
+        #[arg(long, value_name = "POS-XXXXXXXX")]
+        device: Option<String>,
+    },
+}
+
+fn instant(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map_err(|error| format!("{error}; write an instant like 2026-01-02T00:00:00Z"))
 }
 
 /// How to show the flow.

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_adapters::http::{Api, Drain, Limits, Metrics};
+use pos_adapters::http::{Api, Drain, Limits, Metrics, TrustedProxies};
 use pos_adapters::identity::oidc::{OidcSettings, OidcVerifier};
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
-use pos_application::{Bootstrap, CheckStatus, ClaimDevice, IssuePairingCode, ProvisionDevices, ReleaseDevice};
+use pos_application::{
+    Bootstrap, CheckStatus, ClaimDevice, ExportAudit, IssuePairingCode, ProvisionDevices, ReleaseDevice, VerifyAudit,
+};
 use pos_domain::ClaimLimit;
 use pos_port_clock::{Clock, Entropy};
 use pos_port_identity::TokenVerifier;
@@ -67,6 +69,7 @@ impl Parts {
             claim_device: ClaimDevice::new(devices.clone(), storage.failures.clone(), clock.clone(), limit),
             verifier: verifier.clone(),
             entropy: entropy.clone(),
+            trusted_proxies: TrustedProxies(settings.http.trusted_proxies.clone()),
             storage: storage.health.clone(),
             pool: pool.clone(),
             metrics: Metrics::new().context("metrics")?,
@@ -81,7 +84,7 @@ impl Parts {
     }
 }
 
-/// What the device commands work with.
+/// What the device and audit commands work with.
 pub struct Back {
     /// The store.
     pub storage: OpenedStorage,
@@ -89,6 +92,12 @@ pub struct Back {
     pub provision: ProvisionDevices,
     /// `device release`.
     pub release: ReleaseDevice,
+    /// `audit verify`.
+    pub verify: VerifyAudit,
+    /// `audit export`.
+    pub export: ExportAudit,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Back {
@@ -102,7 +111,10 @@ impl Back {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         Ok(Self {
             provision: ProvisionDevices::new(devices.clone(), clock.clone(), Arc::new(SystemEntropy)),
-            release: ReleaseDevice::new(devices, clock),
+            release: ReleaseDevice::new(devices.clone(), clock.clone()),
+            verify: VerifyAudit::new(devices, storage.storage.events.clone()),
+            export: ExportAudit::new(storage.storage.events.clone()),
+            clock,
             storage,
         })
     }

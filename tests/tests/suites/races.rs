@@ -6,14 +6,14 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use pos_application::{
     CheckStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode, IssuePairingCodeError,
-    ProvisionDevices, ReleaseDevice, ReleaseDeviceError, TerminalCall,
+    ProvisionDevices, ReleaseDevice, ReleaseDeviceError, TerminalCall, VerifyAudit,
 };
 use pos_domain::{
-    Actor, ClaimLimit, Claimant, DeviceId, DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus, ReleaseRefusal,
-    UserAgent, UserId,
+    Act, CallContext, ClaimLimit, Claimant, DeviceId, DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus,
+    ReleaseRefusal, UserAgent, UserId,
 };
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
-use pos_port_storage::{InMemoryStore, Storage};
+use pos_port_storage::{InMemoryStore, Span, Storage};
 use pos_tests::server::{MERCHANT, START};
 use pos_tests::stores::TestStore;
 use time::Duration;
@@ -52,8 +52,12 @@ impl Replica {
 
     async fn device(&self, number: u32) -> TerminalCall {
         let device_id = DeviceId::from_bits(number);
-        self.provision.named(device_id.clone(), MERCHANT, Actor::Operator).await.unwrap();
-        TerminalCall { device_id, agent: UserAgent::parse("Viopay-POS/1.4.2").unwrap() }
+        self.provision.named(device_id.clone(), MERCHANT, Act::operator()).await.unwrap();
+        TerminalCall {
+            device_id,
+            agent: UserAgent::parse("Viopay-POS/1.4.2").unwrap(),
+            context: CallContext::default(),
+        }
     }
 
     async fn code(&self, call: &TerminalCall) -> PairingCode {
@@ -62,7 +66,8 @@ impl Replica {
 
     async fn claim(&self, user: usize, code: PairingCode) -> Result<DeviceId, ClaimDeviceError> {
         let user_id = UserId::parse(&format!("user-{user}")).unwrap();
-        let attempt = ClaimAttempt { typed_code: code.as_str().to_owned(), device_id: None };
+        let attempt =
+            ClaimAttempt { typed_code: code.as_str().to_owned(), device_id: None, context: CallContext::default() };
         self.claim.execute(&Claimant { merchant_id: MERCHANT, user_id }, &attempt).await
     }
 }
@@ -98,6 +103,10 @@ async fn one_code_is_claimed_once(storage: Storage) {
     assert_eq!((claimed, used), (1, CALLERS - 1));
     let events = replica.storage.events.events_of(&call.device_id).await.unwrap();
     assert_eq!(events.len(), 3, "provisioned, issued, claimed: one of each");
+    let all = Span { limit: 1_000, ..Span::default() };
+    let refused = replica.storage.events.audit_by_time(&all, None).await.unwrap();
+    assert_eq!(refused.len(), CALLERS - 1, "every refusal is on record");
+    assert!(refused.iter().all(|kept| kept.event.detail["reason"] == "used"));
 }
 
 async fn one_device_has_one_active_code(storage: Storage) {
@@ -119,6 +128,28 @@ async fn one_device_has_one_active_code(storage: Storage) {
     assert_eq!(expired, CALLERS - 1, "all but the last are retired");
     assert_eq!(device.version(), 1 + CALLERS as u64, "every answered code was saved, none twice");
     assert!(replica.claim(0, current).await.is_ok());
+}
+
+async fn a_verification_finds_no_fault_while_devices_change(storage: Storage) {
+    let replica = Replica::new(storage, [], u32::MAX);
+    let calls = Arc::new(join_all((1..=8).map(|number| replica.device(number))).await);
+    let verify = Arc::new(VerifyAudit::new(replica.storage.devices.clone(), replica.storage.events.clone()));
+    let found = at_once(16, |caller| {
+        let (replica, calls, verify) = (replica.clone(), calls.clone(), verify.clone());
+        async move {
+            let mut faults = 0;
+            for _ in 0..8 {
+                if caller < 8 {
+                    replica.code(&calls[caller]).await;
+                } else {
+                    faults += verify.page(None).await.unwrap().faults.len();
+                }
+            }
+            faults
+        }
+    });
+    assert_eq!(found.await.into_iter().sum::<usize>(), 0);
+    assert_eq!(verify.page(None).await.unwrap().events, 8 * 9);
 }
 
 async fn the_same_symbols_are_given_to_one_device(storage: Storage) {
@@ -192,7 +223,7 @@ async fn a_claimed_device_is_released_once(storage: Storage) {
     replica.claim(0, code).await.unwrap();
     let answers = at_once(CALLERS, |_| {
         let (replica, id) = (replica.clone(), call.device_id.clone());
-        async move { replica.release.execute(&id, &Actor::Operator).await }
+        async move { replica.release.execute(&id, &Act::operator()).await }
     })
     .await;
     let released = answers.iter().filter(|answer| answer.is_ok()).count();
@@ -208,7 +239,8 @@ async fn a_claimed_device_is_activated_once(storage: Storage) {
     replica.claim(0, code).await.unwrap();
     let device = replica.storage.devices.find(&call.device_id).await.unwrap().unwrap();
     let answers = at_once(CALLERS, |_| {
-        let (devices, step) = (replica.storage.devices.clone(), device.clone().activate(START).unwrap());
+        let (devices, step) =
+            (replica.storage.devices.clone(), device.clone().activate(CallContext::default(), START).unwrap());
         async move { devices.save(&step).await.is_ok() }
     })
     .await;
@@ -219,7 +251,7 @@ async fn a_device_is_provisioned_once(storage: Storage) {
     let replica = Replica::new(storage, [], u32::MAX);
     let answers = at_once(CALLERS, |_| {
         let replica = replica.clone();
-        async move { replica.provision.named(DeviceId::from_bits(1), MERCHANT, Actor::Operator).await.is_ok() }
+        async move { replica.provision.named(DeviceId::from_bits(1), MERCHANT, Act::operator()).await.is_ok() }
     })
     .await;
     assert_eq!(answers.iter().filter(|provisioned| **provisioned).count(), 1);
@@ -266,6 +298,7 @@ macro_rules! on_every_store {
 on_every_store!(
     one_code_is_claimed_once,
     one_device_has_one_active_code,
+    a_verification_finds_no_fault_while_devices_change,
     the_same_symbols_are_given_to_one_device,
     a_claim_races_a_new_code,
     a_claim_races_expiry,

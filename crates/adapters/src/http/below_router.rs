@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::api_error::ApiError;
 use super::envelope;
-use super::trace_id::TraceId;
+use super::trace_id;
 
 /// A connection on which a bare failure is replaced as it is written.
 pub(super) struct EnvelopedStream {
@@ -36,7 +36,7 @@ impl EnvelopedStream {
 
     fn replacement(&self, buffer: &[u8]) -> Option<Vec<u8>> {
         let (start, message) = bare_failure(buffer)?;
-        let trace_id = TraceId::fresh(&*self.entropy);
+        let trace_id = trace_id::fresh(&*self.entropy);
         tracing::info!(%trace_id, message, "refused below the router");
         let error = ApiError::invalid(message);
         let body = envelope::text(&error, trace_id);

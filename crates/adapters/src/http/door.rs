@@ -7,14 +7,14 @@ use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, web};
+use actix_web::{Error, HttpMessage as _, web};
 use futures_util::FutureExt as _;
+use pos_domain::CallContext;
 use tracing::Instrument as _;
 
 use super::api_error::{ApiError, Failure};
 use super::metrics::RouteMetrics;
-use super::trace_id::TraceId;
-use super::{Api, Limits, envelope};
+use super::{Api, Limits, envelope, trace_id};
 use crate::clock::Stopwatch;
 
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
@@ -31,7 +31,9 @@ pub(super) async fn door(
     let Some(api) = http_request.app_data::<web::Data<Api>>() else {
         return Err(ApiError::internal("the API is not wired").into());
     };
-    let trace_id = TraceId::of_request(request.headers(), &*api.entropy);
+    let trace_id = trace_id::of_request(request.headers(), &*api.entropy);
+    let origin = request.peer_addr().map(|peer| api.trusted_proxies.origin(peer.ip(), request.headers()));
+    request.extensions_mut().insert(CallContext { origin, trace_id: Some(trace_id) });
     let span = tracing::info_span!(
         "request",
         %trace_id,

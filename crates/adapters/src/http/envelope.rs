@@ -4,12 +4,12 @@ use actix_web::HttpResponse;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
+use pos_domain::TraceId;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::api_error::{ApiError, Failure};
-use super::trace_id::TraceId;
 
 /// Every failure, from any layer.
 #[derive(Serialize, ToSchema)]

@@ -18,6 +18,7 @@ mod envelope;
 mod extract;
 mod metrics;
 mod openapi;
+mod origin;
 mod resource;
 mod routes;
 mod serve;
@@ -36,8 +37,8 @@ use crate::storage::PoolMonitor;
 
 pub use metrics::Metrics;
 pub use openapi::openapi_json;
+pub use origin::TrustedProxies;
 pub use serve::{ServeOptions, serve};
-pub use trace_id::TraceId;
 
 /// All that the handlers reach: use cases and a few ports, never a store.
 pub struct Api {
@@ -53,6 +54,8 @@ pub struct Api {
     pub verifier: Arc<dyn TokenVerifier>,
     /// For trace ids.
     pub entropy: Arc<dyn Entropy>,
+    /// Whose word on a caller's address is taken.
+    pub trusted_proxies: TrustedProxies,
     /// For `/health/ready`.
     pub storage: Arc<dyn StorageHealth>,
     /// The state of the store's connections, for `/metrics`.

@@ -8,6 +8,7 @@
 //! `rows.rs`. A running server of the version before must be able to live with it, since replicas are replaced one by
 //! one.
 
+mod audit_rows;
 mod failure;
 mod migrating;
 mod migrations;

@@ -2,7 +2,7 @@
 
 use diesel::Queryable;
 use pos_domain::{
-    ClaimStanding, Claimant, CodeEnd, Device, DeviceEvent, DeviceId, DeviceRecord, DeviceStatus, EndedCode,
+    ChainHead, ClaimStanding, Claimant, CodeEnd, Device, DeviceId, DeviceRecord, DeviceStatus, EndedCode, EventHash,
     FailureWindow, MerchantId, PairingCode, Sighting, Transition, UserAgent, UserId,
 };
 use pos_port_storage::StorageError;
@@ -73,26 +73,35 @@ impl NativeMerchant for String {
     }
 }
 
+/// A digest as both engines keep it.
+pub(super) fn digest(bytes: Vec<u8>) -> Option<EventHash> {
+    bytes.try_into().ok().map(EventHash)
+}
+
 /// Reads the columns of one row, and says which one could not be read.
-struct Reader {
-    table: &'static str,
-    row: String,
+pub(super) struct Reader {
+    pub(super) table: &'static str,
+    pub(super) row: String,
 }
 
 impl Reader {
-    fn corrupt(&self, fault: impl Display) -> CorruptRow {
+    pub(super) fn corrupt(&self, fault: impl Display) -> CorruptRow {
         CorruptRow { table: self.table, row: self.row.clone(), fault: fault.to_string() }
     }
 
-    fn read<T>(&self, column: &'static str, value: Option<T>) -> Result<T, CorruptRow> {
+    pub(super) fn read<T>(&self, column: &'static str, value: Option<T>) -> Result<T, CorruptRow> {
         value.ok_or_else(|| self.corrupt(format_args!("{column} cannot be read")))
     }
 
-    fn instant<T: NativeInstant>(&self, column: &'static str, value: T) -> Result<OffsetDateTime, CorruptRow> {
+    pub(super) fn instant<T: NativeInstant>(
+        &self,
+        column: &'static str,
+        value: T,
+    ) -> Result<OffsetDateTime, CorruptRow> {
         self.read(column, value.instant())
     }
 
-    fn maybe<T, U>(
+    pub(super) fn maybe<T, U>(
         &self,
         column: &'static str,
         value: Option<T>,
@@ -120,6 +129,8 @@ pub(super) struct DeviceRow<M, T> {
     os: Option<String>,
     model: Option<String>,
     seen_at: Option<T>,
+    chain_start: Option<i64>,
+    chain_head: Option<Vec<u8>>,
 }
 
 impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
@@ -138,6 +149,13 @@ impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
             (None, None) => None,
             _ => return Err(reader.corrupt("app_version and seen_at must be there together")),
         };
+        let chain_head = reader.maybe("chain_head", self.chain_head, digest)?;
+        let chain =
+            match (reader.maybe("chain_start", self.chain_start, |start| u64::try_from(start).ok())?, chain_head) {
+                (Some(start), Some(hash)) => Some(ChainHead { start, hash }),
+                (None, None) => None,
+                _ => return Err(reader.corrupt("chain_start and chain_head must be there together")),
+            };
         let record = DeviceRecord {
             id: reader.read("device_id", DeviceId::parse(&reader.row).ok())?,
             merchant_id: reader.read("merchant_id", self.merchant_id.merchant())?,
@@ -151,33 +169,9 @@ impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
             claimed_at: instant("claimed_at", self.claimed_at)?,
             activated_at: instant("activated_at", self.activated_at)?,
             last_seen,
+            chain,
         };
         Device::restore(record).map_err(|corrupt| reader.corrupt(corrupt.fault))
-    }
-}
-
-/// A row of `device_events`, in the order of its columns.
-#[derive(Queryable)]
-pub(super) struct EventRow<M, T> {
-    device_id: String,
-    sequence: i64,
-    merchant_id: M,
-    at: T,
-    actor: String,
-    kind: String,
-}
-
-impl<M: NativeMerchant, T: NativeInstant> EventRow<M, T> {
-    pub(super) fn event(self) -> Result<DeviceEvent, CorruptRow> {
-        let reader = Reader { table: "device_events", row: format!("{} {}", self.device_id, self.sequence) };
-        Ok(DeviceEvent {
-            device_id: reader.read("device_id", DeviceId::parse(&self.device_id).ok())?,
-            sequence: reader.read("sequence", u64::try_from(self.sequence).ok())?,
-            merchant_id: reader.read("merchant_id", self.merchant_id.merchant())?,
-            at: reader.instant("at", self.at)?,
-            actor: self.actor.parse().map_err(|unknown| reader.corrupt(unknown))?,
-            kind: self.kind.parse().map_err(|unknown| reader.corrupt(unknown))?,
-        })
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a merchant asks for.
 
 use pos_application::{ClaimAttempt, ClaimDeviceError, ReleaseDeviceError};
-use pos_domain::{Actor, DeviceEventKind, ReleaseRefusal};
+use pos_domain::{Act, Actor, DeviceEventKind, ReleaseRefusal};
 use time::Duration;
 
-use crate::{House, LIMIT, MERCHANT, OTHER_MERCHANT, TTL, user};
+use crate::{House, LIMIT, MERCHANT, OTHER_MERCHANT, TTL, from, user};
 
 #[tokio::test]
 async fn a_typed_code_claims_its_device_once() {
@@ -18,7 +18,7 @@ async fn a_typed_code_claims_its_device_once() {
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     let wanted = [DeviceEventKind::Provisioned, DeviceEventKind::PairingCodeIssued, DeviceEventKind::Claimed];
     assert_eq!(kinds, wanted);
-    assert_eq!(events[2].actor, Actor::User(ann.user_id));
+    assert_eq!(events[2].act.actor, Actor::User(ann.user_id));
 }
 
 #[tokio::test]
@@ -43,7 +43,11 @@ async fn a_named_device_must_be_the_codes() {
     let ann = user(MERCHANT, "ann");
     let retired = house.code(&call).await;
     let code = house.code(&call).await;
-    let naming = |code: &str, id: &str| ClaimAttempt { typed_code: code.to_owned(), device_id: Some(id.to_owned()) };
+    let naming = |code: &str, id: &str| ClaimAttempt {
+        typed_code: code.to_owned(),
+        device_id: Some(id.to_owned()),
+        context: from(2),
+    };
     for wrong in ["POS-00000002", "pos-00000001", ""] {
         let refused = house.claim.execute(&ann, &naming(&code, wrong)).await;
         assert!(matches!(refused, Err(ClaimDeviceError::CodeNotFound)), "{wrong:?}");
@@ -93,11 +97,11 @@ async fn a_released_device_pairs_again_and_its_old_code_stays_used() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     let ann = user(MERCHANT, "ann");
-    let refused = house.release.execute(&call.device_id, &Actor::Operator).await;
+    let refused = house.release.execute(&call.device_id, &Act::operator()).await;
     assert!(matches!(refused, Err(ReleaseDeviceError::Refused(ReleaseRefusal::NotClaimed))));
     let old = house.code(&call).await;
     house.claim(&ann, &old).await.unwrap();
-    house.release.execute(&call.device_id, &Actor::Operator).await.unwrap();
+    house.release.execute(&call.device_id, &Act::operator()).await.unwrap();
     assert!(matches!(house.claim(&ann, &old).await, Err(ClaimDeviceError::CodeUsed)));
     let new = house.code(&call).await;
     assert_eq!(house.claim(&ann, &new).await.unwrap(), call.device_id);

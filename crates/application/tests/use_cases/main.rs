@@ -8,6 +8,7 @@
     reason = "all of this is tests"
 )]
 
+mod auditing;
 mod claiming;
 mod provisioning;
 mod terminal;
@@ -15,10 +16,10 @@ mod terminal;
 use std::sync::Arc;
 
 use pos_application::{
-    Bootstrap, CheckStatus, CheckedStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode,
-    ProvisionDevices, ReleaseDevice, TerminalCall,
+    Bootstrap, CheckStatus, CheckedStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, ExportAudit, IssuePairingCode,
+    ProvisionDevices, ReleaseDevice, TerminalCall, VerifyAudit,
 };
-use pos_domain::{Actor, ClaimLimit, Claimant, DeviceId, MerchantId, UserAgent, UserId};
+use pos_domain::{Act, CallContext, ClaimLimit, Claimant, DeviceId, MerchantId, TraceId, UserAgent, UserId};
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
 use pos_port_storage::{InMemoryStore, Storage};
 use time::macros::datetime;
@@ -41,6 +42,8 @@ struct House {
     claim: ClaimDevice,
     provision: ProvisionDevices,
     release: ReleaseDevice,
+    verify: VerifyAudit,
+    export: ExportAudit,
 }
 
 impl House {
@@ -56,7 +59,9 @@ impl House {
             status: CheckStatus::new(devices.clone(), time.clone()),
             claim: ClaimDevice::new(devices.clone(), storage.failures.clone(), time.clone(), LIMIT),
             provision: ProvisionDevices::new(devices.clone(), time.clone(), entropy),
-            release: ReleaseDevice::new(devices, time),
+            release: ReleaseDevice::new(devices.clone(), time),
+            verify: VerifyAudit::new(devices, storage.events.clone()),
+            export: ExportAudit::new(storage.events.clone()),
             clock,
             storage,
         }
@@ -65,7 +70,7 @@ impl House {
     /// Provisions a device for `MERCHANT`.
     async fn device(&self, id: &str) -> TerminalCall {
         let call = call(id);
-        self.provision.named(call.device_id.clone(), MERCHANT, Actor::Operator).await.unwrap();
+        self.provision.named(call.device_id.clone(), MERCHANT, Act::operator()).await.unwrap();
         call
     }
 
@@ -77,6 +82,13 @@ impl House {
         self.claim.execute(by, &attempt(code)).await
     }
 
+    /// A claim that no limit stops.
+    async fn unlimited_claim(&self, by: &Claimant, attempt: ClaimAttempt) -> Result<DeviceId, ClaimDeviceError> {
+        let limit = ClaimLimit { max_failures: 100, ..LIMIT };
+        let (devices, failures) = (self.storage.devices.clone(), self.storage.failures.clone());
+        ClaimDevice::new(devices, failures, self.clock.clone(), limit).execute(by, &attempt).await
+    }
+
     async fn checked(&self, call: &TerminalCall) -> CheckedStatus {
         self.status.execute(call).await.unwrap()
     }
@@ -86,11 +98,18 @@ fn call(id: &str) -> TerminalCall {
     TerminalCall {
         device_id: DeviceId::parse(id).unwrap(),
         agent: UserAgent::parse("Viopay-POS/1.4.2 (Android 12; PAX-A920)").unwrap(),
+        context: from(1),
     }
 }
 
+/// A call from the address of this number, with this trace id.
+fn from(number: u8) -> CallContext {
+    let origin = Some(std::net::Ipv4Addr::new(198, 51, 100, number).into());
+    CallContext { origin, trace_id: TraceId::from_bits(number.into()) }
+}
+
 fn attempt(code: &str) -> ClaimAttempt {
-    ClaimAttempt { typed_code: code.to_owned(), device_id: None }
+    ClaimAttempt { typed_code: code.to_owned(), device_id: None, context: from(2) }
 }
 
 fn user(merchant_id: MerchantId, name: &str) -> Claimant {

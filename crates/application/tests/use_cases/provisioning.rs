@@ -1,7 +1,7 @@
 //! What an operator asks for.
 
 use pos_application::{ProvisionDevicesError, ReleaseDeviceError};
-use pos_domain::{Actor, DeviceId};
+use pos_domain::{Act, DeviceId};
 
 use crate::{House, MERCHANT};
 
@@ -9,7 +9,7 @@ use crate::{House, MERCHANT};
 async fn a_taken_name_is_refused() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
-    let refused = house.provision.named(call.device_id.clone(), MERCHANT, Actor::Operator).await;
+    let refused = house.provision.named(call.device_id.clone(), MERCHANT, Act::operator()).await;
     assert!(matches!(refused, Err(ProvisionDevicesError::Taken(id)) if id == call.device_id));
 }
 
@@ -17,7 +17,7 @@ async fn a_taken_name_is_refused() {
 async fn fresh_names_are_distinct_and_leave_out_taken_ones() {
     let house = House::new([1, 2, 2, 3]);
     house.device("POS-00000003").await;
-    let ids = house.provision.some(4, MERCHANT, &Actor::Operator).await.unwrap();
+    let ids = house.provision.some(4, MERCHANT, &Act::operator()).await.unwrap();
     assert_eq!(ids, [DeviceId::from_bits(1), DeviceId::from_bits(2)]);
     for id in &ids {
         assert_eq!(house.storage.devices.find(id).await.unwrap().unwrap().merchant_id(), MERCHANT);
@@ -27,6 +27,6 @@ async fn fresh_names_are_distinct_and_leave_out_taken_ones() {
 #[tokio::test]
 async fn an_unknown_device_is_not_released() {
     let house = House::new([]);
-    let refused = house.release.execute(&DeviceId::from_bits(1), &Actor::Operator).await;
+    let refused = house.release.execute(&DeviceId::from_bits(1), &Act::operator()).await;
     assert!(matches!(refused, Err(ReleaseDeviceError::UnknownDevice)));
 }

@@ -15,7 +15,8 @@ mod state;
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    Actor, CodeEnd, DeviceEvent, DeviceEventKind, DeviceId, EndedCode, MerchantId, PairingCode, UserAgent, UserId,
+    Act, Actor, CallContext, ChainHead, CodeEnd, DeviceEvent, DeviceEventKind, DeviceId, EndedCode, MerchantId,
+    PairingCode, UserAgent, UserId,
 };
 
 pub use record::{CorruptDevice, DeviceRecord};
@@ -34,6 +35,7 @@ pub struct Device {
     provisioned_at: OffsetDateTime,
     state: DeviceState,
     last_seen: Option<Sighting>,
+    chain: Option<ChainHead>,
 }
 
 /// What a terminal last said of itself. Not part of the state machine: no rule reads it, no version counts it.
@@ -99,9 +101,17 @@ impl Transition {
 impl Device {
     /// Makes a terminal known, for a merchant. It starts inactive, without a code, at version 1.
     #[must_use]
-    pub fn provision(id: DeviceId, merchant_id: MerchantId, by: Actor, now: OffsetDateTime) -> Transition {
+    pub fn provision(id: DeviceId, merchant_id: MerchantId, by: Act, now: OffsetDateTime) -> Transition {
         let state = DeviceState::Inactive { code: None };
-        let device = Self { id, merchant_id, version: 0, provisioned_at: now, state: state.clone(), last_seen: None };
+        let device = Self {
+            id,
+            merchant_id,
+            version: 0,
+            provisioned_at: now,
+            state: state.clone(),
+            last_seen: None,
+            chain: None,
+        };
         device.step(state, DeviceEventKind::Provisioned, by, now, None)
     }
 
@@ -113,6 +123,7 @@ impl Device {
         self,
         code: PairingCode,
         ttl: Duration,
+        context: CallContext,
         now: OffsetDateTime,
     ) -> Result<Transition, IssueRefusal> {
         let DeviceState::Inactive { code: before } = &self.state else {
@@ -121,7 +132,7 @@ impl Device {
         let retired = before.as_ref().map(|issued| self.ended(issued, CodeEnd::Retired, now));
         let issued = IssuedCode { code, issued_at: now, expires_at: now.saturating_add(ttl) };
         let next = DeviceState::Inactive { code: Some(issued) };
-        Ok(self.step(next, DeviceEventKind::PairingCodeIssued, Actor::Terminal, now, retired))
+        Ok(self.step(next, DeviceEventKind::PairingCodeIssued, context.by(Actor::Terminal), now, retired))
     }
 
     /// Links the terminal to the claimant's merchant, by the code that stands on its screen.
@@ -129,7 +140,13 @@ impl Device {
     /// # Errors
     /// In this order (contract, section 3): [`ClaimRefusal::AlreadyUsed`], [`ClaimRefusal::Expired`] (also for a code
     /// that is no longer this device's), [`ClaimRefusal::NotOwner`].
-    pub fn claim(self, code: PairingCode, by: &Claimant, now: OffsetDateTime) -> Result<Transition, ClaimRefusal> {
+    pub fn claim(
+        self,
+        code: PairingCode,
+        by: &Claimant,
+        context: CallContext,
+        now: OffsetDateTime,
+    ) -> Result<Transition, ClaimRefusal> {
         let issued = match &self.state {
             DeviceState::Inactive { code: Some(issued) } if issued.code == code => issued.clone(),
             DeviceState::Inactive { .. } => return Err(ClaimRefusal::Expired),
@@ -145,28 +162,28 @@ impl Device {
             return Err(ClaimRefusal::NotOwner);
         }
         let next = DeviceState::Claimed(Claim { code: issued, by: by.user_id.clone(), at: now });
-        Ok(self.step(next, DeviceEventKind::Claimed, Actor::User(by.user_id.clone()), now, None))
+        Ok(self.step(next, DeviceEventKind::Claimed, context.by(Actor::User(by.user_id.clone())), now, None))
     }
 
     /// Makes a claimed terminal ready for payments.
     ///
     /// # Errors
     /// [`ActivateRefusal::NotClaimed`] while it is inactive, [`ActivateRefusal::AlreadyActivated`] the second time.
-    pub fn activate(self, now: OffsetDateTime) -> Result<Transition, ActivateRefusal> {
+    pub fn activate(self, context: CallContext, now: OffsetDateTime) -> Result<Transition, ActivateRefusal> {
         let claim = match &self.state {
             DeviceState::Claimed(claim) => claim.clone(),
             DeviceState::Inactive { .. } => return Err(ActivateRefusal::NotClaimed),
             DeviceState::Activated { .. } => return Err(ActivateRefusal::AlreadyActivated),
         };
         let next = DeviceState::Activated { claim, at: now };
-        Ok(self.step(next, DeviceEventKind::Activated, Actor::Terminal, now, None))
+        Ok(self.step(next, DeviceEventKind::Activated, context.by(Actor::Terminal), now, None))
     }
 
     /// Takes the terminal back to inactive, without a code; the one it was claimed with stays known as used.
     ///
     /// # Errors
     /// [`ReleaseRefusal::NotClaimed`] for a device that is inactive already.
-    pub fn release(self, by: Actor, now: OffsetDateTime) -> Result<Transition, ReleaseRefusal> {
+    pub fn release(self, by: Act, now: OffsetDateTime) -> Result<Transition, ReleaseRefusal> {
         let used = match &self.state {
             DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => {
                 self.ended(&claim.code, CodeEnd::Used, now)
@@ -224,6 +241,12 @@ impl Device {
         self.last_seen.as_ref()
     }
 
+    /// The end of its chain of events; none until the first event that is part of one.
+    #[must_use]
+    pub fn chain(&self) -> Option<ChainHead> {
+        self.chain
+    }
+
     fn ended(&self, issued: &IssuedCode, end: CodeEnd, at: OffsetDateTime) -> EndedCode {
         EndedCode { code: issued.code, device_id: self.id.clone(), end, at }
     }
@@ -232,19 +255,23 @@ impl Device {
         self,
         state: DeviceState,
         kind: DeviceEventKind,
-        actor: Actor,
+        act: Act,
         at: OffsetDateTime,
         ended_code: Option<EndedCode>,
     ) -> Transition {
         let version = self.version.saturating_add(1);
-        let event = DeviceEvent {
+        let mut event = DeviceEvent {
             device_id: self.id.clone(),
             sequence: version,
             merchant_id: self.merchant_id,
             at,
-            actor,
+            act,
             kind,
+            hash: None,
         };
-        Transition { device: Self { state, version, ..self }, event, ended_code }
+        let hash = event.link(self.chain.map(|chain| chain.hash));
+        event.hash = Some(hash);
+        let chain = Some(ChainHead { start: self.chain.map_or(version, |chain| chain.start), hash });
+        Transition { device: Self { state, version, chain, ..self }, event, ended_code }
     }
 }

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::{Claim, Device, DeviceState, DeviceStatus, IssuedCode, Sighting};
-use crate::{DeviceId, MerchantId, PairingCode, UserId};
+use crate::{ChainHead, DeviceId, MerchantId, PairingCode, UserId};
 
 /// The facts of a device, side by side. For storage adapters: [`Device::record`] lays one out, [`Device::restore`]
 /// takes one back if, and only if, its facts fit its status.
@@ -33,6 +33,8 @@ pub struct DeviceRecord {
     pub activated_at: Option<OffsetDateTime>,
     /// What the terminal last said of itself.
     pub last_seen: Option<Sighting>,
+    /// The end of its chain of events.
+    pub chain: Option<ChainHead>,
 }
 
 /// A record whose facts do not fit its status: somebody changed the store by hand, or an adapter is wrong.
@@ -67,6 +69,7 @@ impl Device {
             claimed_at: claim.map(|claim| claim.at),
             activated_at,
             last_seen: self.last_seen.clone(),
+            chain: self.chain,
         }
     }
 
@@ -75,10 +78,13 @@ impl Device {
     /// # Errors
     /// [`CorruptDevice`] when the facts do not fit the status.
     pub fn restore(record: DeviceRecord) -> Result<Self, CorruptDevice> {
-        let DeviceRecord { id, merchant_id, version, provisioned_at, status, last_seen, .. } = record;
+        let DeviceRecord { id, merchant_id, version, provisioned_at, status, last_seen, chain, .. } = record;
         let corrupt = |fault| CorruptDevice { device_id: id.clone(), fault };
         if version == 0 {
             return Err(corrupt("version must be at least 1"));
+        }
+        if chain.is_some_and(|chain| !(1..=version).contains(&chain.start)) {
+            return Err(corrupt("its chain must start with one of its events"));
         }
         let code = match (record.pairing_code, record.code_issued_at, record.code_expires_at) {
             (Some(code), Some(issued_at), Some(expires_at)) => Some(IssuedCode { code, issued_at, expires_at }),
@@ -101,6 +107,6 @@ impl Device {
                 return Err(corrupt("the facts do not fit the status"));
             }
         };
-        Ok(Self { id, merchant_id, version, provisioned_at, state, last_seen })
+        Ok(Self { id, merchant_id, version, provisioned_at, state, last_seen, chain })
     }
 }

@@ -8,13 +8,14 @@
     reason = "all of this is tests"
 )]
 
+mod chain;
 mod claim_limit;
 mod model;
 mod names;
 mod records;
 mod table;
 
-use pos_domain::{Actor, Claimant, Device, DeviceId, MerchantId, PairingCode, UserId};
+use pos_domain::{Act, CallContext, Claimant, Device, DeviceId, MerchantId, PairingCode, UserId};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -34,17 +35,17 @@ fn claimant(merchant_id: MerchantId) -> Claimant {
 
 fn inactive() -> Device {
     let id = DeviceId::parse_new("POS-8F3A2C91").unwrap();
-    Device::provision(id, MERCHANT, Actor::Operator, START).into_device()
+    Device::provision(id, MERCHANT, Act::operator(), START).into_device()
 }
 
 fn pending() -> Device {
-    inactive().issue_pairing_code(code(1), TTL, START).unwrap().into_device()
+    inactive().issue_pairing_code(code(1), TTL, CallContext::default(), START).unwrap().into_device()
 }
 
 fn claimed() -> Device {
-    pending().claim(code(1), &claimant(MERCHANT), START).unwrap().into_device()
+    pending().claim(code(1), &claimant(MERCHANT), CallContext::default(), START).unwrap().into_device()
 }
 
 fn activated() -> Device {
-    claimed().activate(START).unwrap().into_device()
+    claimed().activate(CallContext::default(), START).unwrap().into_device()
 }

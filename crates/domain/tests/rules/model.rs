@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pos_domain::{Actor, Device, DeviceStatus, PairingCodeStatus};
+use pos_domain::{Act, CallContext, Device, DeviceStatus, PairingCodeStatus};
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use proptest::prop_assert_eq;
 use time::{Duration, OffsetDateTime};
@@ -82,7 +82,7 @@ proptest! {
                 Action::Wait(seconds) => { now += Duration::seconds(seconds); None }
                 Action::WaitUntilExpiry => { now = model.current.map_or(now, |(_, end)| now.max(end)); None }
                 Action::Issue(number) => {
-                    let step = device.clone().issue_pairing_code(code(number), TTL, now).ok();
+                    let step = device.clone().issue_pairing_code(code(number), TTL, CallContext::default(), now).ok();
                     prop_assert_eq!(step.is_some(), !model.claimed);
                     if step.is_some() {
                         model.current = Some((number, now + TTL));
@@ -93,7 +93,7 @@ proptest! {
                 Action::Claim { back, own_merchant } => {
                     let number = issued[issued.len().saturating_sub(back + 1)];
                     let by = claimant(if own_merchant { MERCHANT } else { OTHER_MERCHANT });
-                    let step = device.clone().claim(code(number), &by, now).ok();
+                    let step = device.clone().claim(code(number), &by, CallContext::default(), now).ok();
                     prop_assert_eq!(step.is_some(), model.claim(number, own_merchant, now));
                     if step.is_some() {
                         prop_assert_eq!(before.pairing_code_status(now), PairingCodeStatus::Pending);
@@ -102,7 +102,7 @@ proptest! {
                     step
                 }
                 Action::Activate => {
-                    let step = device.clone().activate(now).ok();
+                    let step = device.clone().activate(CallContext::default(), now).ok();
                     prop_assert_eq!(step.is_some(), model.claimed && !model.activated);
                     if step.is_some() {
                         prop_assert_eq!(before.status(), DeviceStatus::Claimed, "activated only through claimed");
@@ -111,7 +111,7 @@ proptest! {
                     step
                 }
                 Action::Release => {
-                    let step = device.clone().release(Actor::Operator, now).ok();
+                    let step = device.clone().release(Act::operator(), now).ok();
                     prop_assert_eq!(step.is_some(), model.claimed);
                     if step.is_some() { model = Model::default(); }
                     step

@@ -1,12 +1,14 @@
 //! Every (state, action) pair, and what comes of it.
 
 use pos_domain::{
-    ActivateRefusal, Actor, ClaimRefusal, CodeEnd, Device, DeviceEventKind, DeviceStatus, IssueRefusal,
+    Act, ActivateRefusal, CallContext, ClaimRefusal, CodeEnd, Device, DeviceEventKind, DeviceStatus, IssueRefusal,
     PairingCodeStatus, ReleaseRefusal, Transition,
 };
 use time::Duration;
 
 use crate::{MERCHANT, OTHER_MERCHANT, START, TTL, activated, claimant, claimed, code, inactive, pending};
+
+const NOWHERE: CallContext = CallContext { origin: None, trace_id: None };
 
 #[derive(Debug, Clone, Copy)]
 enum Action {
@@ -27,19 +29,23 @@ type Row = (&'static str, fn() -> Device, Vec<(Action, Outcome)>);
 fn perform(device: Device, action: Action) -> Result<Transition, String> {
     let later = START + Duration::seconds(1);
     match action {
-        Action::Issue => device.issue_pairing_code(code(2), TTL, later).map_err(|refusal| format!("{refusal:?}")),
-        Action::Claim => device.claim(code(1), &claimant(MERCHANT), later).map_err(|refusal| format!("{refusal:?}")),
+        Action::Issue => {
+            device.issue_pairing_code(code(2), TTL, NOWHERE, later).map_err(|refusal| format!("{refusal:?}"))
+        }
+        Action::Claim => {
+            device.claim(code(1), &claimant(MERCHANT), NOWHERE, later).map_err(|refusal| format!("{refusal:?}"))
+        }
         Action::ClaimWithAnotherCode => {
-            device.claim(code(9), &claimant(MERCHANT), later).map_err(|refusal| format!("{refusal:?}"))
+            device.claim(code(9), &claimant(MERCHANT), NOWHERE, later).map_err(|refusal| format!("{refusal:?}"))
         }
         Action::ClaimAtExpiry => {
-            device.claim(code(1), &claimant(MERCHANT), START + TTL).map_err(|refusal| format!("{refusal:?}"))
+            device.claim(code(1), &claimant(MERCHANT), NOWHERE, START + TTL).map_err(|refusal| format!("{refusal:?}"))
         }
         Action::ClaimByAnotherMerchant => {
-            device.claim(code(1), &claimant(OTHER_MERCHANT), later).map_err(|refusal| format!("{refusal:?}"))
+            device.claim(code(1), &claimant(OTHER_MERCHANT), NOWHERE, later).map_err(|refusal| format!("{refusal:?}"))
         }
-        Action::Activate => device.activate(later).map_err(|refusal| format!("{refusal:?}")),
-        Action::Release => device.release(Actor::Operator, later).map_err(|refusal| format!("{refusal:?}")),
+        Action::Activate => device.activate(NOWHERE, later).map_err(|refusal| format!("{refusal:?}")),
+        Action::Release => device.release(Act::operator(), later).map_err(|refusal| format!("{refusal:?}")),
     }
 }
 
@@ -134,27 +140,30 @@ fn a_code_expires_at_the_very_instant() {
     let last = START + TTL - Duration::microseconds(1);
     assert_eq!(pending().pairing_code_status(last), PairingCodeStatus::Pending);
     assert_eq!(pending().pairing_code_status(START + TTL), PairingCodeStatus::Expired);
-    assert!(pending().claim(code(1), &claimant(MERCHANT), last).is_ok());
-    assert_eq!(pending().claim(code(1), &claimant(MERCHANT), START + TTL), Err(ClaimRefusal::Expired));
+    assert!(pending().claim(code(1), &claimant(MERCHANT), NOWHERE, last).is_ok());
+    assert_eq!(pending().claim(code(1), &claimant(MERCHANT), NOWHERE, START + TTL), Err(ClaimRefusal::Expired));
 }
 
 #[test]
 fn refusals_come_in_the_documented_order() {
     let stranger = claimant(OTHER_MERCHANT);
-    assert_eq!(claimed().claim(code(1), &stranger, START + TTL), Err(ClaimRefusal::AlreadyUsed));
-    assert_eq!(pending().claim(code(1), &stranger, START + TTL), Err(ClaimRefusal::Expired));
-    assert_eq!(pending().claim(code(1), &stranger, START), Err(ClaimRefusal::NotOwner));
+    assert_eq!(claimed().claim(code(1), &stranger, NOWHERE, START + TTL), Err(ClaimRefusal::AlreadyUsed));
+    assert_eq!(pending().claim(code(1), &stranger, NOWHERE, START + TTL), Err(ClaimRefusal::Expired));
+    assert_eq!(pending().claim(code(1), &stranger, NOWHERE, START), Err(ClaimRefusal::NotOwner));
 }
 
 #[test]
 fn a_step_tells_which_code_it_ended() {
     let ended = |step: Transition| step.ended_code().map(|ended| (ended.code, ended.end));
-    assert_eq!(ended(inactive().issue_pairing_code(code(1), TTL, START).unwrap()), None);
-    assert_eq!(ended(pending().issue_pairing_code(code(2), TTL, START).unwrap()), Some((code(1), CodeEnd::Retired)));
-    assert_eq!(ended(pending().claim(code(1), &claimant(MERCHANT), START).unwrap()), None);
-    assert_eq!(ended(claimed().activate(START).unwrap()), None);
-    assert_eq!(ended(claimed().release(Actor::Operator, START).unwrap()), Some((code(1), CodeEnd::Used)));
-    assert_eq!(ended(activated().release(Actor::Operator, START).unwrap()), Some((code(1), CodeEnd::Used)));
+    assert_eq!(ended(inactive().issue_pairing_code(code(1), TTL, NOWHERE, START).unwrap()), None);
+    assert_eq!(
+        ended(pending().issue_pairing_code(code(2), TTL, NOWHERE, START).unwrap()),
+        Some((code(1), CodeEnd::Retired))
+    );
+    assert_eq!(ended(pending().claim(code(1), &claimant(MERCHANT), NOWHERE, START).unwrap()), None);
+    assert_eq!(ended(claimed().activate(NOWHERE, START).unwrap()), None);
+    assert_eq!(ended(claimed().release(Act::operator(), START).unwrap()), Some((code(1), CodeEnd::Used)));
+    assert_eq!(ended(activated().release(Act::operator(), START).unwrap()), Some((code(1), CodeEnd::Used)));
 }
 
 #[test]
@@ -168,6 +177,6 @@ fn a_new_device_starts_at_version_one_with_its_event() {
 #[test]
 fn a_code_at_the_end_of_time_does_not_overflow() {
     let end = time::PrimitiveDateTime::MAX.assume_utc();
-    let device = inactive().issue_pairing_code(code(1), TTL, end).unwrap().into_device();
+    let device = inactive().issue_pairing_code(code(1), TTL, NOWHERE, end).unwrap().into_device();
     assert_eq!(device.pairing_code_status(end), PairingCodeStatus::Expired);
 }

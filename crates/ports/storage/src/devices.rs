@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use pos_domain::{Device, DeviceEvent, DeviceId, EndedCode, MerchantId, PairingCode, Sighting, Transition};
+use pos_domain::{Device, DeviceId, EndedCode, MerchantId, PairingCode, Sighting, Transition};
 
 use crate::{SaveError, StorageError};
 
@@ -68,14 +68,4 @@ pub struct DevicePage {
     pub after: Option<DeviceId>,
     /// At most so many.
     pub limit: u32,
-}
-
-/// Reads the audit trail.
-#[async_trait]
-pub trait EventLog: Send + Sync {
-    /// What happened to a device, oldest first; empty for an unknown one.
-    ///
-    /// # Errors
-    /// Only [`StorageError`]'s own; a row that cannot be read is [`StorageError::Fault`].
-    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError>;
 }

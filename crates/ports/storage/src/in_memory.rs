@@ -5,12 +5,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pos_domain::{
-    ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, DeviceRecord, DeviceStatus, EndedCode,
-    FailureWindow, MerchantId, PairingCode, Sighting, Transition, UserId,
+    AuditEvent, ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, DeviceRecord, DeviceStatus,
+    EndedCode, FailureWindow, MerchantId, PairingCode, RefusalRecord, RefusedClaim, Sighting, Subject, Transition,
+    UserId,
 };
 use time::OffsetDateTime;
 
-use crate::{ClaimFailureRepository, DevicePage, DeviceRepository, EventLog, SaveError, StorageError, StorageHealth};
+use crate::{
+    AuditMark, ClaimFailureRepository, DeviceEventPage, DevicePage, DeviceRepository, EventLog, EventMark,
+    KeptAuditEvent, SaveError, Span, StorageError, StorageHealth,
+};
 
 /// Keeps everything in this process, with the conflict semantics of a real store: one lock is one transaction.
 #[derive(Debug, Default)]
@@ -23,6 +27,7 @@ struct Tables {
     ended_codes: Vec<EndedCode>,
     merchant_failures: HashMap<MerchantId, FailureWindow>,
     user_failures: HashMap<UserId, FailureWindow>,
+    audit: Vec<KeptAuditEvent>,
 }
 
 impl InMemoryStore {
@@ -46,6 +51,11 @@ impl Tables {
                 self.with_code(code)
                     .any(|(device, other)| device.id() != by.id() && other.status == DeviceStatus::Inactive)
             })
+    }
+
+    fn tell(&mut self, event: AuditEvent) {
+        let number = self.audit.len() as u64 + 1;
+        self.audit.push(KeptAuditEvent { number, event });
     }
 
     fn standing(&self, claimant: &Claimant) -> ClaimStanding {
@@ -125,15 +135,71 @@ impl DeviceRepository for InMemoryStore {
         let tables = self.tables();
         let after = |device: &&Device| page.after.as_ref().is_none_or(|after| device.id() > after);
         let theirs = |device: &&Device| page.merchant_id.is_none_or(|merchant| device.merchant_id() == merchant);
-        let limit = usize::try_from(page.limit).unwrap_or(usize::MAX);
-        Ok(tables.devices.values().filter(after).filter(theirs).take(limit).cloned().collect())
+        Ok(tables.devices.values().filter(after).filter(theirs).take(most(page.limit)).cloned().collect())
     }
+}
+
+fn within(span: &Span, at: OffsetDateTime) -> bool {
+    span.since.is_none_or(|since| at >= since) && span.until.is_none_or(|until| at < until)
+}
+
+fn most(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 #[async_trait]
 impl EventLog for InMemoryStore {
     async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError> {
         Ok(self.tables().events.iter().filter(|event| event.device_id == *id).cloned().collect())
+    }
+
+    async fn events_by_device(&self, page: &DeviceEventPage) -> Result<Vec<DeviceEvent>, StorageError> {
+        let tables = self.tables();
+        let place = |event: &DeviceEvent| (event.device_id.clone(), event.sequence);
+        let mut events: Vec<_> = tables
+            .events
+            .iter()
+            .filter(|event| place(event) > page.after && event.device_id <= page.through)
+            .cloned()
+            .collect();
+        events.sort_by_key(place);
+        events.truncate(most(page.limit));
+        Ok(events)
+    }
+
+    async fn events_by_time(&self, span: &Span, after: Option<&EventMark>) -> Result<Vec<DeviceEvent>, StorageError> {
+        let tables = self.tables();
+        let mark = |event: &DeviceEvent| EventMark {
+            at: event.at,
+            device_id: event.device_id.clone(),
+            sequence: event.sequence,
+        };
+        let mut events: Vec<_> = tables
+            .events
+            .iter()
+            .filter(|event| within(span, event.at) && after.is_none_or(|after| mark(event) > *after))
+            .filter(|event| span.device_id.as_ref().is_none_or(|id| event.device_id == *id))
+            .cloned()
+            .collect();
+        events.sort_by_key(mark);
+        events.truncate(most(span.limit));
+        Ok(events)
+    }
+
+    async fn audit_by_time(&self, span: &Span, after: Option<AuditMark>) -> Result<Vec<KeptAuditEvent>, StorageError> {
+        let tables = self.tables();
+        let mark = |kept: &KeptAuditEvent| AuditMark { at: kept.event.at, number: kept.number };
+        let wanted = span.device_id.clone().map(Subject::Device);
+        let mut events: Vec<_> = tables
+            .audit
+            .iter()
+            .filter(|kept| within(span, kept.event.at) && after.is_none_or(|after| mark(kept) > after))
+            .filter(|kept| wanted.is_none() || kept.event.subject == wanted)
+            .cloned()
+            .collect();
+        events.sort_by_key(mark);
+        events.truncate(most(span.limit));
+        Ok(events)
     }
 }
 
@@ -143,17 +209,35 @@ impl ClaimFailureRepository for InMemoryStore {
         Ok(self.tables().standing(claimant))
     }
 
-    async fn record(
-        &self,
-        claimant: &Claimant,
-        limit: &ClaimLimit,
-        now: OffsetDateTime,
-    ) -> Result<ClaimStanding, StorageError> {
+    async fn record(&self, refused: &RefusedClaim, limit: &ClaimLimit) -> Result<ClaimStanding, StorageError> {
         let mut tables = self.tables();
-        let before = tables.standing(claimant);
-        tables.merchant_failures.insert(claimant.merchant_id, limit.count(before.merchant, now));
-        tables.user_failures.insert(claimant.user_id.clone(), limit.count(before.user, now));
-        Ok(tables.standing(claimant))
+        let (by, now) = (&refused.by, refused.at);
+        let before = tables.standing(by);
+        tables.merchant_failures.insert(by.merchant_id, limit.count(before.merchant, now));
+        tables.user_failures.insert(by.user_id.clone(), limit.count(before.user, now));
+        let counted = tables.standing(by);
+        match limit.record_of(&counted) {
+            RefusalRecord::AsItIs => tables.tell(refused.event()),
+            RefusalRecord::AsTooMany => tables.tell(refused.as_too_many().event()),
+            RefusalRecord::None => {}
+        }
+        Ok(counted)
+    }
+
+    async fn record_blocked(&self, refused: &RefusedClaim, limit: &ClaimLimit) -> Result<bool, StorageError> {
+        let mut tables = self.tables();
+        let Claimant { merchant_id: merchant, user_id: user } = &refused.by;
+        let Tables { merchant_failures, user_failures, .. } = &mut *tables;
+        let windows = [merchant_failures.get_mut(merchant), user_failures.get_mut(user)];
+        let mut first = false;
+        for window in windows.into_iter().flatten().filter(|window| limit.is_just_full(window, refused.at)) {
+            window.failures = window.failures.saturating_add(1);
+            first = true;
+        }
+        if first {
+            tables.tell(refused.as_too_many().event());
+        }
+        Ok(first)
     }
 }
 

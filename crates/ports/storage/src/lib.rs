@@ -8,6 +8,7 @@
 //! on each adapter, then make it pass. To add an adapter: implement the traits and hand the suite a way to open an
 //! empty store (`tests/src/stores.rs` shows how).
 
+mod audit;
 mod devices;
 mod error;
 mod failures;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use devices::{DevicePage, DeviceRepository, EventLog};
+pub use audit::{AuditMark, DeviceEventPage, EventLog, EventMark, KeptAuditEvent, Span};
+pub use devices::{DevicePage, DeviceRepository};
 pub use error::{SaveError, StorageError};
 pub use failures::ClaimFailureRepository;
 pub use in_memory::InMemoryStore;

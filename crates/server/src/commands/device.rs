@@ -1,7 +1,7 @@
 use std::io::{self, Write};
 
 use anyhow::Context as _;
-use pos_domain::{Actor, Device, DeviceEvent, DeviceId, DeviceState, MerchantId};
+use pos_domain::{Act, Device, DeviceEvent, DeviceId, DeviceState, MerchantId};
 use pos_port_storage::DevicePage;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -26,7 +26,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
         }
         cli::Device::Show { device_id: id, json } => show(&back, &device_id(&id)?, json).await,
         cli::Device::Release { device_id: id } => {
-            let device = back.release.execute(&device_id(&id)?, &Actor::Operator).await?;
+            let device = back.release.execute(&device_id(&id)?, &Act::operator()).await?;
             println!(
                 "{} is {} again; the terminal can ask for a new pairing code",
                 device.id(),
@@ -37,13 +37,13 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
     }
 }
 
-fn device_id(text: &str) -> anyhow::Result<DeviceId> {
+pub(super) fn device_id(text: &str) -> anyhow::Result<DeviceId> {
     DeviceId::parse(text).with_context(|| format!("device id {text:?}"))
 }
 
 async fn add_named(back: &Back, id: &str, merchant: Uuid) -> anyhow::Result<()> {
     let id = DeviceId::parse_new(id).with_context(|| format!("--device-id {id:?}"))?;
-    back.provision.named(id.clone(), MerchantId(merchant), Actor::Operator).await?;
+    back.provision.named(id.clone(), MerchantId(merchant), Act::operator()).await?;
     println!("{id}");
     Ok(())
 }
@@ -52,7 +52,7 @@ async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<(
     let mut done = 0;
     while done < count {
         let ids =
-            back.provision.some(count - done, MerchantId(merchant), &Actor::Operator).await.with_context(|| {
+            back.provision.some(count - done, MerchantId(merchant), &Act::operator()).await.with_context(|| {
                 format!(
                     "{done} of {count} devices were provisioned and are listed above; run again for the other {}",
                     count - done
@@ -107,9 +107,13 @@ async fn show(back: &Back, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
     for (name, value) in shown.as_object().into_iter().flatten() {
         println!("{name:<16} {}", plain(value));
     }
-    println!("\nevents");
+    println!("\nevents: number, when, what, who, from where, trace id");
     for event in &events {
-        println!("{:>4}  {}  {:<20} {}", event.sequence, rfc3339(event.at)?, event.kind.as_str(), event.actor);
+        let act = &event.act;
+        let origin = act.origin.map_or_else(|| "-".to_owned(), |origin| origin.to_string());
+        let trace_id = act.trace_id.map_or_else(|| "-".to_owned(), |trace_id| trace_id.to_string());
+        let (at, kind) = (rfc3339(event.at)?, event.kind.as_str());
+        println!("{:>4}  {at}  {kind:<20} {:<24} {origin:<16} {trace_id}", event.sequence, act.actor.to_string());
     }
     Ok(())
 }
@@ -143,7 +147,9 @@ fn describe_event(event: &DeviceEvent) -> anyhow::Result<Value> {
         "sequence": event.sequence,
         "at": rfc3339(event.at)?,
         "event": event.kind.as_str(),
-        "actor": event.actor.to_string(),
+        "actor": event.act.actor.to_string(),
+        "origin": event.act.origin.map(|origin| origin.to_string()),
+        "trace_id": event.act.trace_id.map(|trace_id| trace_id.to_string()),
         "merchant_id": event.merchant_id.to_string(),
     }))
 }

@@ -1,5 +1,6 @@
 //! What each command does, a file each.
 
+mod audit;
 mod check_config;
 #[cfg(feature = "dev-idp")]
 mod demo;
@@ -29,6 +30,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(how) => serve::run(settings()?, &how).await?,
         Command::Migrate => migrate::run(&settings()?).await?,
         Command::CheckConfig => return Ok(check_config::run(settings())),
+        Command::Audit(what) => return audit::run(&settings()?, what).await,
         Command::Device(what) => device::run(&settings()?, what).await?,
         #[cfg(feature = "dev-idp")]
         Command::Demo(how) => demo::run(&how).await?,

@@ -30,8 +30,8 @@ const MAY_NEED: [(&str, &[&str]); 9] = [
     ),
 ];
 
-/// What the pure crate may need at all: no I/O, no async, no wire format.
-const DOMAIN_LIBRARIES: [&str; 3] = ["thiserror", "time", "uuid"];
+/// What the pure crate may need at all: no I/O, no async, no wire format. The digests that chain events are pure too.
+const DOMAIN_LIBRARIES: [&str; 4] = ["sha2", "thiserror", "time", "uuid"];
 
 fn packages() -> Vec<Value> {
     let metadata = Command::new(env!("CARGO"))

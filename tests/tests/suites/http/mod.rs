@@ -1,5 +1,6 @@
 //! The API over real HTTP, on SQLite unless a test is about the store.
 
+mod audit;
 mod bad_bodies;
 mod bad_headers;
 mod bad_tokens;

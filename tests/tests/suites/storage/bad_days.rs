@@ -5,7 +5,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use pos_adapters::storage::{self, DatabaseUrl, OpenError, OpenedStorage, PoolState, StorageOptions};
-use pos_domain::{Actor, Device, DeviceId, MerchantId, PairingCode, Transition};
+use pos_domain::{Act, CallContext, Device, DeviceId, MerchantId, PairingCode, Transition};
 use pos_port_storage::{SaveError, Storage, StorageError};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::{options, sqlite_url};
@@ -21,14 +21,19 @@ fn impatient(url: DatabaseUrl) -> StorageOptions {
 
 async fn device(storage: &Storage) -> Device {
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
-    let new = Device::provision(DeviceId::from_bits(1), merchant, Actor::Operator, OffsetDateTime::UNIX_EPOCH);
+    let new = Device::provision(DeviceId::from_bits(1), merchant, Act::operator(), OffsetDateTime::UNIX_EPOCH);
     storage.devices.add(std::slice::from_ref(&new)).await.unwrap();
     new.into_device()
 }
 
 fn next(device: Device, code: u32) -> Transition {
     device
-        .issue_pairing_code(PairingCode::from_bits(code), time::Duration::minutes(5), OffsetDateTime::UNIX_EPOCH)
+        .issue_pairing_code(
+            PairingCode::from_bits(code),
+            time::Duration::minutes(5),
+            CallContext::default(),
+            OffsetDateTime::UNIX_EPOCH,
+        )
         .unwrap()
 }
 

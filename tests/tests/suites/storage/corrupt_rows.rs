@@ -2,7 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use pos_domain::{Actor, CodeEnd, Device, DeviceId, MerchantId, PairingCode};
+use pos_domain::{Act, CallContext, CodeEnd, Device, DeviceId, MerchantId, PairingCode};
 use pos_port_storage::{DevicePage, Storage, StorageError};
 use pos_tests::stores;
 use time::{Duration, OffsetDateTime};
@@ -17,11 +17,11 @@ fn code(symbols: &str) -> PairingCode {
 async fn furnish(storage: &Storage) -> DeviceId {
     let now = OffsetDateTime::UNIX_EPOCH;
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
-    let new = Device::provision(DeviceId::from_bits(1), merchant, Actor::Operator, now);
+    let new = Device::provision(DeviceId::from_bits(1), merchant, Act::operator(), now);
     storage.devices.add(std::slice::from_ref(&new)).await.unwrap();
     let mut device = new.into_device();
     for symbols in ["DEF234", CODE] {
-        let step = device.issue_pairing_code(code(symbols), Duration::minutes(5), now).unwrap();
+        let step = device.issue_pairing_code(code(symbols), Duration::minutes(5), CallContext::default(), now).unwrap();
         storage.devices.save(&step).await.unwrap();
         device = step.into_device();
     }
@@ -31,7 +31,7 @@ async fn furnish(storage: &Storage) -> DeviceId {
 }
 
 /// How each row is bent, and what the fault must say.
-const BENT: [(&str, &str); 6] = [
+const BENT: [(&str, &str); 8] = [
     ("UPDATE devices SET status = 'broken'", "table devices, row POS-00000001: status cannot be read"),
     ("UPDATE devices SET status = 'claimed'", "table devices, row POS-00000001: the facts do not fit the status"),
     (
@@ -47,7 +47,15 @@ const BENT: [(&str, &str); 6] = [
         "table devices, row POS-00000001: app_version and seen_at must be there together",
     ),
     (
-        "UPDATE devices SET app_version = NULL, pairing_code = 'O00000'",
+        "UPDATE devices SET app_version = NULL, chain_start = 9",
+        "table devices, row POS-00000001: its chain must start with one of its events",
+    ),
+    (
+        "UPDATE devices SET chain_start = NULL",
+        "table devices, row POS-00000001: chain_start and chain_head must be there together",
+    ),
+    (
+        "UPDATE devices SET chain_start = 1, pairing_code = 'O00000'",
         "table devices, row POS-00000001: pairing_code cannot be read",
     ),
 ];
@@ -71,6 +79,9 @@ async fn every_bent_row_is_a_fault(storage: &Storage, id: &DeviceId, mut bend: i
     }
     bend("UPDATE device_events SET kind = 'exploded' WHERE sequence = 2").await;
     let expected = "table device_events, row POS-00000001 2: unknown event word \"exploded\"";
+    assert_eq!(fault(storage.events.events_of(id).await), expected);
+    bend("UPDATE device_events SET kind = 'released', origin = 'elsewhere' WHERE sequence = 2").await;
+    let expected = "table device_events, row POS-00000001 2: origin cannot be read";
     assert_eq!(fault(storage.events.events_of(id).await), expected);
     bend("UPDATE ended_pairing_codes SET ended_as = 'lost'").await;
     let expected = "table ended_pairing_codes, row POS-00000001 3: ended_as cannot be read";

@@ -9,10 +9,17 @@ use pos_tests::stores;
 #[derive(Clone, Copy)]
 struct Dialect {
     instant: fn(i64) -> String,
+    blob: fn(usize) -> String,
 }
 
-const POSTGRES: Dialect = Dialect { instant: |seconds| format!("to_timestamp({seconds})") };
-const SQLITE: Dialect = Dialect { instant: |seconds| format!("{}", seconds * 1_000_000) };
+const POSTGRES: Dialect = Dialect {
+    instant: |seconds| format!("to_timestamp({seconds})"),
+    blob: |bytes| format!("'\\x{}'", "ab".repeat(bytes)),
+};
+const SQLITE: Dialect = Dialect {
+    instant: |seconds| format!("{}", seconds * 1_000_000),
+    blob: |bytes| format!("x'{}'", "ab".repeat(bytes)),
+};
 
 const MERCHANT: &str = "'0f0f0f0f-0000-4000-8000-000000000001'";
 
@@ -96,6 +103,7 @@ fn legal_rows(dialect: Dialect) -> Vec<String> {
 fn illegal_devices(dialect: Dialect) -> Vec<Illegal> {
     let null = || "NULL".to_owned();
     let at = dialect.instant;
+    let blob = dialect.blob;
     let (inactive, waiting) = (|| inactive(dialect), || waiting(dialect));
     let (claimed, activated) = (|| claimed(dialect), || activated(dialect));
     let id = |name: &str| (with(inactive(), [("device_id", text(name))]), "devices_id_form");
@@ -169,6 +177,11 @@ fn illegal_devices(dialect: Dialect) -> Vec<Illegal> {
             with(inactive(), [("app_version", text("1")), ("seen_at", at(1)), ("model", text(&long))]),
             "devices_sighting_bounded",
         ),
+        (with(inactive(), [("chain_start", "1".to_owned())]), "devices_chain_whole"),
+        (with(inactive(), [("chain_head", blob(32))]), "devices_chain_whole"),
+        (with(inactive(), [("chain_start", "0".to_owned()), ("chain_head", blob(32))]), "devices_chain_form"),
+        (with(inactive(), [("chain_start", "2".to_owned()), ("chain_head", blob(32))]), "devices_chain_form"),
+        (with(inactive(), [("chain_start", "1".to_owned()), ("chain_head", blob(31))]), "devices_chain_form"),
     ];
     let refused = |(row, name): (Row, &'static str)| Illegal {
         before: Vec::new(),
@@ -219,6 +232,13 @@ fn illegal_neighbours(dialect: Dialect) -> Vec<Illegal> {
             row = with(row, [(*column, value.clone())]);
         }
         insert("ended_pairing_codes", &row)
+    };
+    let told_of = |changes: &[(&'static str, &str)]| {
+        let mut row: Row = vec![("at", at(1)), ("actor", text("operator")), ("kind", text("claim_refused"))];
+        for (column, value) in changes {
+            row = with(row, [(*column, text(value))]);
+        }
+        insert("audit_events", &row)
     };
     let failure = |scope: &str, subject: &str, failures: &str| {
         let row: Row = vec![
@@ -278,6 +298,21 @@ fn illegal_neighbours(dialect: Dialect) -> Vec<Illegal> {
             postgres: "device_events_device_id_fkey",
             sqlite: "FOREIGN KEY",
         },
+        both(one(), event(&[("hash", (dialect.blob)(33))]), "device_events_hash_form"),
+        both(one(), event(&[("origin", text("somewhere"))]), "device_events_origin_form"),
+        both(one(), event(&[("origin", text(""))]), "device_events_origin_form"),
+        both(one(), event(&[("trace_id", text(&"0".repeat(32)))]), "device_events_trace_form"),
+        both(one(), event(&[("trace_id", text(&"A".repeat(32)))]), "device_events_trace_form"),
+        both(one(), event(&[("trace_id", text(&"a".repeat(31)))]), "device_events_trace_form"),
+        both(Vec::new(), told_of(&[("actor", "nobody")]), "audit_events_actor_word"),
+        both(Vec::new(), told_of(&[("origin", "somewhere")]), "audit_events_origin_form"),
+        both(Vec::new(), told_of(&[("trace_id", "a")]), "audit_events_trace_form"),
+        both(Vec::new(), told_of(&[("kind", "")]), "audit_events_kind_form"),
+        both(Vec::new(), told_of(&[("kind", "Exploded")]), "audit_events_kind_form"),
+        both(Vec::new(), told_of(&[("subject", "POS-00000001")]), "audit_events_subject_form"),
+        both(Vec::new(), told_of(&[("subject", "device:")]), "audit_events_subject_form"),
+        both(Vec::new(), told_of(&[("subject", &format!("device:{}", "x".repeat(320)))]), "audit_events_subject_form"),
+        both(Vec::new(), told_of(&[("detail", "[]")]), "audit_events_detail_form"),
         both(one(), event(&[("sequence", "0".to_owned()), ("kind", text("claimed"))]), "device_events_sequence_counts"),
         both(one(), event(&[("sequence", "2".to_owned())]), "device_events_provisioned_first"),
         both(one(), event(&[("kind", text("claimed"))]), "device_events_provisioned_first"),

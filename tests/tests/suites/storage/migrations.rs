@@ -3,19 +3,32 @@
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use pos_adapters::storage::{self, DatabaseUrl, MigrateError, StorageOptions};
-use pos_domain::{Actor, Device, DeviceId, MerchantId};
+use pos_domain::{Act, Device, DeviceId, MerchantId};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::{options, sqlite_url};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
-const FIRST: &str = "2026-11-20-000000_devices";
+/// All migrations, in order.
+const ALL: [&str; 2] = ["2026-11-20-000000_devices", "2026-11-20-100000_audit"];
+
+/// The ways back, the latest first.
+macro_rules! downs {
+    ($engine:literal) => {
+        [
+            include_str!(concat!("../../../../migrations/", $engine, "/2026-11-20-100000_audit/down.sql")),
+            include_str!(concat!("../../../../migrations/", $engine, "/2026-11-20-000000_devices/down.sql")),
+        ]
+        .concat()
+    };
+}
+
 const NEWER: &str = "INSERT INTO __diesel_schema_migrations (version) VALUES ('99991231000000')";
 
 async fn eight_at_once(options: StorageOptions) {
     let all = storage::pending_migrations(&options).await.unwrap();
-    assert_eq!(all.first().map(String::as_str), Some(FIRST));
+    assert_eq!(all, ALL);
     let mut callers = JoinSet::new();
     for _ in 0..8 {
         let options = options.clone();
@@ -34,7 +47,7 @@ async fn eight_at_once(options: StorageOptions) {
 async fn it_serves(options: &StorageOptions) {
     let storage = storage::open(options).await.unwrap().storage;
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
-    let device = Device::provision(DeviceId::from_bits(1), merchant, Actor::Operator, OffsetDateTime::UNIX_EPOCH);
+    let device = Device::provision(DeviceId::from_bits(1), merchant, Act::operator(), OffsetDateTime::UNIX_EPOCH);
     storage.devices.add(std::slice::from_ref(&device)).await.unwrap();
     assert_eq!(storage.devices.find(device.device().id()).await.unwrap().as_ref(), Some(device.device()));
 }
@@ -57,12 +70,12 @@ async fn eight_processes_may_migrate_sqlite_at_once() {
 async fn asking_what_is_pending_changes_nothing() {
     let database = TestDatabase::empty().await;
     let asked = options(database.url().parse().unwrap());
-    assert_eq!(storage::pending_migrations(&asked).await.unwrap(), [FIRST]);
+    assert_eq!(storage::pending_migrations(&asked).await.unwrap(), ALL);
     let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
     let count: i64 = database.client().await.query_one(tables, &[]).await.unwrap().get(0);
     assert_eq!(count, 0);
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(storage::pending_migrations(&options(sqlite_url(&folder))).await.unwrap(), [FIRST]);
+    assert_eq!(storage::pending_migrations(&options(sqlite_url(&folder))).await.unwrap(), ALL);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -71,15 +84,12 @@ async fn postgres_goes_down_and_up_again() {
     let database = TestDatabase::migrated().await;
     let options = options(database.url().parse().unwrap());
     let client = database.client().await;
-    client
-        .batch_execute(include_str!("../../../../migrations/postgres/2026-11-20-000000_devices/down.sql"))
-        .await
-        .unwrap();
+    client.batch_execute(&downs!("postgres")).await.unwrap();
     let left =
         "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE '__diesel%'";
     assert_eq!(client.query_one(left, &[]).await.unwrap().get::<_, i64>(0), 0);
     client.batch_execute("DELETE FROM __diesel_schema_migrations").await.unwrap();
-    assert_eq!(storage::migrate(&options).await.unwrap(), [FIRST]);
+    assert_eq!(storage::migrate(&options).await.unwrap(), ALL);
     it_serves(&options).await;
 }
 
@@ -92,9 +102,9 @@ async fn sqlite_goes_down_and_up_again() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(sqlite_url(&folder));
     storage::migrate(&options).await.unwrap();
-    let down = include_str!("../../../../migrations/sqlite/2026-11-20-000000_devices/down.sql");
+    let down = downs!("sqlite");
     sqlite_file(&folder).batch_execute(&format!("{down} DELETE FROM __diesel_schema_migrations;")).unwrap();
-    assert_eq!(storage::migrate(&options).await.unwrap(), [FIRST]);
+    assert_eq!(storage::migrate(&options).await.unwrap(), ALL);
     it_serves(&options).await;
 }
 

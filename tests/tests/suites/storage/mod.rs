@@ -1,11 +1,13 @@
 //! Both engines: the contract, what the databases refuse by themselves, migrations, and bad days.
 
 mod bad_days;
+mod chains;
 mod corrupt_rows;
 mod gathered;
 mod illegal_rows;
 mod migrations;
 mod replicas;
+mod upgrade;
 
 /// Every case of the storage contract, on PostgreSQL.
 mod postgres {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use pos_domain::{Actor, ClaimLimit, Claimant, Device, DeviceId, MerchantId, PairingCode, UserId};
+use pos_domain::{
+    Act, CallContext, ClaimLimit, Claimant, Device, DeviceId, MerchantId, PairingCode, RefusedClaim,
+    RefusedClaimReason, UserId,
+};
 use pos_port_storage::{SaveError, Storage};
 use pos_tests::stores;
 use time::{Duration, OffsetDateTime};
@@ -31,16 +34,19 @@ async fn agree(replicas: [Storage; 2]) {
     let limit = ClaimLimit { max_failures: 10, window: Duration::minutes(5) };
     let now = OffsetDateTime::UNIX_EPOCH;
     let counts = divided(&replicas, |storage, _| async move {
-        storage.failures.record(&claimant(), &limit, now).await.unwrap().merchant.unwrap().failures
+        let reason = RefusedClaimReason::NotFound;
+        let refused =
+            RefusedClaim { by: claimant(), context: CallContext::default(), at: now, device_id: None, reason };
+        storage.failures.record(&refused, &limit).await.unwrap().merchant.unwrap().failures
     });
     assert_eq!(counts.await.into_iter().collect::<BTreeSet<_>>(), (1..=CALLS).collect());
 
-    let new = Device::provision(DeviceId::from_bits(1), claimant().merchant_id, Actor::Operator, now);
+    let new = Device::provision(DeviceId::from_bits(1), claimant().merchant_id, Act::operator(), now);
     replicas[0].devices.add(std::slice::from_ref(&new)).await.unwrap();
     let device = replicas[1].devices.find(new.device().id()).await.unwrap().unwrap();
     let answers = divided(&replicas, |storage, number| {
         let code = PairingCode::from_bits(number);
-        let step = device.clone().issue_pairing_code(code, Duration::minutes(5), now).unwrap();
+        let step = device.clone().issue_pairing_code(code, Duration::minutes(5), CallContext::default(), now).unwrap();
         async move { storage.devices.save(&step).await }
     });
     let answers = answers.await;

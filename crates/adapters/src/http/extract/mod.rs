@@ -1,12 +1,14 @@
 //! From a request to typed values, or to a typed failure.
 
 mod authorized;
+mod context;
 mod header;
 mod json;
 mod merchant;
 mod terminal;
 
 pub(super) use authorized::Authorized;
+pub(super) use context::Context;
 pub(super) use json::{RequestBody, ValidJson};
 pub(super) use merchant::Merchant;
 pub(super) use terminal::Terminal;

@@ -5,9 +5,10 @@ use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
 use actix_web::{FromRequest, HttpRequest};
 use pos_application::TerminalCall;
-use pos_domain::{DeviceId, UserAgent};
+use pos_domain::{CallContext, DeviceId, UserAgent};
 use serde_json::json;
 
+use super::Context;
 use super::header::{Sole, sole};
 use crate::http::api_error::ApiError;
 
@@ -23,18 +24,18 @@ impl FromRequest for Terminal {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(read(request.headers()).map(Self))
+        ready(read(request.headers(), Context::of(request)).map(Self))
     }
 }
 
-fn read(headers: &HeaderMap) -> Result<TerminalCall, ApiError> {
+fn read(headers: &HeaderMap, context: CallContext) -> Result<TerminalCall, ApiError> {
     let device_id = DeviceId::parse(required(headers, DEVICE_ID)?).map_err(|why| invalid(DEVICE_ID, why))?;
     tracing::Span::current().record("device_id", device_id.as_str());
     let agent = UserAgent::parse(required(headers, USER_AGENT)?).map_err(|why| invalid(USER_AGENT, why))?;
     if required(headers, CLIENT_TYPE)? != "pos" {
         return Err(invalid(CLIENT_TYPE, "must be pos"));
     }
-    Ok(TerminalCall { device_id, agent })
+    Ok(TerminalCall { device_id, agent, context })
 }
 
 fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {

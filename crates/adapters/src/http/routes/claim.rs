@@ -9,7 +9,7 @@ use validator::{Validate, ValidationError};
 use super::super::Api;
 use super::super::api_error::{ApiError, Failure};
 use super::super::described::ClaimErrors;
-use super::super::extract::{Authorized, RequestBody, ValidJson};
+use super::super::extract::{Authorized, Context, RequestBody, ValidJson};
 
 /// The code a merchant read off a terminal.
 #[derive(Deserialize, Validate, ToSchema)]
@@ -67,10 +67,15 @@ pub(crate) struct ClaimDeviceResponse {
 )]
 pub(crate) async fn claim(
     api: Data<Api>,
+    context: Context,
     request: Authorized<ValidJson<ClaimDeviceRequest>>,
 ) -> Result<Json<ClaimDeviceResponse>, ApiError> {
     let ValidJson(body) = request.sent;
-    let attempt = ClaimAttempt { typed_code: body.pairing_code.unwrap_or_default(), device_id: body.device_id };
+    let attempt = ClaimAttempt {
+        typed_code: body.pairing_code.unwrap_or_default(),
+        device_id: body.device_id,
+        context: context.0,
+    };
     let claimed = api.claim_device.execute(&request.merchant.0, &attempt).await;
     api.metrics.claim(outcome(&claimed));
     let device_id = claimed.map_err(|error| told(error, &attempt.typed_code))?;

@@ -3,6 +3,7 @@
 mod connection;
 mod lookups;
 mod migrate;
+mod refusals;
 mod schema;
 mod statements;
 mod tls;
@@ -16,11 +17,9 @@ use deadpool::managed::Pool;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use pos_domain::{
-    ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, EndedCode, PairingCode, Sighting, Transition,
+    ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, PairingCode, RefusedClaim, Sighting, Transition,
 };
-use pos_port_storage::{
-    ClaimFailureRepository, DevicePage, DeviceRepository, EventLog, SaveError, StorageError, StorageHealth,
-};
+use pos_port_storage::{ClaimFailureRepository, DevicePage, DeviceRepository, SaveError, StorageError, StorageHealth};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -29,14 +28,14 @@ use uuid::Uuid;
 use self::connection::{Lease, PgManager};
 use self::lookups::Lookups;
 pub(super) use self::migrate::{migrate, pending};
-use self::schema::{claim_failures, device_events, devices, ended_pairing_codes};
-use self::statements::{AddDevices, CountFailure, FindByPairingCode, SaveTransition};
+use self::refusals::{CountFailure, TellBlocked};
+use self::schema::{claim_failures, devices, ended_pairing_codes};
+use self::statements::{AddDevices, FindByPairingCode, SaveTransition};
 use super::failure::Failure;
 use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject, new_devices};
 use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
 
 type DeviceRow = rows::DeviceRow<Uuid, OffsetDateTime>;
-type EventRow = rows::EventRow<Uuid, OffsetDateTime>;
 
 /// The unique index over the codes that wait on a screen.
 const WAITING_CODE: &str = "devices_waiting_code";
@@ -91,6 +90,9 @@ macro_rules! run {
         lease.settle(outcome)
     }};
 }
+
+// Below the macro, which it uses.
+mod audit;
 
 #[async_trait]
 impl DeviceRepository for PgStore {
@@ -171,16 +173,6 @@ impl DeviceRepository for PgStore {
 }
 
 #[async_trait]
-impl EventLog for PgStore {
-    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError> {
-        use device_events::dsl;
-        let query = dsl::device_events.filter(dsl::device_id.eq(id.as_str())).order(dsl::sequence);
-        let rows: Vec<EventRow> = run!(self, |connection| query.load(connection))?;
-        Ok(rows.into_iter().map(EventRow::event).collect::<Result<_, _>>()?)
-    }
-}
-
-#[async_trait]
 impl ClaimFailureRepository for PgStore {
     async fn standing(&self, claimant: &Claimant) -> Result<ClaimStanding, StorageError> {
         use claim_failures::dsl;
@@ -191,15 +183,16 @@ impl ClaimFailureRepository for PgStore {
         Ok(rows::standing(rows)?)
     }
 
-    async fn record(
-        &self,
-        claimant: &Claimant,
-        limit: &ClaimLimit,
-        now: OffsetDateTime,
-    ) -> Result<ClaimStanding, StorageError> {
-        let statement = CountFailure::of(claimant, limit, now);
+    async fn record(&self, refused: &RefusedClaim, limit: &ClaimLimit) -> Result<ClaimStanding, StorageError> {
+        let statement = CountFailure::of(refused, limit);
         let rows: Vec<FailureRow<OffsetDateTime>> = run!(self, |connection| statement.load(connection))?;
         Ok(rows::standing(rows)?)
+    }
+
+    async fn record_blocked(&self, refused: &RefusedClaim, limit: &ClaimLimit) -> Result<bool, StorageError> {
+        let statement = TellBlocked::of(refused, limit);
+        let told: i64 = run!(self, |connection| statement.get_result(connection))?;
+        Ok(told > 0)
     }
 }
 

@@ -8,13 +8,13 @@ use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{Array, BigInt, HasSqlType, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use pos_domain::{ClaimLimit, Claimant, DeviceRecord, PairingCode, Transition};
+use diesel::sql_types::{Array, BigInt, Binary, HasSqlType, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use pos_domain::{DeviceRecord, PairingCode, Transition};
 use time::OffsetDateTime;
-use time::macros::datetime;
 use uuid::Uuid;
 
-use crate::storage::rows::{merchant_subject, signed};
+use crate::storage::audit_rows::{chain_columns, origin_text, trace_text};
+use crate::storage::rows::signed;
 
 type DeviceColumns = (
     Text,
@@ -32,6 +32,8 @@ type DeviceColumns = (
     Nullable<Text>,
     Nullable<Text>,
     Nullable<Timestamptz>,
+    Nullable<BigInt>,
+    Nullable<Binary>,
 );
 
 /// Gives a node the identity by which its prepared statement is kept, and the type of its rows.
@@ -48,18 +50,20 @@ macro_rules! statement {
     };
 }
 
+pub(super) use statement;
+
 /// Writes `WITH input AS (SELECT $1 AS name, $2 AS name …)`.
-struct Input<'a, 'b> {
+pub(super) struct Input<'a, 'b> {
     out: AstPass<'a, 'b, Pg>,
     separator: &'static str,
 }
 
 impl<'a, 'b> Input<'a, 'b> {
-    fn of(out: AstPass<'a, 'b, Pg>) -> Self {
+    pub(super) fn of(out: AstPass<'a, 'b, Pg>) -> Self {
         Self { out, separator: "WITH input AS (SELECT " }
     }
 
-    fn bind<T, U>(&mut self, name: &str, value: &'b U) -> QueryResult<()>
+    pub(super) fn bind<T, U>(&mut self, name: &str, value: &'b U) -> QueryResult<()>
     where
         Pg: HasSqlType<T>,
         U: ToSql<T, Pg>,
@@ -71,7 +75,7 @@ impl<'a, 'b> Input<'a, 'b> {
         Ok(())
     }
 
-    fn then(mut self, rest: &str) -> QueryResult<()> {
+    pub(super) fn then(mut self, rest: &str) -> QueryResult<()> {
         self.out.push_sql(rest);
         Ok(())
     }
@@ -88,7 +92,11 @@ pub(super) struct SaveTransition {
     claimed_by: Option<String>,
     at: OffsetDateTime,
     actor: String,
+    origin: Option<String>,
+    trace_id: Option<String>,
     kind: &'static str,
+    chain_start: Option<i64>,
+    hash: Option<Vec<u8>>,
     ended_code: Option<String>,
     ended_as: Option<&'static str>,
     ended_at: Option<OffsetDateTime>,
@@ -97,6 +105,7 @@ pub(super) struct SaveTransition {
 impl From<&Transition> for SaveTransition {
     fn from(transition: &Transition) -> Self {
         let (record, event, ended) = (transition.device().record(), transition.event(), transition.ended_code());
+        let (chain_start, hash) = chain_columns(transition);
         Self {
             id: record.id.as_str().to_owned(),
             expected: signed(transition.expected_version()),
@@ -105,8 +114,12 @@ impl From<&Transition> for SaveTransition {
             pairing_code: record.pairing_code.map(|code| code.as_str().to_owned()),
             claimed_by: record.claimed_by.as_ref().map(|user| user.as_str().to_owned()),
             at: event.at,
-            actor: event.actor.to_string(),
+            actor: event.act.actor.to_string(),
+            origin: origin_text(&event.act),
+            trace_id: trace_text(&event.act),
             kind: event.kind.as_str(),
+            chain_start,
+            hash,
             ended_code: ended.map(|ended| ended.code.as_str().to_owned()),
             ended_as: ended.map(|ended| ended.end.as_str()),
             ended_at: ended.map(|ended| ended.at),
@@ -133,7 +146,11 @@ impl QueryFragment<Pg> for SaveTransition {
         input.bind::<Nullable<Timestamptz>, _>("activated_at", &self.record.activated_at)?;
         input.bind::<Timestamptz, _>("at", &self.at)?;
         input.bind::<Text, _>("actor", &self.actor)?;
+        input.bind::<Nullable<Text>, _>("origin", &self.origin)?;
+        input.bind::<Nullable<Text>, _>("trace_id", &self.trace_id)?;
         input.bind::<Text, _>("kind", &self.kind)?;
+        input.bind::<Nullable<BigInt>, _>("chain_start", &self.chain_start)?;
+        input.bind::<Nullable<Binary>, _>("hash", &self.hash)?;
         input.bind::<Nullable<Text>, _>("ended_code", &self.ended_code)?;
         input.bind::<Nullable<Text>, _>("ended_as", &self.ended_as)?;
         input.bind::<Nullable<Timestamptz>, _>("ended_at", &self.ended_at)?;
@@ -142,13 +159,14 @@ impl QueryFragment<Pg> for SaveTransition {
                 UPDATE devices
                 SET version = input.version, status = input.status, pairing_code = input.pairing_code,
                     code_issued_at = input.code_issued_at, code_expires_at = input.code_expires_at,
-                    claimed_by = input.claimed_by, claimed_at = input.claimed_at, activated_at = input.activated_at
+                    claimed_by = input.claimed_by, claimed_at = input.claimed_at, activated_at = input.activated_at,
+                    chain_start = input.chain_start, chain_head = input.hash
                 FROM input
                 WHERE devices.device_id = input.device_id AND devices.version = input.expected
                 RETURNING devices.device_id
             ), told AS (
-                INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
-                SELECT device_id, version, merchant_id, at, actor, kind FROM input
+                INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, origin, trace_id, kind, hash)
+                SELECT device_id, version, merchant_id, at, actor, origin, trace_id, kind, hash FROM input
                 WHERE EXISTS (SELECT FROM changed)
             ), ended AS (
                 INSERT INTO ended_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
@@ -167,7 +185,10 @@ pub(super) struct AddDevices {
     provisioned_at: Vec<OffsetDateTime>,
     at: Vec<OffsetDateTime>,
     actors: Vec<String>,
+    origins: Vec<Option<String>>,
+    trace_ids: Vec<Option<String>>,
     kinds: Vec<&'static str>,
+    hashes: Vec<Option<Vec<u8>>>,
 }
 
 impl From<&[&Transition]> for AddDevices {
@@ -177,8 +198,11 @@ impl From<&[&Transition]> for AddDevices {
             merchants: new.iter().map(|one| one.device().merchant_id().0).collect(),
             provisioned_at: new.iter().map(|one| one.device().provisioned_at()).collect(),
             at: new.iter().map(|one| one.event().at).collect(),
-            actors: new.iter().map(|one| one.event().actor.to_string()).collect(),
+            actors: new.iter().map(|one| one.event().act.actor.to_string()).collect(),
+            origins: new.iter().map(|one| origin_text(&one.event().act)).collect(),
+            trace_ids: new.iter().map(|one| trace_text(&one.event().act)).collect(),
             kinds: new.iter().map(|one| one.event().kind.as_str()).collect(),
+            hashes: new.iter().map(|one| chain_columns(one).1).collect(),
         }
     }
 }
@@ -193,20 +217,26 @@ impl QueryFragment<Pg> for AddDevices {
         input.bind::<Array<Timestamptz>, _>("provisioned", &self.provisioned_at)?;
         input.bind::<Array<Timestamptz>, _>("ats", &self.at)?;
         input.bind::<Array<Text>, _>("actors", &self.actors)?;
+        input.bind::<Array<Nullable<Text>>, _>("origins", &self.origins)?;
+        input.bind::<Array<Nullable<Text>>, _>("trace_ids", &self.trace_ids)?;
         input.bind::<Array<Text>, _>("kinds", &self.kinds)?;
+        input.bind::<Array<Nullable<Binary>>, _>("hashes", &self.hashes)?;
         // In the order of ids, so that two calls with some of the same ids wait for each other and never in a circle.
         input.then(
             "), new AS (
-                SELECT given.* FROM input, unnest(ids, merchants, provisioned, ats, actors, kinds)
-                    AS given (device_id, merchant_id, provisioned_at, at, actor, kind)
+                SELECT given.*
+                FROM input, unnest(ids, merchants, provisioned, ats, actors, origins, trace_ids, kinds, hashes)
+                    AS given (device_id, merchant_id, provisioned_at, at, actor, origin, trace_id, kind, hash)
             ), added AS (
-                INSERT INTO devices (device_id, merchant_id, version, provisioned_at, status)
-                SELECT device_id, merchant_id, 1, provisioned_at, 'inactive' FROM new ORDER BY device_id COLLATE \"C\"
+                INSERT INTO devices (device_id, merchant_id, version, provisioned_at, status, chain_start, chain_head)
+                SELECT device_id, merchant_id, 1, provisioned_at, 'inactive', 1, hash
+                FROM new ORDER BY device_id COLLATE \"C\"
                 ON CONFLICT (device_id) DO NOTHING
                 RETURNING device_id
             ), told AS (
-                INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
-                SELECT new.device_id, 1, new.merchant_id, new.at, new.actor, new.kind
+                INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, origin, trace_id, kind, hash)
+                SELECT new.device_id, 1, new.merchant_id, new.at, new.actor, new.origin, new.trace_id, new.kind,
+                    new.hash
                 FROM new JOIN added ON added.device_id = new.device_id COLLATE \"C\"
             )
             SELECT device_id FROM added",
@@ -241,60 +271,10 @@ impl QueryFragment<Pg> for FindByPairingCode {
                 ORDER BY claimed_at DESC LIMIT 1
             )
             SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
-                code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at
+                code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at,
+                chain_start, chain_head
             FROM (SELECT * FROM waiting UNION ALL SELECT * FROM used) AS either
             ORDER BY (status = 'inactive') DESC LIMIT 1",
-        )
-    }
-}
-
-/// Counts one failure for a merchant and one for a user; answers both rows as they are then.
-pub(super) struct CountFailure {
-    merchant: String,
-    user: String,
-    now: OffsetDateTime,
-    oldest: OffsetDateTime,
-}
-
-/// Windows that started before this are as good as any other that has passed; PostgreSQL knows no year before it.
-const BEGINNING: OffsetDateTime = datetime!(-4000-01-01 00:00 UTC);
-
-impl CountFailure {
-    pub(super) fn of(claimant: &Claimant, limit: &ClaimLimit, now: OffsetDateTime) -> Self {
-        Self {
-            merchant: merchant_subject(claimant),
-            user: claimant.user_id.as_str().to_owned(),
-            now,
-            oldest: now.saturating_sub(limit.window).max(BEGINNING),
-        }
-    }
-}
-
-statement!(CountFailure -> (Text, Text, Timestamptz, BigInt));
-
-impl QueryFragment<Pg> for CountFailure {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let mut input = Input::of(out);
-        input.bind::<Text, _>("merchant", &self.merchant)?;
-        input.bind::<Text, _>("claimant", &self.user)?;
-        input.bind::<Timestamptz, _>("moment", &self.now)?;
-        input.bind::<Timestamptz, _>("oldest", &self.oldest)?;
-        // A window is open while now < start + length, that is while start > now - length. The merchant's row is locked
-        // first by everyone, so two callers never wait for each other in a circle. The reset time travels in the row
-        // proposed for insertion (`excluded`); only the bound needs a look back at the input.
-        input.then(
-            ")
-            INSERT INTO claim_failures AS kept (scope, subject, window_started_at, failures)
-            SELECT scope, subject, moment, 1
-            FROM (SELECT 1, 'merchant', merchant, moment FROM input
-                  UNION ALL SELECT 2, 'user', claimant, moment FROM input) AS failed (place, scope, subject, moment)
-            ORDER BY place
-            ON CONFLICT (scope, subject) DO UPDATE SET
-                failures = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
-                    THEN least(kept.failures + 1, 4294967295) ELSE 1 END,
-                window_started_at = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
-                    THEN kept.window_started_at ELSE excluded.window_started_at END
-            RETURNING scope, subject, window_started_at, failures",
         )
     }
 }
@@ -302,8 +282,11 @@ impl QueryFragment<Pg> for CountFailure {
 #[cfg(test)]
 mod tests {
     use diesel::debug_query;
-    use pos_domain::{Actor, Device, DeviceId, MerchantId};
+    use pos_domain::{
+        Act, CallContext, ClaimLimit, Claimant, Device, DeviceId, MerchantId, RefusedClaim, RefusedClaimReason,
+    };
 
+    use super::super::refusals::{CountFailure, TellBlocked};
     use super::*;
 
     fn is_kept_prepared<Q: Query + QueryFragment<Pg> + QueryId>(query: &Q) -> bool {
@@ -315,13 +298,20 @@ mod tests {
     fn every_statement_is_kept_prepared() {
         let now = OffsetDateTime::UNIX_EPOCH;
         let merchant_id = MerchantId(Uuid::nil());
-        let new = Device::provision(DeviceId::from_bits(1), merchant_id, Actor::Operator, now);
-        let claimant = Claimant { merchant_id, user_id: pos_domain::UserId::parse("anna").unwrap() };
+        let new = Device::provision(DeviceId::from_bits(1), merchant_id, Act::operator(), now);
+        let refused = RefusedClaim {
+            by: Claimant { merchant_id, user_id: pos_domain::UserId::parse("anna").unwrap() },
+            context: CallContext::default(),
+            at: now,
+            device_id: None,
+            reason: RefusedClaimReason::NotFound,
+        };
         let limit = ClaimLimit { max_failures: 1, window: time::Duration::MINUTE };
         assert!(is_kept_prepared(&SaveTransition::from(&new)));
         assert!(is_kept_prepared(&AddDevices::from([&new].as_slice())));
         assert!(is_kept_prepared(&FindByPairingCode::from(PairingCode::from_bits(1))));
-        assert!(is_kept_prepared(&CountFailure::of(&claimant, &limit, now)));
+        assert!(is_kept_prepared(&CountFailure::of(&refused, &limit)));
+        assert!(is_kept_prepared(&TellBlocked::of(&refused, &limit)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! SQLite, for one server with its database beside it.
 
+mod audit;
 mod connection;
 mod migrate;
 mod schema;
@@ -11,23 +12,22 @@ use deadpool::managed::{Pool, Status};
 use diesel::SqliteConnection;
 use diesel::prelude::*;
 use pos_domain::{
-    ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, EndedCode, FailureWindow, PairingCode,
-    Sighting, Transition,
+    ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, FailureWindow, PairingCode, RefusalRecord,
+    RefusedClaim, Sighting, Transition,
 };
-use pos_port_storage::{
-    ClaimFailureRepository, DevicePage, DeviceRepository, EventLog, SaveError, StorageError, StorageHealth,
-};
+use pos_port_storage::{ClaimFailureRepository, DevicePage, DeviceRepository, SaveError, StorageError, StorageHealth};
 use time::OffsetDateTime;
 
+use self::audit::{insert_audit_event, insert_event};
 use self::connection::{Limits, Role, SqliteManager, run};
 pub(super) use self::migrate::{migrate, pending};
-use self::schema::{claim_failures, device_events, devices, ended_pairing_codes};
+use self::schema::{claim_failures, devices, ended_pairing_codes};
+use super::audit_rows::chain_columns;
 use super::failure::Failure;
 use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject, new_devices, signed};
 use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
 
 type DeviceRow = rows::DeviceRow<String, i64>;
-type EventRow = rows::EventRow<String, i64>;
 
 /// What SQLite calls the unique index over the codes that wait on a screen: the column it is on.
 const WAITING_CODE: &str = "devices.pairing_code";
@@ -93,25 +93,11 @@ impl PoolMonitor for SqliteStore {
     }
 }
 
-fn insert_event(connection: &mut SqliteConnection, event: &DeviceEvent) -> Result<(), Failure> {
-    use device_events::dsl;
-    diesel::insert_into(dsl::device_events)
-        .values((
-            dsl::device_id.eq(event.device_id.as_str()),
-            dsl::sequence.eq(signed(event.sequence)),
-            dsl::merchant_id.eq(event.merchant_id.to_string()),
-            dsl::at.eq(micros(event.at)),
-            dsl::actor.eq(event.actor.to_string()),
-            dsl::kind.eq(event.kind.as_str()),
-        ))
-        .execute(connection)?;
-    Ok(())
-}
-
 /// Keeps the device of a transition; false when it is not at the expected version.
 fn update_device(connection: &mut SqliteConnection, transition: &Transition) -> Result<bool, Failure> {
     use devices::dsl;
     let record = transition.device().record();
+    let (chain_start, chain_head) = chain_columns(transition);
     let stored = dsl::devices
         .filter(dsl::device_id.eq(record.id.as_str()))
         .filter(dsl::version.eq(signed(transition.expected_version())));
@@ -125,6 +111,8 @@ fn update_device(connection: &mut SqliteConnection, transition: &Transition) -> 
             dsl::claimed_by.eq(record.claimed_by.as_ref().map(|user| user.as_str())),
             dsl::claimed_at.eq(record.claimed_at.map(micros)),
             dsl::activated_at.eq(record.activated_at.map(micros)),
+            dsl::chain_start.eq(chain_start),
+            dsl::chain_head.eq(chain_head),
         ))
         .execute(connection)?;
     Ok(changed == 1)
@@ -154,6 +142,7 @@ impl DeviceRepository for SqliteStore {
             let mut refused = Vec::new();
             for transition in &new {
                 let device = transition.device();
+                let (chain_start, chain_head) = chain_columns(transition);
                 let added = diesel::insert_into(dsl::devices)
                     .values((
                         dsl::device_id.eq(device.id().as_str()),
@@ -161,6 +150,8 @@ impl DeviceRepository for SqliteStore {
                         dsl::version.eq(signed(device.version())),
                         dsl::provisioned_at.eq(micros(device.provisioned_at())),
                         dsl::status.eq(device.status().as_str()),
+                        dsl::chain_start.eq(chain_start),
+                        dsl::chain_head.eq(chain_head),
                     ))
                     .on_conflict(dsl::device_id)
                     .do_nothing()
@@ -269,19 +260,6 @@ impl DeviceRepository for SqliteStore {
     }
 }
 
-#[async_trait]
-impl EventLog for SqliteStore {
-    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError> {
-        use device_events::dsl;
-        let id = id.clone();
-        let rows = self.read(move |connection| {
-            let events = dsl::device_events.filter(dsl::device_id.eq(id.as_str())).order(dsl::sequence);
-            Ok(events.load::<EventRow>(connection)?)
-        });
-        Ok(rows.await?.into_iter().map(EventRow::event).collect::<Result<_, _>>()?)
-    }
-}
-
 fn load_standing(connection: &mut SqliteConnection, claimant: &Claimant) -> Result<ClaimStanding, Failure> {
     use claim_failures::dsl;
     let merchant = dsl::scope.eq(MERCHANT).and(dsl::subject.eq(merchant_subject(claimant)));
@@ -315,22 +293,46 @@ impl ClaimFailureRepository for SqliteStore {
         Ok(self.read(move |connection| load_standing(connection, &claimant)).await?)
     }
 
-    async fn record(
-        &self,
-        claimant: &Claimant,
-        limit: &ClaimLimit,
-        now: OffsetDateTime,
-    ) -> Result<ClaimStanding, StorageError> {
-        let (claimant, limit) = (claimant.clone(), *limit);
+    async fn record(&self, refused: &RefusedClaim, limit: &ClaimLimit) -> Result<ClaimStanding, StorageError> {
+        let (refused, limit) = (refused.clone(), *limit);
         // Nobody else writes between the look and the write: the transaction holds the write lock from its start.
         let counted = self.write(move |connection| {
-            let before = load_standing(connection, &claimant)?;
+            let (by, now) = (&refused.by, refused.at);
+            let before = load_standing(connection, by)?;
             let (merchant, user) = (limit.count(before.merchant, now), limit.count(before.user, now));
-            store_window(connection, MERCHANT, &merchant_subject(&claimant), merchant)?;
-            store_window(connection, USER, claimant.user_id.as_str(), user)?;
-            Ok(ClaimStanding { merchant: Some(merchant), user: Some(user) })
+            store_window(connection, MERCHANT, &merchant_subject(by), merchant)?;
+            store_window(connection, USER, by.user_id.as_str(), user)?;
+            let counted = ClaimStanding { merchant: Some(merchant), user: Some(user) };
+            match limit.record_of(&counted) {
+                RefusalRecord::AsItIs => insert_audit_event(connection, &refused.event())?,
+                RefusalRecord::AsTooMany => insert_audit_event(connection, &refused.as_too_many().event())?,
+                RefusalRecord::None => {}
+            }
+            Ok(counted)
         });
         Ok(counted.await?)
+    }
+
+    async fn record_blocked(&self, refused: &RefusedClaim, limit: &ClaimLimit) -> Result<bool, StorageError> {
+        let (refused, limit) = (refused.clone(), *limit);
+        let told = self.write(move |connection| {
+            let standing = load_standing(connection, &refused.by)?;
+            let merchant = (MERCHANT, merchant_subject(&refused.by), standing.merchant);
+            let user = (USER, refused.by.user_id.as_str().to_owned(), standing.user);
+            let mut first = false;
+            for (scope, subject, window) in [merchant, user] {
+                if let Some(window) = window.filter(|window| limit.is_just_full(window, refused.at)) {
+                    let counted = FailureWindow { failures: window.failures.saturating_add(1), ..window };
+                    store_window(connection, scope, &subject, counted)?;
+                    first = true;
+                }
+            }
+            if first {
+                insert_audit_event(connection, &refused.as_too_many().event())?;
+            }
+            Ok(first)
+        });
+        Ok(told.await?)
     }
 }
 

@@ -17,6 +17,8 @@ diesel::table! {
         os -> Nullable<Text>,
         model -> Nullable<Text>,
         seen_at -> Nullable<BigInt>,
+        chain_start -> Nullable<BigInt>,
+        chain_head -> Nullable<Binary>,
     }
 }
 
@@ -28,6 +30,9 @@ diesel::table! {
         at -> BigInt,
         actor -> Text,
         kind -> Text,
+        origin -> Nullable<Text>,
+        trace_id -> Nullable<Text>,
+        hash -> Nullable<Binary>,
     }
 }
 
@@ -47,5 +52,19 @@ diesel::table! {
         subject -> Text,
         window_started_at -> BigInt,
         failures -> BigInt,
+    }
+}
+
+diesel::table! {
+    audit_events (number) {
+        number -> BigInt,
+        at -> BigInt,
+        actor -> Text,
+        origin -> Nullable<Text>,
+        trace_id -> Nullable<Text>,
+        merchant_id -> Nullable<Text>,
+        kind -> Text,
+        subject -> Nullable<Text>,
+        detail -> Text,
     }
 }

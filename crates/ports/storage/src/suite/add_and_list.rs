@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pos_domain::{Actor, Device, DeviceId, MerchantId, Transition};
+use pos_domain::{Act, Device, DeviceId, MerchantId, Transition};
 
 use super::fixtures::{at, found, id, issued, keep, merchant, new, provisioned, waiting};
 use crate::{DevicePage, Storage, StorageError};
@@ -10,7 +10,7 @@ use crate::{DevicePage, Storage, StorageError};
 /// Ids that are taken are answered, and their devices stay as they are; the others are added.
 pub async fn taken_ids_are_answered_and_untouched(storage: Storage) {
     let one = waiting(&storage, 1, 1).await;
-    let intruder = Device::provision(id(1), merchant(2), Actor::Operator, at(50));
+    let intruder = Device::provision(id(1), merchant(2), Act::operator(), at(50));
     let taken = storage.devices.add(&[new(3), intruder, new(2)]).await.unwrap();
     assert_eq!(taken, [id(1)]);
     assert_eq!(found(&storage, &id(1)).await, one);
@@ -23,7 +23,7 @@ pub async fn taken_ids_are_answered_and_untouched(storage: Storage) {
 
 /// An id that comes twice in one call is added as it came first, and answered once as taken.
 pub async fn the_same_id_twice_is_added_once(storage: Storage) {
-    let second = Device::provision(id(1), merchant(2), Actor::Operator, at(50));
+    let second = Device::provision(id(1), merchant(2), Act::operator(), at(50));
     assert_eq!(storage.devices.add(&[new(1), second]).await.unwrap(), [id(1)]);
     assert_eq!(found(&storage, &id(1)).await.merchant_id(), merchant(1));
     assert_eq!(storage.events.events_of(&id(1)).await.unwrap().len(), 1);
@@ -64,7 +64,7 @@ pub async fn pages_are_in_byte_order_and_complete(storage: Storage) {
     let names = ["POS-a", "POS-B", "POS-_", "POS-9", "POS-A", "POS--A", "POS-", "POS-b", "POS-Aa", "POS-A!"];
     let ids: BTreeSet<DeviceId> = names.iter().map(|name| DeviceId::parse(name).unwrap()).collect();
     let shipment: Vec<Transition> =
-        ids.iter().rev().map(|id| Device::provision(id.clone(), merchant(1), Actor::Operator, at(0))).collect();
+        ids.iter().rev().map(|id| Device::provision(id.clone(), merchant(1), Act::operator(), at(0))).collect();
     storage.devices.add(&shipment).await.unwrap();
     let (mut all, mut after) = (Vec::new(), None);
     loop {
@@ -80,7 +80,7 @@ pub async fn pages_are_in_byte_order_and_complete(storage: Storage) {
 /// A merchant's page holds that merchant's devices alone, whatever their state, and also starts after an id.
 pub async fn a_page_can_be_one_merchants(storage: Storage) {
     let shipment: Vec<Transition> = (0..10)
-        .map(|number| Device::provision(id(number), merchant((number % 2) as u8), Actor::Operator, at(0)))
+        .map(|number| Device::provision(id(number), merchant((number % 2) as u8), Act::operator(), at(0)))
         .collect();
     storage.devices.add(&shipment).await.unwrap();
     let claimed = keep(&storage, issued(found(&storage, &id(3)).await, 1, 1)).await;

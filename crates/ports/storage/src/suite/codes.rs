@@ -1,8 +1,8 @@
 //! Which device a code names, and whose a code is.
 
-use pos_domain::{Actor, CodeEnd, DeviceStatus};
+use pos_domain::{Act, CodeEnd, DeviceStatus};
 
-use super::fixtures::{at, by_code, claimant, claimed, code, found, id, issued, keep, provisioned, waiting};
+use super::fixtures::{at, by_code, claimant, claimed, code, context, found, id, issued, keep, provisioned, waiting};
 use crate::{SaveError, Storage};
 
 /// A code on a screen names its device.
@@ -39,7 +39,7 @@ pub async fn a_retired_code_is_found_only_as_ended(storage: Storage) {
 /// So it is with the code of a device that was claimed and released.
 pub async fn a_released_code_is_found_only_as_used(storage: Storage) {
     let device = claimed(&storage, 1, 1, 5).await;
-    keep(&storage, device.release(Actor::Operator, at(9)).unwrap()).await;
+    keep(&storage, device.release(Act::operator(), at(9)).unwrap()).await;
     assert_eq!(by_code(&storage, 1).await, None);
     let ended = storage.devices.find_ended_code(code(1)).await.unwrap().expect("the end is known");
     assert_eq!((ended.code, ended.device_id, ended.end, ended.at), (code(1), id(1), CodeEnd::Used, at(9)));
@@ -91,11 +91,11 @@ pub async fn a_retired_code_is_free(storage: Storage) {
 pub async fn a_used_code_is_free(storage: Storage) {
     claimed(&storage, 1, 1, 5).await;
     let activated = claimed(&storage, 2, 2, 5).await;
-    keep(&storage, activated.activate(at(6)).unwrap()).await;
+    keep(&storage, activated.activate(context(), at(6)).unwrap()).await;
     for number in [1, 2] {
         let other = provisioned(&storage, 10 + number).await;
         let other = keep(&storage, issued(other, number, 7)).await;
-        keep(&storage, other.claim(code(number), &claimant(), at(8)).unwrap()).await;
+        keep(&storage, other.claim(code(number), &claimant(), context(), at(8)).unwrap()).await;
     }
 }
 
@@ -114,7 +114,7 @@ pub async fn a_waiting_device_comes_before_a_claimed_one(storage: Storage) {
 pub async fn the_latest_claim_of_a_code_is_told(storage: Storage) {
     claimed(&storage, 1, 1, 20).await;
     let latest = claimed(&storage, 2, 1, 40).await;
-    let latest = keep(&storage, latest.activate(at(60)).unwrap()).await;
+    let latest = keep(&storage, latest.activate(context(), at(60)).unwrap()).await;
     claimed(&storage, 3, 1, 30).await;
     assert_eq!(by_code(&storage, 1).await, Some(latest));
 }

@@ -3,13 +3,13 @@
 use pos_domain::{ClaimLimit, ClaimStanding, Claimant, FailureWindow};
 use time::{Duration, OffsetDateTime};
 
-use super::fixtures::{at, claimant, merchant, user};
+use super::fixtures::{at, claimant, merchant, refused, user};
 use crate::Storage;
 
 const LIMIT: ClaimLimit = ClaimLimit { max_failures: 10, window: Duration::seconds(300) };
 
 async fn record(storage: &Storage, claimant: &Claimant, now: OffsetDateTime) -> ClaimStanding {
-    let told = storage.failures.record(claimant, &LIMIT, now).await.unwrap();
+    let told = storage.failures.record(&refused(claimant, now), &LIMIT).await.unwrap();
     assert_eq!(storage.failures.standing(claimant).await.unwrap(), told, "what was told is what is kept");
     told
 }
@@ -71,7 +71,7 @@ pub async fn counting_is_the_domains_rule(storage: Storage) {
         let now = at(0) + Duration::microseconds(i64::from((number >> 40) as u32 % 3_000_000));
         let limit = ClaimLimit { max_failures: 3, window: lengths[step % lengths.len()] };
         expected = Some(limit.count(expected, now));
-        let told = storage.failures.record(&claimant(), &limit, now).await.unwrap();
+        let told = storage.failures.record(&refused(&claimant(), now), &limit).await.unwrap();
         assert_eq!((told.merchant, told.user), (expected, expected), "at step {step}");
     }
 }

@@ -1,6 +1,9 @@
 //! Devices, people and moments the cases share.
 
-use pos_domain::{Actor, Claimant, Device, DeviceId, MerchantId, PairingCode, Sighting, Transition, UserAgent, UserId};
+use pos_domain::{
+    Act, CallContext, Claimant, Device, DeviceId, MerchantId, PairingCode, RefusedClaim, RefusedClaimReason, Sighting,
+    TraceId, Transition, UserAgent, UserId,
+};
 use time::{Duration, OffsetDateTime};
 
 use crate::Storage;
@@ -33,12 +36,23 @@ pub(super) fn claimant() -> Claimant {
     Claimant { merchant_id: merchant(1), user_id: user("anna") }
 }
 
+/// A call from an address that needs all of its digits.
+pub(super) fn context() -> CallContext {
+    let origin = Some("2001:db8:85a3:1111:2222:8a2e:1370:7334".parse().unwrap());
+    CallContext { origin, trace_id: TraceId::from_bits(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736) }
+}
+
+pub(super) fn refused(by: &Claimant, at: OffsetDateTime) -> RefusedClaim {
+    let reason = RefusedClaimReason::NotFound;
+    RefusedClaim { by: by.clone(), context: context(), at, device_id: Some(id(1)), reason }
+}
+
 pub(super) fn new(number: u32) -> Transition {
-    Device::provision(id(number), merchant(1), Actor::Operator, at(0))
+    Device::provision(id(number), merchant(1), Act::operator(), at(0))
 }
 
 pub(super) fn issued(device: Device, number: u32, seconds: i64) -> Transition {
-    device.issue_pairing_code(code(number), TTL, at(seconds)).unwrap()
+    device.issue_pairing_code(code(number), TTL, context(), at(seconds)).unwrap()
 }
 
 pub(super) fn sighting(agent: &str, seconds: i64) -> Sighting {
@@ -69,7 +83,7 @@ pub(super) async fn waiting(storage: &Storage, number: u32, with: u32) -> Device
 /// Adds a device that was claimed with a code.
 pub(super) async fn claimed(storage: &Storage, number: u32, with: u32, seconds: i64) -> Device {
     let device = waiting(storage, number, with).await;
-    keep(storage, device.claim(code(with), &claimant(), at(seconds)).unwrap()).await
+    keep(storage, device.claim(code(with), &claimant(), context(), at(seconds)).unwrap()).await
 }
 
 pub(super) async fn found(storage: &Storage, id: &DeviceId) -> Device {

@@ -18,6 +18,7 @@
 )]
 
 pub mod add_and_list;
+pub mod audit;
 pub mod codes;
 pub mod failures;
 mod fixtures;
@@ -83,6 +84,16 @@ macro_rules! storage_suite {
                 merchant_and_user_have_windows_of_their_own,
                 counting_is_the_domains_rule,
                 a_merchant_and_a_user_of_one_name_are_two,
+            ],
+            audit: [
+                a_chain_is_read_back_whole,
+                a_refusal_is_read_back_as_recorded,
+                a_refusal_disturbs_no_device,
+                a_flood_leaves_one_event_a_window,
+                merchant_and_user_have_an_event_each,
+                a_burst_leaves_the_limit_and_one,
+                pages_by_time_are_in_order_and_complete,
+                pages_by_device_are_in_order_and_complete,
             ],
             races: [
                 of_many_saves_of_one_version_one_is_kept,

@@ -3,20 +3,21 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pos_domain::{Actor, ClaimLimit, Claimant, Device, Transition};
+use pos_domain::{Act, Actor, ClaimLimit, Claimant, Device, Transition};
 use time::Duration;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::fixtures::{
-    at, by_code, claimant, code, found, id, issued, keep, merchant, provisioned, sighting, user, waiting,
+    at, by_code, claimant, code, context, found, id, issued, keep, merchant, provisioned, refused, sighting, user,
+    waiting,
 };
 use crate::{SaveError, Storage};
 
 const CALLERS: u32 = 64;
 
 /// Lets `CALLERS` callers start together and answers what each was told.
-async fn together<T, F>(call: impl Fn(u32) -> F) -> Vec<T>
+pub(super) async fn together<T, F>(call: impl Fn(u32) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
@@ -55,14 +56,14 @@ pub async fn of_many_saves_of_one_version_one_is_kept(storage: Storage) {
     let device = waiting(&storage, 1, 1).await;
     let claim = |number| {
         let by = Claimant { merchant_id: merchant(1), user_id: user(&format!("user-{number}")) };
-        device.clone().claim(code(1), &by, at(2)).unwrap()
+        device.clone().claim(code(1), &by, context(), at(2)).unwrap()
     };
     assert_eq!(save_together(&storage, claim).await, (1, CALLERS - 1, 0));
     let after = found(&storage, &id(1)).await;
     assert_eq!(after.version(), device.version() + 1);
     let events = storage.events.events_of(&id(1)).await.unwrap();
     assert_eq!(events.len(), 3);
-    assert_eq!(events[2].actor, Actor::User(after.record().claimed_by.unwrap()));
+    assert_eq!(events[2].act.actor, Actor::User(after.record().claimed_by.unwrap()));
 }
 
 /// Of two devices that are given one code at once, one gets it.
@@ -96,7 +97,7 @@ pub async fn every_failure_is_counted_once(storage: Storage) {
     let limit = ClaimLimit { max_failures: 10, window: Duration::seconds(300) };
     let told = together(|_| {
         let storage = storage.clone();
-        async move { storage.failures.record(&claimant(), &limit, at(1)).await.unwrap() }
+        async move { storage.failures.record(&refused(&claimant(), at(1)), &limit).await.unwrap() }
     });
     let told = told.await;
     let all: BTreeSet<u32> = (1..=CALLERS).collect();
@@ -113,7 +114,7 @@ pub async fn crossing_failures_do_not_block_each_other(storage: Storage) {
     };
     let told = together(|number| {
         let storage = storage.clone();
-        async move { storage.failures.record(&claimant(number), &limit, at(1)).await.map(|_| ()) }
+        async move { storage.failures.record(&refused(&claimant(number), at(1)), &limit).await.map(|_| ()) }
     });
     assert!(told.await.into_iter().all(|answer| answer.is_ok()));
     for number in 0..4 {
@@ -148,8 +149,8 @@ pub async fn sightings_and_saves_do_not_disturb_each_other(storage: Storage) {
 pub async fn of_many_adds_of_one_id_one_is_kept(storage: Storage) {
     let told = together(|number| {
         let storage = storage.clone();
-        let mine = Device::provision(id(1), merchant((number % 200) as u8), Actor::Operator, at(0));
-        let own = Device::provision(id(1_000 + number), merchant(1), Actor::Operator, at(0));
+        let mine = Device::provision(id(1), merchant((number % 200) as u8), Act::operator(), at(0));
+        let own = Device::provision(id(1_000 + number), merchant(1), Act::operator(), at(0));
         let devices = if number % 2 == 0 { [mine, own] } else { [own, mine] };
         async move { storage.devices.add(&devices).await.unwrap() }
     });

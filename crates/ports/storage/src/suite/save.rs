@@ -1,9 +1,9 @@
 //! Saving one transition, reading a device back, and the audit trail.
 
-use pos_domain::{Actor, Device, DeviceEventKind, DeviceId, DeviceState, DeviceStatus, UserId};
+use pos_domain::{Act, Actor, Device, DeviceEventKind, DeviceId, DeviceState, DeviceStatus, UserId};
 use time::Duration;
 
-use super::fixtures::{at, claimant, code, found, id, issued, keep, merchant, new, provisioned, waiting};
+use super::fixtures::{at, claimant, code, context, found, id, issued, keep, merchant, new, provisioned, waiting};
 use crate::{SaveError, Storage};
 
 /// `find` answers nothing for an id that was never added.
@@ -21,9 +21,9 @@ pub async fn every_state_is_read_back_as_saved(storage: Storage) {
     let steps: [fn(Device) -> pos_domain::Transition; 6] = [
         |device| issued(device, 7, 1),
         |device| issued(device, 8, 2),
-        |device| device.claim(code(8), &claimant(), at(3)).unwrap(),
-        |device| device.activate(at(4)).unwrap(),
-        |device| device.release(Actor::Operator, at(5)).unwrap(),
+        |device| device.claim(code(8), &claimant(), context(), at(3)).unwrap(),
+        |device| device.activate(context(), at(4)).unwrap(),
+        |device| device.release(Act::operator(), at(5)).unwrap(),
         |device| issued(device, 9, 6),
     ];
     let statuses = ["inactive", "inactive", "claimed", "activated", "inactive", "inactive"];
@@ -41,10 +41,11 @@ pub async fn every_state_is_read_back_as_saved(storage: Storage) {
 pub async fn instants_keep_their_microseconds(storage: Storage) {
     let device = provisioned(&storage, 1).await;
     let moment = |micros: i64| at(10) + Duration::microseconds(micros);
-    let transition = device.issue_pairing_code(code(1), Duration::microseconds(300_000_001), moment(1)).unwrap();
+    let transition =
+        device.issue_pairing_code(code(1), Duration::microseconds(300_000_001), context(), moment(1)).unwrap();
     let device = keep(&storage, transition).await;
-    let device = keep(&storage, device.claim(code(1), &claimant(), moment(2)).unwrap()).await;
-    let device = keep(&storage, device.activate(moment(999_999)).unwrap()).await;
+    let device = keep(&storage, device.claim(code(1), &claimant(), context(), moment(2)).unwrap()).await;
+    let device = keep(&storage, device.activate(context(), moment(999_999)).unwrap()).await;
     assert_eq!(device.provisioned_at(), at(0));
     let DeviceState::Activated { claim, at: activated } = device.state() else { panic!("not activated") };
     assert_eq!(claim.code.issued_at, moment(1));
@@ -60,14 +61,14 @@ pub async fn the_longest_names_fit(storage: Storage) {
     let bare = DeviceId::parse("POS-").unwrap();
     let long_user = UserId::parse(&"é".repeat(127)).unwrap();
     for (name, number) in [(long, 1), (odd, 2), (bare, 3)] {
-        let device = Device::provision(name.clone(), merchant(1), Actor::User(long_user.clone()), at(0));
+        let device = Device::provision(name.clone(), merchant(1), context().by(Actor::User(long_user.clone())), at(0));
         assert_eq!(storage.devices.add(std::slice::from_ref(&device)).await.unwrap(), []);
         let device = keep(&storage, issued(device.into_device(), number, 1)).await;
         let by = pos_domain::Claimant { merchant_id: merchant(1), user_id: long_user.clone() };
-        let device = keep(&storage, device.claim(code(number), &by, at(2)).unwrap()).await;
+        let device = keep(&storage, device.claim(code(number), &by, context(), at(2)).unwrap()).await;
         assert_eq!(device.id(), &name);
         assert_eq!(device.record().claimed_by, Some(long_user.clone()));
-        assert_eq!(storage.events.events_of(&name).await.unwrap()[2].actor, Actor::User(long_user.clone()));
+        assert_eq!(storage.events.events_of(&name).await.unwrap()[2].act.actor, Actor::User(long_user.clone()));
     }
 }
 
@@ -144,9 +145,9 @@ pub async fn events_keep_who_and_when(storage: Storage) {
     };
     let device = new(1).into_device();
     let device = keep(&storage, step(issued(device, 1, 1))).await;
-    let device = keep(&storage, step(device.claim(code(1), &claimant(), at(2)).unwrap())).await;
-    let device = keep(&storage, step(device.activate(at(3)).unwrap())).await;
-    keep(&storage, step(device.release(Actor::Operator, at(4)).unwrap())).await;
+    let device = keep(&storage, step(device.claim(code(1), &claimant(), context(), at(2)).unwrap())).await;
+    let device = keep(&storage, step(device.activate(context(), at(3)).unwrap())).await;
+    keep(&storage, step(device.release(Act::operator(), at(4)).unwrap())).await;
     let events = storage.events.events_of(&id(1)).await.unwrap();
     let expected: Vec<_> = told.iter().map(|transition| transition.event().clone()).collect();
     assert_eq!(events, expected);

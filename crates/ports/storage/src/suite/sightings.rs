@@ -1,6 +1,6 @@
 //! What terminals say of themselves, beside the state machine.
 
-use super::fixtures::{at, claimant, code, found, id, issued, keep, provisioned, sighting, waiting};
+use super::fixtures::{at, claimant, code, context, found, id, issued, keep, provisioned, sighting, waiting};
 use crate::Storage;
 
 const FULL: &str = "Viopay-POS/1.4.2 (Android 12; PAX-A920)";
@@ -22,7 +22,7 @@ pub async fn a_sighting_is_kept_beside_the_version(storage: Storage) {
 /// A transition made before a sighting neither conflicts with it nor takes it back.
 pub async fn a_save_leaves_the_sighting(storage: Storage) {
     let device = waiting(&storage, 1, 1).await;
-    let claim = device.claim(code(1), &claimant(), at(20)).unwrap();
+    let claim = device.claim(code(1), &claimant(), context(), at(20)).unwrap();
     let seen = sighting(FULL, 30);
     storage.devices.record_sighting(&id(1), &seen).await.unwrap();
     storage.devices.save(&claim).await.unwrap();

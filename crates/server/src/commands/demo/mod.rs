@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use pos_dev_idp::RunningDevIdp;
-use pos_domain::{Actor, DeviceId, MerchantId};
+use pos_domain::{Act, DeviceId, MerchantId};
 use pos_terminal::{PairingCodeStatus, PairingStep, ShownCode, Status, Terminal};
 use serde_json::json;
 use uuid::Uuid;
@@ -93,7 +93,7 @@ async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Nar
     narrator.step("All of it is on record");
     let events = back.storage.storage.events.events_of(&device_id).await?;
     for event in &events {
-        narrator.say(&format!("{}  {:<20} by {}", event.sequence, event.kind.as_str(), event.actor));
+        narrator.say(&format!("{}  {:<20} by {}", event.sequence, event.kind.as_str(), event.act.actor));
     }
     ensure!(events.len() == 3, "three events were expected");
     narrator.say("It held: the terminal is claimed.");
@@ -125,7 +125,7 @@ async fn claim(
 
 async fn provision(back: &Back) -> anyhow::Result<DeviceId> {
     let merchant = MerchantId(Uuid::parse_str(MERCHANT)?);
-    let ids = back.provision.some(1, merchant, &Actor::Operator).await?;
+    let ids = back.provision.some(1, merchant, &Act::operator()).await?;
     ids.into_iter().next().context("no device was provisioned")
 }
 

@@ -1,6 +1,7 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use url::Url;
 
 use crate::settings::reader::{Reader, Verdict};
@@ -26,6 +27,8 @@ pub struct HttpSettings {
     pub max_connections: usize,
     /// Origins that browsers may call from, serialised as browsers do.
     pub cors_allowed_origins: Vec<String>,
+    /// Proxies whose word on a caller's address is taken.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl HttpSettings {
@@ -44,6 +47,7 @@ impl HttpSettings {
         let keep_alive = reader.seconds("http.keep_alive_secs", 0..=3600);
         let max_connections = reader.number("http.max_connections", 1..=1_000_000);
         let cors_allowed_origins = reader.texts("http.cors_allowed_origins", origin);
+        let trusted_proxies = reader.texts("http.trusted_proxies", network);
         Some(Self {
             bind: bind?,
             workers: workers?,
@@ -54,6 +58,7 @@ impl HttpSettings {
             keep_alive: keep_alive?,
             max_connections: max_connections?,
             cors_allowed_origins: cors_allowed_origins?,
+            trusted_proxies: trusted_proxies?,
         })
     }
 }
@@ -65,4 +70,17 @@ fn origin(text: &str) -> Verdict<String> {
     let url = url.ok_or_else(|| (problem(), "write origins like https://portal.example.com".to_owned()))?;
     let origin = url.origin().ascii_serialization();
     if origin == text { Ok(origin) } else { Err((problem(), format!("write {origin}"))) }
+}
+
+/// A network, or an address as the network of itself alone. One with bits beyond its length is a slip of the pen.
+fn network(text: &str) -> Verdict<IpNet> {
+    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let network = network.ok_or_else(|| {
+        let remedy = "write networks like 10.0.0.0/8 and addresses like 10.0.0.1 or fd00::1; names are not looked up";
+        (format!("holds {text:?}, which is no IP network or address"), remedy.to_owned())
+    })?;
+    if network == network.trunc() {
+        return Ok(network);
+    }
+    Err((format!("holds {text:?}, an address within a network"), format!("write {}", network.trunc())))
 }

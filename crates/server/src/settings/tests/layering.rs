@@ -15,6 +15,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((settings.http.workers, settings.http.max_connections), (0, 25_000));
     assert_eq!(settings.http.request_timeout, Duration::from_secs(15));
     assert_eq!(settings.http.cors_allowed_origins, Vec::<String>::new());
+    assert!(settings.http.trusted_proxies.is_empty());
     assert_eq!(settings.database.url.expose_secret(), "sqlite://pos-activation.db");
     assert_eq!(settings.database.acquire_timeout, Duration::from_millis(2000));
     assert!(settings.database.migrate_on_start);

@@ -1,0 +1,85 @@
+//! Reading the audit trail.
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use pos_domain::{DeviceEvent, DeviceId, Subject};
+use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, KeptAuditEvent, Span, StorageError};
+use time::OffsetDateTime;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::PgStore;
+use super::schema::{audit_events, device_events};
+use crate::storage::audit_rows;
+use crate::storage::rows::signed;
+
+type EventRow = audit_rows::EventRow<Uuid, OffsetDateTime>;
+type AuditRow = audit_rows::AuditRow<Uuid, OffsetDateTime>;
+
+fn events(rows: Vec<EventRow>) -> Result<Vec<DeviceEvent>, StorageError> {
+    Ok(rows.into_iter().map(EventRow::event).collect::<Result<_, _>>()?)
+}
+
+#[async_trait]
+impl EventLog for PgStore {
+    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError> {
+        use device_events::dsl;
+        let query = dsl::device_events.filter(dsl::device_id.eq(id.as_str())).order(dsl::sequence);
+        events(run!(self, |connection| query.load(connection))?)
+    }
+
+    async fn events_by_device(&self, page: &DeviceEventPage) -> Result<Vec<DeviceEvent>, StorageError> {
+        use device_events::dsl;
+        let (device, sequence) = (page.after.0.as_str(), signed(page.after.1));
+        let query = dsl::device_events
+            .filter(dsl::device_id.ge(device).and(dsl::device_id.le(page.through.as_str())))
+            .filter(dsl::device_id.gt(device).or(dsl::sequence.gt(sequence)))
+            .order((dsl::device_id, dsl::sequence))
+            .limit(page.limit.into());
+        events(run!(self, |connection| query.load(connection))?)
+    }
+
+    async fn events_by_time(&self, span: &Span, after: Option<&EventMark>) -> Result<Vec<DeviceEvent>, StorageError> {
+        use device_events::dsl;
+        let order = (dsl::at, dsl::device_id, dsl::sequence);
+        let mut query = dsl::device_events.order(order).limit(span.limit.into()).into_boxed();
+        if let Some(since) = span.since {
+            query = query.filter(dsl::at.ge(since));
+        }
+        if let Some(until) = span.until {
+            query = query.filter(dsl::at.lt(until));
+        }
+        if let Some(id) = &span.device_id {
+            query = query.filter(dsl::device_id.eq(id.as_str()));
+        }
+        if let Some(mark) = after {
+            let device = mark.device_id.as_str();
+            let same_device = dsl::device_id.eq(device).and(dsl::sequence.gt(signed(mark.sequence)));
+            query = query
+                .filter(dsl::at.ge(mark.at))
+                .filter(dsl::at.gt(mark.at).or(dsl::device_id.gt(device)).or(same_device));
+        }
+        events(run!(self, |connection| query.load(connection))?)
+    }
+
+    async fn audit_by_time(&self, span: &Span, after: Option<AuditMark>) -> Result<Vec<KeptAuditEvent>, StorageError> {
+        use audit_events::dsl;
+        let mut query = dsl::audit_events.order((dsl::at, dsl::number)).limit(span.limit.into()).into_boxed();
+        if let Some(since) = span.since {
+            query = query.filter(dsl::at.ge(since));
+        }
+        if let Some(until) = span.until {
+            query = query.filter(dsl::at.lt(until));
+        }
+        if let Some(id) = &span.device_id {
+            query = query.filter(dsl::subject.eq(Subject::Device(id.clone()).to_string()));
+        }
+        if let Some(mark) = after {
+            query =
+                query.filter(dsl::at.ge(mark.at)).filter(dsl::at.gt(mark.at).or(dsl::number.gt(signed(mark.number))));
+        }
+        let rows: Vec<AuditRow> = run!(self, |connection| query.load(connection))?;
+        Ok(rows.into_iter().map(AuditRow::kept).collect::<Result<_, _>>()?)
+    }
+}

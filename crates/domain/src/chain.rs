@@ -1,0 +1,190 @@
+//! The chain of one device's events: each holds a digest of itself and of the one before, the device holds the last.
+//!
+//! Whoever changes, removes, adds or swaps events without redoing every digest from there on, and the device's own,
+//! is found by [`ChainCheck`]. Whoever redoes them all is found only by comparing with digests that were exported
+//! before.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{Device, DeviceEvent, DeviceId};
+
+/// Keeps these digests apart from any other use of SHA-256, and from a later encoding.
+const DOMAIN: &[u8] = b"pos-activation device event v1";
+
+/// A SHA-256 digest of one event and of all before it in the chain. `Display` is 64 lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventHash(pub [u8; 32]);
+
+impl fmt::Display for EventHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Where a device's chain stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainHead {
+    /// The sequence of the first event in the chain: 1, unless the device is older than chains are.
+    pub start: u64,
+    /// The digest of the last event in it.
+    pub hash: EventHash,
+}
+
+impl DeviceEvent {
+    /// The digest of this event (its own `hash` aside) as the one after `previous`; without one it starts a chain.
+    ///
+    /// What is digested: a fixed text, then the fields in the order of the struct, and `previous`. Texts are preceded
+    /// by their length, what may be missing by 0 or 1, an address by 4 or 6 (0 if missing); numbers are big-endian, the
+    /// instant is in microseconds since 1970 (16 bytes). So no two events have one encoding.
+    #[must_use]
+    pub fn link(&self, previous: Option<EventHash>) -> EventHash {
+        let mut digest = Sha256::new();
+        text(&mut digest, DOMAIN);
+        text(&mut digest, self.device_id.as_str().as_bytes());
+        digest.update(self.sequence.to_be_bytes());
+        digest.update(self.merchant_id.0.as_bytes());
+        digest.update((self.at.unix_timestamp_nanos().div_euclid(1_000)).to_be_bytes());
+        text(&mut digest, self.act.actor.to_string().as_bytes());
+        match self.act.origin {
+            None => digest.update([0]),
+            Some(IpAddr::V4(address)) => digest.update([&[4][..], &address.octets()].concat()),
+            Some(IpAddr::V6(address)) => digest.update([&[6][..], &address.octets()].concat()),
+        }
+        maybe(&mut digest, self.act.trace_id.map(|id| id.bits().to_be_bytes()));
+        text(&mut digest, self.kind.as_str().as_bytes());
+        maybe(&mut digest, previous.map(|hash| hash.0));
+        EventHash(digest.finalize().into())
+    }
+}
+
+fn text(digest: &mut Sha256, bytes: &[u8]) {
+    digest.update((bytes.len() as u64).to_be_bytes());
+    digest.update(bytes);
+}
+
+fn maybe<const N: usize>(digest: &mut Sha256, bytes: Option<[u8; N]>) {
+    match bytes {
+        None => digest.update([0]),
+        Some(bytes) => {
+            digest.update([1]);
+            digest.update(bytes);
+        }
+    }
+}
+
+/// What is wrong with one link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChainFault {
+    /// Events are gone: from this sequence on, up to the next that is there.
+    #[error("events are missing from here to {through}")]
+    Missing {
+        /// The last that is missing.
+        through: u64,
+    },
+    /// The event, or its place, is not what it was when it was written.
+    #[error("the event was changed, or is not in its place")]
+    Altered,
+    /// The event has no digest though the chain had begun.
+    #[error("the event is not part of the chain: a hand at the database, or a server older than chains, wrote it")]
+    Unsealed,
+    /// The event has a digest though the chain begins later, or never.
+    #[error("the event comes before the chain's recorded start, and must have no digest")]
+    BeforeStart,
+    /// The event comes after the device's last change.
+    #[error("the device knows of no such change")]
+    BeyondVersion,
+    /// The device's own record of the last digest is another.
+    #[error("the chain does not end as the device says")]
+    Head,
+}
+
+/// A fault and the sequence of the event it was found at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainLink {
+    /// Which event of the device.
+    pub sequence: u64,
+    /// What is wrong.
+    pub fault: ChainFault,
+}
+
+/// Follows one device's chain, event by event.
+///
+/// After a fault it goes on from the digest that is stored, so that one change is one fault, not a fault for each event
+/// after it.
+#[derive(Debug)]
+pub struct ChainCheck {
+    device_id: DeviceId,
+    version: u64,
+    head: Option<ChainHead>,
+    next: u64,
+    previous: Option<EventHash>,
+    unsealed: u64,
+    faults: Vec<ChainLink>,
+}
+
+impl ChainCheck {
+    /// A check of the events of `device`.
+    #[must_use]
+    pub fn of(device: &Device) -> Self {
+        Self {
+            device_id: device.id().clone(),
+            version: device.version(),
+            head: device.chain(),
+            next: 1,
+            previous: None,
+            unsealed: 0,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Which device.
+    #[must_use]
+    pub fn device_id(&self) -> &DeviceId {
+        &self.device_id
+    }
+
+    /// Looks at the next event in the order of sequences.
+    pub fn see(&mut self, event: &DeviceEvent) {
+        let sequence = event.sequence;
+        let gap = sequence > self.next;
+        if gap {
+            self.found(self.next, ChainFault::Missing { through: sequence - 1 });
+        }
+        self.next = sequence.saturating_add(1);
+        if sequence > self.version {
+            self.found(sequence, ChainFault::BeyondVersion);
+            return;
+        }
+        let begun = self.head.is_some_and(|head| sequence >= head.start);
+        match (event.hash, begun) {
+            (None, false) => self.unsealed += 1,
+            (None, true) => self.found(sequence, ChainFault::Unsealed),
+            (Some(hash), begun) => {
+                if !begun {
+                    self.found(sequence, ChainFault::BeforeStart);
+                } else if !gap && hash != event.link(self.previous) {
+                    self.found(sequence, ChainFault::Altered);
+                }
+                self.previous = Some(hash);
+            }
+        }
+    }
+
+    /// Ends the check: how many events were written before the chain began, and every fault in the order of sequences.
+    #[must_use]
+    pub fn finish(mut self) -> (u64, Vec<ChainLink>) {
+        if self.next <= self.version {
+            self.found(self.next, ChainFault::Missing { through: self.version });
+        } else if self.previous != self.head.map(|head| head.hash) {
+            self.found(self.version, ChainFault::Head);
+        }
+        (self.unsealed, self.faults)
+    }
+
+    fn found(&mut self, sequence: u64, fault: ChainFault) {
+        self.faults.push(ChainLink { sequence, fault });
+    }
+}

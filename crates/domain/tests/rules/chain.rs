@@ -1,0 +1,172 @@
+//! The chain of a device's events: one digest for one history, and every way to bend it is seen.
+
+use std::collections::HashSet;
+
+use pos_domain::{
+    Act, Actor, CallContext, ChainCheck, ChainFault, ChainHead, Device, DeviceEvent, DeviceEventKind, DeviceId,
+    EventHash, MerchantId, TraceId, UserId,
+};
+use time::Duration;
+
+use crate::{MERCHANT, OTHER_MERCHANT, START, TTL, claimant, code};
+
+const CONTEXT: CallContext = CallContext {
+    origin: Some(std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7))),
+    trace_id: Some(TraceId::LEAST),
+};
+
+/// A device with five events: provisioned, issued, claimed, activated, released.
+fn history() -> (Device, Vec<DeviceEvent>) {
+    let id = DeviceId::parse_new("POS-8F3A2C91").unwrap();
+    let mut step = Device::provision(id, MERCHANT, Act::operator(), START);
+    let mut events = vec![step.event().clone()];
+    let steps: [fn(Device) -> pos_domain::Transition; 4] = [
+        |device| device.issue_pairing_code(code(1), TTL, CONTEXT, START).unwrap(),
+        |device| device.claim(code(1), &claimant(MERCHANT), CONTEXT, START).unwrap(),
+        |device| device.activate(CONTEXT, START).unwrap(),
+        |device| device.release(Act::operator(), START).unwrap(),
+    ];
+    for next in steps {
+        step = next(step.into_device());
+        events.push(step.event().clone());
+    }
+    (step.into_device(), events)
+}
+
+fn check(device: &Device, events: &[DeviceEvent]) -> (u64, Vec<(u64, ChainFault)>) {
+    let mut check = ChainCheck::of(device);
+    events.iter().for_each(|event| check.see(event));
+    let (unsealed, faults) = check.finish();
+    (unsealed, faults.into_iter().map(|link| (link.sequence, link.fault)).collect())
+}
+
+#[test]
+fn a_history_as_it_was_written_has_no_fault() {
+    let (device, events) = history();
+    assert_eq!(check(&device, &events), (0, Vec::new()));
+    assert_eq!(device.chain().map(|chain| chain.start), Some(1));
+    assert_eq!(device.chain().map(|chain| chain.hash), events[4].hash);
+}
+
+/// Were this to change, every stored chain would be broken: a new encoding needs another fixed text, and both readers.
+#[test]
+fn the_encoding_stays_as_it_is() {
+    let (_, events) = history();
+    assert_eq!(events[4].hash.unwrap().to_string(), "6d68b72053fc8dc32c01b2c60cd58004e8343c81aa26fb3c608a8c4f04262f15",);
+}
+
+#[test]
+fn every_field_is_in_the_digest() {
+    let (_, events) = history();
+    let event = || events[2].clone();
+    let act = |act: Act| DeviceEvent { act, ..event() };
+    let user = |name: &str| Actor::User(UserId::parse(name).unwrap());
+    let with_origin =
+        |origin: Option<&str>| act(Act { origin: origin.map(|text| text.parse().unwrap()), ..event().act });
+    let variants = [
+        event(),
+        DeviceEvent { device_id: DeviceId::parse("POS-8F3A2C92").unwrap(), ..event() },
+        DeviceEvent { sequence: 4, ..event() },
+        DeviceEvent { merchant_id: OTHER_MERCHANT, ..event() },
+        DeviceEvent { merchant_id: MerchantId(uuid::Uuid::nil()), ..event() },
+        DeviceEvent { at: START + Duration::microseconds(1), ..event() },
+        DeviceEvent { kind: DeviceEventKind::Activated, ..event() },
+        act(Act { actor: Actor::Operator, ..event().act }),
+        act(Act { actor: user("operator"), ..event().act }),
+        act(Act { trace_id: None, ..event().act }),
+        act(Act { trace_id: TraceId::from_bits(2), ..event().act }),
+        with_origin(None),
+        with_origin(Some("0.0.0.0")),
+        with_origin(Some("::")),
+        with_origin(Some("::ffff:198.51.100.7")),
+    ];
+    let links = |previous| variants.iter().map(move |event| event.link(previous)).collect::<HashSet<_>>();
+    assert_eq!(links(None).len(), variants.len());
+    let previous = |byte| Some(EventHash([byte; 32]));
+    assert_eq!(
+        links(None).union(&links(previous(0))).copied().collect::<HashSet<_>>().union(&links(previous(1))).count(),
+        3 * variants.len()
+    );
+    let unlinked = DeviceEvent { hash: None, ..event() };
+    assert_eq!(unlinked.link(None), event().link(None), "its own digest is not in it");
+}
+
+#[test]
+fn whatever_is_bent_is_found_where_it_is() {
+    use ChainFault::{Altered, BeforeStart, BeyondVersion, Head, Missing, Unsealed};
+    type Bend = fn(&mut Vec<DeviceEvent>);
+    type Case = (&'static str, Bend, Vec<(u64, ChainFault)>);
+    let cases: Vec<Case> = vec![
+        ("a field", |events| events[2].at += Duration::microseconds(1), vec![(3, Altered)]),
+        ("the last event", |events| events[4].act.origin = CONTEXT.origin, vec![(5, Altered)]),
+        ("a digest", |events| events[1].hash = events[0].hash, vec![(2, Altered), (3, Altered)]),
+        ("a missing digest", |events| events[1].hash = None, vec![(2, Unsealed), (3, Altered)]),
+        ("a middle event gone", |events| drop(events.remove(2)), vec![(3, Missing { through: 3 })]),
+        ("two gone", |events| drop(events.drain(1..3)), vec![(2, Missing { through: 3 })]),
+        ("the first gone", |events| drop(events.remove(0)), vec![(1, Missing { through: 1 })]),
+        ("the last gone", |events| drop(events.pop()), vec![(5, Missing { through: 5 })]),
+        ("all gone", |events| events.clear(), vec![(1, Missing { through: 5 })]),
+        (
+            "two swapped",
+            |events| {
+                events.swap(2, 3);
+                (events[2].sequence, events[3].sequence) = (3, 4);
+            },
+            vec![(3, Altered), (4, Altered), (5, Altered)],
+        ),
+        (
+            "one added",
+            |events| {
+                let mut more = DeviceEvent { sequence: 6, ..events[1].clone() };
+                more.hash = Some(more.link(events[4].hash));
+                events.push(more);
+            },
+            vec![(6, BeyondVersion)],
+        ),
+        (
+            "all redone but the device",
+            |events| {
+                events[0].merchant_id = OTHER_MERCHANT;
+                let mut previous = None;
+                for event in events {
+                    event.hash = Some(event.link(previous));
+                    previous = event.hash;
+                }
+            },
+            vec![(5, Head)],
+        ),
+    ];
+    for (what, bend, expected) in cases {
+        let (device, mut events) = history();
+        bend(&mut events);
+        assert_eq!(check(&device, &events).1, expected, "{what}");
+    }
+    let (device, events) = history();
+    let shorter = Device::restore(pos_domain::DeviceRecord { version: 4, ..device.record() }).unwrap();
+    assert_eq!(check(&shorter, &events[..4]).1, [(4, Head)], "the last gone, and the device says so");
+    let chain = device.chain().map(|chain| ChainHead { start: 3, ..chain });
+    let later = Device::restore(pos_domain::DeviceRecord { chain, ..device.record() }).unwrap();
+    assert_eq!(check(&later, &events).1, [(1, BeforeStart), (2, BeforeStart)], "another start");
+}
+
+#[test]
+fn a_device_older_than_chains_begins_one_with_its_next_change() {
+    let (device, mut events) = history();
+    let old = Device::restore(pos_domain::DeviceRecord { chain: None, ..device.record() }).unwrap();
+    events.iter_mut().for_each(|event| event.hash = None);
+    assert_eq!(check(&old, &events), (5, Vec::new()));
+    let next = old.issue_pairing_code(code(2), TTL, CONTEXT, START).unwrap();
+    assert_eq!(next.device().chain().map(|chain| chain.start), Some(6));
+    events.push(next.event().clone());
+    assert_eq!(check(next.device(), &events), (5, Vec::new()));
+    assert_eq!(check(next.device(), &events[1..]).1, [(1, ChainFault::Missing { through: 1 })]);
+    // A server of the version before writes on: its event is told, and the chain holds around it.
+    let device = next.into_device();
+    let unaware = DeviceEvent { sequence: 7, hash: None, ..events[5].clone() };
+    events.push(unaware);
+    let device = Device::restore(pos_domain::DeviceRecord { version: 7, ..device.record() }).unwrap();
+    assert_eq!(check(&device, &events), (5, vec![(7, ChainFault::Unsealed)]));
+    let next = device.issue_pairing_code(code(3), TTL, CONTEXT, START).unwrap();
+    events.push(next.event().clone());
+    assert_eq!(check(next.device(), &events), (5, vec![(7, ChainFault::Unsealed)]));
+}

@@ -1,0 +1,87 @@
+use async_trait::async_trait;
+use pos_domain::{AuditEvent, DeviceEvent, DeviceId};
+use time::OffsetDateTime;
+
+use crate::StorageError;
+
+/// Reads the audit trail: the events of devices, and what else is on record. Writing is done by whatever repository
+/// makes the change, in the same transaction.
+#[async_trait]
+pub trait EventLog: Send + Sync {
+    /// What happened to a device, oldest first; empty for an unknown one.
+    ///
+    /// # Errors
+    /// Only [`StorageError`]'s own; a row that cannot be read is [`StorageError::Fault`].
+    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError>;
+
+    /// Events of devices in the order of the devices' ids, each device's in the order of their sequences.
+    ///
+    /// # Errors
+    /// As [`EventLog::events_of`].
+    async fn events_by_device(&self, page: &DeviceEventPage) -> Result<Vec<DeviceEvent>, StorageError>;
+
+    /// Events of devices within `span` in the order of their [`EventMark`]s, those after `after`.
+    ///
+    /// # Errors
+    /// As [`EventLog::events_of`].
+    async fn events_by_time(&self, span: &Span, after: Option<&EventMark>) -> Result<Vec<DeviceEvent>, StorageError>;
+
+    /// What else is on record within `span`, in the order of [`AuditMark`]s, those after `after`.
+    ///
+    /// # Errors
+    /// As [`EventLog::events_of`].
+    async fn audit_by_time(&self, span: &Span, after: Option<AuditMark>) -> Result<Vec<KeptAuditEvent>, StorageError>;
+}
+
+/// Which events of devices to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceEventPage {
+    /// Only those after this event of this device: the last of the page before, or 0 to begin with the device.
+    pub after: (DeviceId, u64),
+    /// Only those of devices up to this one, itself included.
+    pub through: DeviceId,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A piece of the audit trail.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Span {
+    /// Nothing before this instant.
+    pub since: Option<OffsetDateTime>,
+    /// Nothing at this instant or after it.
+    pub until: Option<OffsetDateTime>,
+    /// Only what is about this device.
+    pub device_id: Option<DeviceId>,
+    /// At most so many at once.
+    pub limit: u32,
+}
+
+/// The place of a device's event in time. Ordered; no two events have the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventMark {
+    /// When it happened.
+    pub at: OffsetDateTime,
+    /// Among those of that instant.
+    pub device_id: DeviceId,
+    /// Among those of that device.
+    pub sequence: u64,
+}
+
+/// The place in time of what else is on record. Ordered; no two have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AuditMark {
+    /// When it happened.
+    pub at: OffsetDateTime,
+    /// Among those of that instant.
+    pub number: u64,
+}
+
+/// Something on record, with the number that the store gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptAuditEvent {
+    /// Counts up as things are recorded; gaps mean nothing.
+    pub number: u64,
+    /// What it is.
+    pub event: AuditEvent,
+}

@@ -1,0 +1,125 @@
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use pos_application::{AuditEntry, VerifiedChains};
+use pos_domain::{Act, ChainFault, DeviceEvent, DeviceId, Subject};
+use pos_port_storage::{KeptAuditEvent, Span};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::device::device_id;
+use super::migrate::ensure_schema;
+use crate::cli;
+use crate::settings::Settings;
+use crate::wiring::Back;
+
+/// How many events are read at once.
+const PAGE: u32 = 1_000;
+
+/// `audit …`: verifies the trail, or writes it out.
+pub(super) async fn run(settings: &Settings, what: cli::Audit) -> anyhow::Result<ExitCode> {
+    ensure_schema(settings, false).await?;
+    let back = Back::open(settings).await?;
+    let known = |id: Option<String>| id.as_deref().map(device_id).transpose();
+    match what {
+        cli::Audit::Verify { device, allow_unsealed } => verify(&back, known(device)?, allow_unsealed).await,
+        cli::Audit::Export { since, until, device } => {
+            let until = Some(until.unwrap_or_else(|| back.clock.now()));
+            export(&back, Span { since, until, device_id: known(device)?, limit: PAGE }).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn verify(back: &Back, only: Option<DeviceId>, allow_unsealed: bool) -> anyhow::Result<ExitCode> {
+    let (mut sum, mut faults, mut after) = (VerifiedChains::default(), 0_u64, None);
+    loop {
+        let page = match &only {
+            Some(id) => back.verify.device(id).await?,
+            None => back.verify.page(after).await?,
+        };
+        sum.devices += page.devices;
+        sum.events += page.events;
+        sum.unsealed += page.unsealed;
+        for (id, link) in page.faults {
+            if allow_unsealed && link.fault == ChainFault::Unsealed {
+                sum.unsealed += 1;
+                continue;
+            }
+            faults += 1;
+            writeln!(io::stdout(), "{id} {}: {}", link.sequence, link.fault)?;
+        }
+        after = page.last;
+        if after.is_none() {
+            break;
+        }
+        eprintln!("{} devices verified", sum.devices);
+    }
+    let VerifiedChains { devices, events, unsealed, .. } = sum;
+    if unsealed > 0 {
+        eprintln!(
+            "{unsealed} of the events are older than their chains: of these only the number is known to be right"
+        );
+    }
+    if faults > 0 {
+        eprintln!("{faults} faults in {devices} devices with {events} events");
+        return Ok(ExitCode::FAILURE);
+    }
+    writeln!(io::stdout(), "nothing is wrong in {devices} devices with {events} events")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn export(back: &Back, span: Span) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout());
+    let mut entries = back.export.begin(span);
+    while let Some(entry) = entries.next().await? {
+        let line = match &entry {
+            AuditEntry::Device(event) => device_line(event)?,
+            AuditEntry::Other(kept) => other_line(kept)?,
+        };
+        writeln!(out, "{line}")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn device_line(event: &DeviceEvent) -> anyhow::Result<Value> {
+    let more = json!({
+        "merchant_id": event.merchant_id.to_string(),
+        "device_id": event.device_id.as_str(),
+        "sequence": event.sequence,
+        "hash": event.hash.map(|hash| hash.to_string()),
+    });
+    line(event.at, &event.act, event.kind.as_str(), more)
+}
+
+fn other_line(kept: &KeptAuditEvent) -> anyhow::Result<Value> {
+    let event = &kept.event;
+    let device_id = match &event.subject {
+        Some(Subject::Device(id)) => Some(id.as_str()),
+        Some(Subject::Merchant(_)) | None => None,
+    };
+    let more = json!({
+        "merchant_id": event.merchant_id.map(|merchant| merchant.to_string()),
+        "device_id": device_id,
+        "number": kept.number,
+        "subject": event.subject.as_ref().map(Subject::to_string),
+        "detail": event.detail,
+    });
+    line(event.at, &event.act, event.kind.as_str(), more)
+}
+
+/// What every line has, and `more`. Instants to the microsecond, since a digest is of them.
+fn line(at: OffsetDateTime, act: &Act, kind: &str, more: Value) -> anyhow::Result<Value> {
+    let mut line = json!({
+        "at": at.format(&Rfc3339)?,
+        "event": kind,
+        "actor": act.actor.to_string(),
+        "origin": act.origin.map(|origin| origin.to_string()),
+        "trace_id": act.trace_id.map(|trace_id| trace_id.to_string()),
+    });
+    if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+        line.extend(more);
+    }
+    Ok(line)
+}

@@ -1,0 +1,129 @@
+//! `audit verify` and `audit export`, as an operator has them.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, SqliteConnection};
+use serde_json::Value;
+
+use crate::process::Serving;
+use crate::{MERCHANT, run, text};
+
+fn add(folder: &Path, more: &[&str]) -> String {
+    let added = run(folder, &[&["device", "add", "--merchant", MERCHANT][..], more].concat());
+    assert!(added.status.success(), "{added:?}");
+    text(&added.stdout)
+}
+
+fn exported(folder: &Path, more: &[&str]) -> Vec<Value> {
+    let exported = run(folder, &[&["audit", "export"][..], more].concat());
+    assert!(exported.status.success(), "{exported:?}");
+    text(&exported.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_bent_trail_is_told_and_ends_with_status_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    add(folder, &["--device-id", "POS-8F3A2C91"]);
+    add(folder, &["--count", "2499"]);
+    let fine = run(folder, &["audit", "verify"]);
+    assert_eq!(fine.status.code(), Some(0), "{fine:?}");
+    assert_eq!(text(&fine.stdout), "nothing is wrong in 2500 devices with 2500 events\n");
+    assert!(text(&fine.stderr).contains("2000 devices verified"), "progress: {}", text(&fine.stderr));
+
+    let mut hand = SqliteConnection::establish(folder.join("pos.db").to_str().unwrap()).unwrap();
+    hand.batch_execute("UPDATE device_events SET at = at + 1 WHERE device_id = 'POS-8F3A2C91'").unwrap();
+    let told = "POS-8F3A2C91 1: the event was changed, or is not in its place\n";
+    for which in [&["audit", "verify"][..], &["audit", "verify", "--device", "POS-8F3A2C91", "--allow-unsealed"]] {
+        let found = run(folder, which);
+        assert_eq!((found.status.code(), text(&found.stdout).as_str()), (Some(1), told), "{found:?}");
+    }
+    let unknown = run(folder, &["audit", "verify", "--device", "POS-UNKNOWN"]);
+    assert!(unknown.status.code() == Some(1) && text(&unknown.stderr).contains("not found"), "{unknown:?}");
+}
+
+#[test]
+fn events_outside_the_chain_may_be_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    add(folder, &["--device-id", "POS-8F3A2C91"]);
+    let mut hand = SqliteConnection::establish(folder.join("pos.db").to_str().unwrap()).unwrap();
+    hand.batch_execute(
+        "UPDATE devices SET version = 2; INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind) \
+         SELECT device_id, 2, merchant_id, at, 'terminal', 'pairing_code_issued' FROM device_events",
+    )
+    .unwrap();
+    let told = run(folder, &["audit", "verify"]);
+    assert!(told.status.code() == Some(1) && text(&told.stdout).contains("POS-8F3A2C91 2: the event is not part"));
+    let allowed = run(folder, &["audit", "verify", "--allow-unsealed"]);
+    assert!(allowed.status.success() && text(&allowed.stderr).contains("1 of the events"), "{allowed:?}");
+}
+
+#[test]
+fn an_export_has_everything_in_order_and_no_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let device = add(folder, &[]).trim().to_owned();
+    let other = add(folder, &[]).trim().to_owned();
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traced = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")];
+    let serving = Serving::start(folder, &[]);
+    let issued = serving.terminal("POST /pos/pairing-code", &device, &traced);
+    let code = issued.split('"').nth(3).unwrap().to_owned();
+    drop(serving);
+    let mut hand = SqliteConnection::establish(folder.join("pos.db").to_str().unwrap()).unwrap();
+    hand.batch_execute(&format!(
+        "INSERT INTO audit_events (at, actor, merchant_id, kind, subject, detail) SELECT at, 'user:ann', '{MERCHANT}', \
+         'claim_refused', 'device:{device}', '{{\"reason\":\"used\"}}' FROM device_events WHERE sequence = 2"
+    ))
+    .unwrap();
+
+    let lines = exported(folder, &[]);
+    let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["provisioned", "provisioned", "pairing_code_issued", "claim_refused"]);
+    assert!(lines.iter().all(|line| !line.to_string().contains(&code)));
+    let issued = &lines[2];
+    assert_eq!((&issued["actor"], &issued["origin"]), (&"terminal".into(), &"127.0.0.1".into()));
+    assert_eq!((&issued["trace_id"], &issued["device_id"]), (&trace_id.into(), &device.as_str().into()));
+    assert_eq!(issued["hash"].as_str().map(str::len), Some(64));
+    let refused = &lines[3];
+    assert_eq!((&refused["actor"], &refused["detail"]["reason"]), (&"user:ann".into(), &"used".into()));
+    assert_eq!(refused["device_id"], device.as_str());
+
+    assert_eq!(exported(folder, &["--device", &device]).len(), 3);
+    assert_eq!(exported(folder, &["--device", &other]).len(), 1);
+    let at = issued["at"].as_str().unwrap();
+    assert_eq!(exported(folder, &["--since", at]), lines[2..]);
+    assert_eq!(exported(folder, &["--until", at]), lines[..2]);
+    let refused = run(folder, &["audit", "export", "--since", "yesterday"]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("--since"), "{refused:?}");
+
+    let shown = run(folder, &["device", "show", &device, "--json"]);
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(
+        (&shown["events"][1]["origin"], &shown["events"][1]["trace_id"]),
+        (&"127.0.0.1".into(), &trace_id.into())
+    );
+    let plain = text(&run(folder, &["device", "show", &device]).stdout);
+    assert!(plain.contains(trace_id) && plain.contains("127.0.0.1"), "{plain}");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_an_export() {
+    let folder = tempfile::tempdir().unwrap();
+    add(folder.path(), &["--count", "1500"]);
+    let mut child = crate::program(folder.path())
+        .args(["audit", "export"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 1];
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut first).unwrap();
+    drop(out);
+    let ended = child.wait_with_output().unwrap();
+    assert!(!text(&ended.stderr).contains("panicked"), "{ended:?}");
+}
