@@ -11,13 +11,13 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 
 /// All migrations, in order.
-const ALL: [&str; 2] = ["2026-11-20-000000_devices", "2026-11-20-100000_audit"];
+const ALL: [&str; 2] = ["2026-11-20-000000_devices", "2026-11-20-200000_audit"];
 
 /// The ways back, the latest first.
 macro_rules! downs {
     ($engine:literal) => {
         [
-            include_str!(concat!("../../../../migrations/", $engine, "/2026-11-20-100000_audit/down.sql")),
+            include_str!(concat!("../../../../migrations/", $engine, "/2026-11-20-200000_audit/down.sql")),
             include_str!(concat!("../../../../migrations/", $engine, "/2026-11-20-000000_devices/down.sql")),
         ]
         .concat()
