@@ -13,6 +13,7 @@ mod model;
 mod names;
 mod records;
 mod table;
+mod tenancy;
 
 use pos_domain::{Actor, Claimant, Device, DeviceId, MerchantId, PairingCode, UserId};
 use time::macros::datetime;
