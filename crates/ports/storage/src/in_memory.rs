@@ -10,11 +10,12 @@ use pos_domain::{
 };
 use time::OffsetDateTime;
 
+use crate::in_memory_tenancy::TenancyTables;
 use crate::{ClaimFailureRepository, DevicePage, DeviceRepository, EventLog, SaveError, StorageError, StorageHealth};
 
 /// Keeps everything in this process, with the conflict semantics of a real store: one lock is one transaction.
 #[derive(Debug, Default)]
-pub struct InMemoryStore(Mutex<Tables>);
+pub struct InMemoryStore(Mutex<Tables>, pub(crate) Mutex<TenancyTables>);
 
 #[derive(Debug, Default)]
 struct Tables {
