@@ -13,6 +13,7 @@ mod migrations;
 mod postgres;
 mod rows;
 mod sqlite;
+mod tenancy_rows;
 mod url;
 
 use std::path::PathBuf;

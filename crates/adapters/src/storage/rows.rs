@@ -74,25 +74,25 @@ impl NativeMerchant for String {
 }
 
 /// Reads the columns of one row, and says which one could not be read.
-struct Reader {
-    table: &'static str,
-    row: String,
+pub(super) struct Reader {
+    pub(super) table: &'static str,
+    pub(super) row: String,
 }
 
 impl Reader {
-    fn corrupt(&self, fault: impl Display) -> CorruptRow {
+    pub(super) fn corrupt(&self, fault: impl Display) -> CorruptRow {
         CorruptRow { table: self.table, row: self.row.clone(), fault: fault.to_string() }
     }
 
-    fn read<T>(&self, column: &'static str, value: Option<T>) -> Result<T, CorruptRow> {
+    pub(super) fn read<T>(&self, column: &'static str, value: Option<T>) -> Result<T, CorruptRow> {
         value.ok_or_else(|| self.corrupt(format_args!("{column} cannot be read")))
     }
 
-    fn instant<T: NativeInstant>(&self, column: &'static str, value: T) -> Result<OffsetDateTime, CorruptRow> {
+    pub(super) fn instant<T: NativeInstant>(&self, column: &'static str, value: T) -> Result<OffsetDateTime, CorruptRow> {
         self.read(column, value.instant())
     }
 
-    fn maybe<T, U>(
+    pub(super) fn maybe<T, U>(
         &self,
         column: &'static str,
         value: Option<T>,

@@ -45,12 +45,12 @@ impl TenancyTables {
         let Member { user_id, party, role } = &session.member;
         match &session.client {
             Some(client) => self.clients.get(client).is_some_and(|(client, _)| {
-                let same = (client.grant, client.party, client.role) == (session.grant, *party, *role);
-                same && client.revoked_at.is_none()
+                let same = (client.grant, client.party) == (session.grant, *party);
+                same && *role <= client.role && client.revoked_at.is_none()
             }),
             None => self.memberships.get(&session.grant).is_some_and(|membership| {
                 let member = &membership.member;
-                (&member.user_id, member.party, member.role) == (user_id, *party, *role)
+                (&member.user_id, member.party) == (user_id, *party) && *role <= member.role
             }),
         }
     }

@@ -14,8 +14,8 @@ pub trait SessionRepository: Send + Sync {
     /// Starts a session, in place of the one that has its key.
     ///
     /// # Errors
-    /// [`StartError::NoGrant`] when no membership, or no API client that is not revoked, has its grant, user or
-    /// client, party and role. [`StartError::LoggedOut`] when the identity provider ended the token's session, or all
+    /// [`StartError::NoGrant`] when no membership, or no API client that is not revoked, has its grant, its user or
+    /// client, its party, and its role or a higher one. [`StartError::LoggedOut`] when the identity provider ended the token's session, or all
     /// of the user's that were issued up to the token's instant.
     async fn start(&self, session: &Session) -> Result<(), StartError>;
 

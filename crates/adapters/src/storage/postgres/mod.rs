@@ -4,6 +4,8 @@ mod connection;
 mod migrate;
 mod schema;
 mod statements;
+mod tenancy;
+mod tenancy_statements;
 mod tls;
 
 use std::collections::HashSet;
@@ -86,6 +88,8 @@ macro_rules! run {
         lease.settle(outcome)
     }};
 }
+
+use run;
 
 #[async_trait]
 impl DeviceRepository for PgStore {

@@ -48,18 +48,20 @@ macro_rules! statement {
     };
 }
 
+pub(super) use statement;
+
 /// Writes `WITH input AS (SELECT $1 AS name, $2 AS name …)`.
-struct Input<'a, 'b> {
+pub(super) struct Input<'a, 'b> {
     out: AstPass<'a, 'b, Pg>,
     separator: &'static str,
 }
 
 impl<'a, 'b> Input<'a, 'b> {
-    fn of(out: AstPass<'a, 'b, Pg>) -> Self {
+    pub(super) fn of(out: AstPass<'a, 'b, Pg>) -> Self {
         Self { out, separator: "WITH input AS (SELECT " }
     }
 
-    fn bind<T, U>(&mut self, name: &str, value: &'b U) -> QueryResult<()>
+    pub(super) fn bind<T, U>(&mut self, name: &str, value: &'b U) -> QueryResult<()>
     where
         Pg: HasSqlType<T>,
         U: ToSql<T, Pg>,
@@ -71,7 +73,7 @@ impl<'a, 'b> Input<'a, 'b> {
         Ok(())
     }
 
-    fn then(mut self, rest: &str) -> QueryResult<()> {
+    pub(super) fn then(mut self, rest: &str) -> QueryResult<()> {
         self.out.push_sql(rest);
         Ok(())
     }
@@ -257,7 +259,7 @@ pub(super) struct CountFailure {
 }
 
 /// Windows that started before this are as good as any other that has passed; PostgreSQL knows no year before it.
-const BEGINNING: OffsetDateTime = datetime!(-4000-01-01 00:00 UTC);
+pub(super) const BEGINNING: OffsetDateTime = datetime!(-4000-01-01 00:00 UTC);
 
 impl CountFailure {
     pub(super) fn of(claimant: &Claimant, limit: &ClaimLimit, now: OffsetDateTime) -> Self {

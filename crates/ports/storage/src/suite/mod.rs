@@ -123,6 +123,7 @@ macro_rules! storage_suite {
                 the_reseller_is_the_directorys,
                 a_session_is_renewed_in_place,
                 a_session_without_its_grant_is_not_started,
+                a_session_may_have_less_than_its_grant,
                 a_session_is_ended_once,
                 sessions_end_with_their_membership,
                 sessions_end_with_their_client,

@@ -60,7 +60,9 @@ pub async fn a_session_is_renewed_in_place(storage: Storage) {
 
 /// A session needs a grant that stands and says the same.
 pub async fn a_session_without_its_grant_is_not_started(storage: Storage) {
-    let anna = anna(&storage).await;
+    anna(&storage).await;
+    let anna = membership(3, "anna", Party::Merchant(merchant(1)), Role::Operator);
+    storage.members.put(&anna).await.unwrap();
     let till = till(&storage).await;
     let own = |change: fn(&mut Membership)| {
         let mut changed = anna.clone();
@@ -74,7 +76,7 @@ pub async fn a_session_without_its_grant_is_not_started(storage: Storage) {
         ("another grant", own(|one| one.grant = grant(9))),
         ("another user", own(|one| one.member.user_id = user("bert"))),
         ("another merchant", own(|one| one.member.party = Party::Merchant(merchant(2)))),
-        ("another role", own(|one| one.member.role = Role::Viewer)),
+        ("a role above", own(|one| one.member.role = Role::Admin)),
         ("a client's grant for a user", Session { client: None, ..machines.clone() }),
         ("a user's grant for a client", Session { client: Some(till.id.clone()), ..session_of(1, &anna) }),
         ("a role the client does not have", above),
@@ -84,6 +86,20 @@ pub async fn a_session_without_its_grant_is_not_started(storage: Storage) {
         assert!(matches!(refused, Err(StartError::NoGrant)), "{name}: {refused:?}");
         assert_eq!(held(&storage, 1).await, None, "{name}");
     }
+}
+
+/// A session may have a lower role than its grant, as the token may give less.
+pub async fn a_session_may_have_less_than_its_grant(storage: Storage) {
+    let anna = anna(&storage).await;
+    let mut session = session_of(1, &anna);
+    session.member.role = Role::Viewer;
+    storage.sessions.start(&session).await.unwrap();
+    assert_eq!(held(&storage, 1).await, Some(session));
+    let till = till(&storage).await;
+    let mut session = session_of_client(2, &till);
+    session.member.role = Role::Viewer;
+    storage.sessions.start(&session).await.unwrap();
+    assert_eq!(held(&storage, 2).await, Some(session));
 }
 
 /// An ended session is gone, others stay, and its token may start another.
