@@ -15,6 +15,7 @@ mod issue_pairing_code;
 mod provision_devices;
 mod release_device;
 mod sighting;
+mod tenancy;
 
 pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
 pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus};
@@ -23,6 +24,11 @@ pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPair
 pub use provision_devices::{ProvisionDevices, ProvisionDevicesError};
 pub use release_device::{ReleaseDevice, ReleaseDeviceError};
 pub use sighting::TerminalCall;
+pub use tenancy::{
+    ClientSession, ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError,
+    InitiatedSession, LogOutError, ManageClients, ManageClientsError, ManageDirectory, ManageDirectoryError,
+    ManageMembers, ManageMembersError, NewSecret, NotActing, StartClientSession, StartClientSessionError,
+};
 
 /// How often a use case starts again after losing a race before it gives up. Every lost race is somebody else's
 /// success on the same device, so only a storm on one device gets near it.

@@ -88,7 +88,11 @@ impl Reader {
         value.ok_or_else(|| self.corrupt(format_args!("{column} cannot be read")))
     }
 
-    pub(super) fn instant<T: NativeInstant>(&self, column: &'static str, value: T) -> Result<OffsetDateTime, CorruptRow> {
+    pub(super) fn instant<T: NativeInstant>(
+        &self,
+        column: &'static str,
+        value: T,
+    ) -> Result<OffsetDateTime, CorruptRow> {
         self.read(column, value.instant())
     }
 

@@ -203,12 +203,8 @@ impl ApiClientRepository for PgStore {
     }
 
     async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
-        let statement = ChangeClient {
-            client_id: id.as_str().to_owned(),
-            grant_id: None,
-            secret_hash: None,
-            revoked_at: Some(at),
-        };
+        let statement =
+            ChangeClient { client_id: id.as_str().to_owned(), grant_id: None, secret_hash: None, revoked_at: Some(at) };
         let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(changed == 1)
     }

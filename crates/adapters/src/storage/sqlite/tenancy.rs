@@ -473,9 +473,8 @@ impl SessionRepository for SqliteStore {
 
     async fn end(&self, key: &SessionKey) -> Result<bool, StorageError> {
         let key = *key;
-        let ended = self.write(move |connection| {
-            Ok(diesel::delete(sessions::table.find(key.to_hex())).execute(connection)? == 1)
-        });
+        let ended = self
+            .write(move |connection| Ok(diesel::delete(sessions::table.find(key.to_hex())).execute(connection)? == 1));
         Ok(ended.await?)
     }
 
