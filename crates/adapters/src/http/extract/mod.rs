@@ -1,12 +1,16 @@
 //! From a request to typed values, or to a typed failure.
 
 mod authorized;
+mod caller;
+mod form;
 mod header;
 mod json;
 mod merchant;
 mod terminal;
 
 pub(super) use authorized::Authorized;
+pub(super) use caller::Caller;
+pub(super) use form::ValidForm;
 pub(super) use json::{RequestBody, ValidJson};
 pub(super) use merchant::Merchant;
 pub(super) use terminal::Terminal;

@@ -71,7 +71,7 @@ pub(crate) async fn claim(
 ) -> Result<Json<ClaimDeviceResponse>, ApiError> {
     let ValidJson(body) = request.sent;
     let attempt = ClaimAttempt { typed_code: body.pairing_code.unwrap_or_default(), device_id: body.device_id };
-    let claimed = api.claim_device.execute(&request.merchant.0, &attempt).await;
+    let claimed = api.claim_device.execute(&request.caller.0, &attempt).await;
     api.metrics.claim(outcome(&claimed));
     let device_id = claimed.map_err(|error| told(error, &attempt.typed_code))?;
     Ok(Json(ClaimDeviceResponse { status: "claimed", device_id: device_id.to_string() }))

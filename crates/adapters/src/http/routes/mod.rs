@@ -2,10 +2,12 @@
 
 mod bootstrap;
 mod claim;
+mod client_session;
 mod docs;
 mod health;
 mod metrics;
 mod pairing_code;
+mod session;
 mod status;
 
 use std::rc::Rc;
@@ -17,9 +19,11 @@ use actix_web::{Error, Resource, Route, guard, web};
 
 pub(super) use bootstrap::__path_bootstrap;
 pub(super) use claim::__path_claim;
+pub(super) use client_session::{__path_auth_token, __path_client_session};
 pub(super) use health::{__path_live, __path_ready};
 pub(super) use metrics::__path_metrics;
 pub(super) use pairing_code::__path_pairing_code;
+pub(super) use session::{__path_backchannel_logout, __path_end, __path_initiate};
 pub(super) use status::__path_status;
 
 use super::Api;
@@ -40,6 +44,11 @@ pub fn configure(config: &mut web::ServiceConfig, api: &Api) {
         .service(post("/pos/pairing-code", web::route().to(pairing_code::pairing_code)))
         .service(get("/pos/status", web::route().to(status::status)))
         .service(post("/pos/claim", web::route().to(claim::claim)))
+        .service(post("/session/initiate", web::route().to(session::initiate)))
+        .service(post("/session/end", web::route().to(session::end)))
+        .service(post("/session/backchannel-logout", web::route().to(session::backchannel_logout)))
+        .service(post("/client/session", web::route().to(client_session::client_session)))
+        .service(post("/auth/token", web::route().to(client_session::auth_token)))
         .service(get("/health/live", web::route().to(health::live)))
         .service(get("/health/ready", web::route().to(health::ready)))
         .service(get("/openapi.json", web::route().to(docs::openapi)))
