@@ -11,4 +11,5 @@
 mod http;
 mod identity;
 mod races;
+mod sessions;
 mod storage;

@@ -87,6 +87,9 @@ impl SecretHasher for Argon2Hasher {
         let against = hash.unwrap_or(&self.nobodys).clone();
         off_the_worker(turn, move || {
             let parsed = PasswordHash::new(against.as_phc()).map_err(|error| HashError::Fault(error.to_string()))?;
+            if parsed.hash.is_none() || parsed.salt.is_none() {
+                return Err(HashError::Fault("the stored hash has no salt or no hash".to_owned()));
+            }
             match argon2()?.verify_password(secret.expose_secret().as_bytes(), &parsed) {
                 Ok(()) => Ok(known),
                 Err(Error::Password) => Ok(false),
@@ -115,8 +118,10 @@ mod tests {
         assert!(hasher.verify(&"correct horse".into(), Some(&hash)).await.expect("an answer"));
         assert!(!hasher.verify(&"correct horsf".into(), Some(&hash)).await.expect("an answer"));
         assert!(!hasher.verify(&"nobody's".into(), None).await.expect("an answer"), "nobody has a secret");
-        let broken = hasher.verify(&"x".into(), Some(&SecretHash::of_phc("plain".into()))).await;
-        assert!(matches!(broken, Err(HashError::Fault(_))), "{broken:?}");
+        for broken in ["plain", "$argon2id$broken", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ"] {
+            let told = hasher.verify(&"x".into(), Some(&SecretHash::of_phc(broken.into()))).await;
+            assert!(matches!(told, Err(HashError::Fault(_))), "{broken}: {told:?}");
+        }
     }
 
     #[tokio::test]
