@@ -3,6 +3,7 @@
 mod bad_days;
 mod corrupt_rows;
 mod illegal_rows;
+mod illegal_tenancy_rows;
 mod migrations;
 mod replicas;
 
