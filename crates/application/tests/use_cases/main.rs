@@ -10,6 +10,7 @@
 
 mod claiming;
 mod provisioning;
+mod sessions;
 mod terminal;
 
 use std::sync::Arc;
