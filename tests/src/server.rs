@@ -8,7 +8,10 @@ use pos_adapters::storage::OpenedStorage;
 use pos_application::ProvisionDevices;
 use pos_domain::{Act, DeviceId, MerchantId, UserId};
 use pos_port_clock::{Clock, Entropy, ManualClock};
-use pos_port_identity::{FixedVerifier, Principal, TokenVerifier};
+use pos_port_identity::{
+    ClientTokens, FixedClientTokens, FixedLogouts, FixedVerifier, LogoutVerifier, PlainHasher, Principal, SecretHasher,
+    TokenVerifier,
+};
 use pos_port_storage::Storage;
 use pos_server::http_server::HttpServer;
 use pos_server::settings::Settings;
@@ -35,6 +38,12 @@ pub struct Options {
     pub settings: Vec<(&'static str, String)>,
     /// Who may come in; by default the tokens of [`merchant_tokens`].
     pub verifier: Arc<dyn TokenVerifier>,
+    /// What a logout token ends; by default none is known.
+    pub logouts: Arc<dyn LogoutVerifier>,
+    /// Which machines the identity provider lets in; by default none.
+    pub client_tokens: Arc<dyn ClientTokens>,
+    /// What secrets are hashed with; by default nothing.
+    pub hasher: Arc<dyn SecretHasher>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
     /// Time.
@@ -46,6 +55,9 @@ impl Default for Options {
         Self {
             settings: Vec::new(),
             verifier: Arc::new(merchant_tokens()),
+            logouts: Arc::new(FixedLogouts::default()),
+            client_tokens: Arc::new(FixedClientTokens::default()),
+            hasher: Arc::new(PlainHasher),
             entropy: Arc::new(SystemEntropy),
             clock: Arc::new(ManualClock::at(START)),
         }
@@ -57,7 +69,7 @@ impl Default for Options {
 pub fn merchant_tokens() -> FixedVerifier {
     let people = [("ann", Some(MERCHANT)), ("bob", Some(MERCHANT)), ("eve", Some(OTHER_MERCHANT)), ("lost", None)];
     FixedVerifier::new(people.map(|(name, merchant_id)| {
-        (name.to_owned(), Principal { user_id: UserId::parse(name).expect("a name"), merchant_id })
+        (name.to_owned(), Principal::fixed(UserId::parse(name).expect("a name"), merchant_id))
     }))
 }
 
@@ -100,6 +112,9 @@ impl TestServer {
             settings,
             storage: opened.clone(),
             verifier: options.verifier,
+            logouts: options.logouts,
+            client_tokens: options.client_tokens,
+            hasher: options.hasher,
             clock: clock.clone(),
             entropy: options.entropy,
         };

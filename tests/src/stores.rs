@@ -26,19 +26,31 @@ pub fn options(url: DatabaseUrl) -> StorageOptions {
 pub struct TestStore {
     opened: OpenedStorage,
     url: DatabaseUrl,
-    _ground: Ground,
+    ground: Ground,
 }
 
 enum Ground {
     Folder(#[expect(dead_code, reason = "held until the test ends")] TempDir),
-    Database(#[expect(dead_code, reason = "held until the test ends")] TestDatabase),
+    Database(TestDatabase),
 }
 
 impl TestStore {
     /// On a PostgreSQL database of its own.
     pub async fn postgres() -> Self {
-        let database = TestDatabase::migrated().await;
+        Self::on_database(TestDatabase::migrated().await).await
+    }
+
+    /// On this database, which has the schema.
+    pub async fn on_database(database: TestDatabase) -> Self {
         Self::on(database.url().parse().unwrap(), Ground::Database(database)).await
+    }
+
+    /// A connection to its PostgreSQL database, beside the store.
+    pub async fn client(&self) -> tokio_postgres::Client {
+        match &self.ground {
+            Ground::Database(database) => database.client().await,
+            Ground::Folder(_) => panic!("this store is no PostgreSQL database"),
+        }
     }
 
     /// On an SQLite file of its own.
@@ -51,7 +63,7 @@ impl TestStore {
 
     async fn on(url: DatabaseUrl, ground: Ground) -> Self {
         let opened = storage::open(&options(url.clone())).await.unwrap();
-        Self { opened, url, _ground: ground }
+        Self { opened, url, ground }
     }
 
     /// The store and its connections.

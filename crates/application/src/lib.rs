@@ -16,6 +16,7 @@ mod issue_pairing_code;
 mod provision_devices;
 mod release_device;
 mod sighting;
+mod tenancy;
 mod verify_audit;
 
 pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
@@ -26,6 +27,11 @@ pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPair
 pub use provision_devices::{ProvisionDevices, ProvisionDevicesError};
 pub use release_device::{ReleaseDevice, ReleaseDeviceError};
 pub use sighting::TerminalCall;
+pub use tenancy::{
+    ClientSession, ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError,
+    InitiatedSession, LogOutError, ManageClients, ManageClientsError, ManageDirectory, ManageDirectoryError,
+    ManageMembers, ManageMembersError, NewSecret, NotActing, StartClientSession, StartClientSessionError,
+};
 pub use verify_audit::{VerifiedChains, VerifyAudit, VerifyAuditError};
 
 /// How often a use case starts again after losing a race before it gives up. Every lost race is somebody else's

@@ -52,6 +52,12 @@ pub struct DevUser {
     /// The merchant the user acts for.
     #[serde(default)]
     pub merchant_id: Option<Uuid>,
+    /// The reseller the user acts for, or the merchant's.
+    #[serde(default)]
+    pub reseller_id: Option<Uuid>,
+    /// The user's roles, such as `merchant-admin`; no claim when there are none.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// The user's address.
     #[serde(default)]
     pub email: Option<String>,
@@ -75,6 +81,12 @@ pub struct DevClient {
     /// The merchant its service account acts for.
     #[serde(default)]
     pub merchant_id: Option<Uuid>,
+    /// The reseller its service account acts for, or the merchant's.
+    #[serde(default)]
+    pub reseller_id: Option<Uuid>,
+    /// Its service account's roles, such as `merchant-operator`; no claim when there are none.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// Other claims of its service account's tokens, as they are.
     #[serde(default)]
     pub claims: Map<String, Value>,
@@ -122,7 +134,7 @@ pub enum SettingsError {
     Json(#[source] serde_json::Error),
 }
 
-const RESERVED: [&str; 18] = [
+const RESERVED: [&str; 20] = [
     "iss",
     "sub",
     "aud",
@@ -141,6 +153,8 @@ const RESERVED: [&str; 18] = [
     "email",
     "client_id",
     "merchant_id",
+    "reseller_id",
+    "roles",
 ];
 
 impl DevIdpSettings {

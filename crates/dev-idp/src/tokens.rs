@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::settings::{DevClient, DevUser};
 
@@ -9,7 +10,7 @@ use crate::settings::{DevClient, DevUser};
 #[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) sub: String,
-    /// `preferred_username`, `email`, `merchant_id` and whatever else is set for it.
+    /// `preferred_username`, `email`, `merchant_id`, `reseller_id`, `roles` and whatever else is set for it.
     pub(crate) claims: Map<String, Value>,
 }
 
@@ -21,9 +22,7 @@ impl Subject {
             claims.insert("email".to_owned(), email.clone().into());
             claims.insert("email_verified".to_owned(), true.into());
         }
-        if let Some(merchant_id) = user.merchant_id {
-            claims.insert("merchant_id".to_owned(), merchant_id.to_string().into());
-        }
+        name_parties(&mut claims, user.merchant_id, user.reseller_id, &user.roles);
         Self { sub: user.sub.clone(), claims }
     }
 
@@ -32,13 +31,23 @@ impl Subject {
         let mut claims = client.claims.clone();
         claims.insert("preferred_username".to_owned(), format!("service-account-{}", client.client_id).into());
         claims.insert("client_id".to_owned(), client.client_id.clone().into());
-        if let Some(merchant_id) = client.merchant_id {
-            claims.insert("merchant_id".to_owned(), merchant_id.to_string().into());
-        }
+        name_parties(&mut claims, client.merchant_id, client.reseller_id, &client.roles);
         let digest: [u8; 32] = Sha256::digest(format!("{realm}/{}", client.client_id)).into();
         let mut bytes = [0; 16];
         bytes.iter_mut().zip(digest).for_each(|(byte, hashed)| *byte = hashed);
         Self { sub: uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string(), claims }
+    }
+}
+
+/// Says for whom somebody acts, and as what.
+fn name_parties(claims: &mut Map<String, Value>, merchant: Option<Uuid>, reseller: Option<Uuid>, roles: &[String]) {
+    for (name, id) in [("merchant_id", merchant), ("reseller_id", reseller)] {
+        if let Some(id) = id {
+            claims.insert(name.to_owned(), id.to_string().into());
+        }
+    }
+    if !roles.is_empty() {
+        claims.insert("roles".to_owned(), roles.into());
     }
 }
 

@@ -19,6 +19,7 @@ mod device;
 mod event;
 mod ids;
 mod pairing_code;
+mod tenancy;
 mod user_agent;
 
 pub use act::{Act, Actor, CallContext, TraceId};
@@ -33,4 +34,9 @@ pub use device::{
 pub use event::{DeviceEvent, DeviceEventKind, UnknownEvent};
 pub use ids::{DeviceId, InvalidDeviceId, InvalidUserId, MerchantId, UserId};
 pub use pairing_code::{CodeEnd, EndedCode, InvalidPairingCode, PairingCode};
+pub use tenancy::{
+    Action, ApiClient, ApiClientId, Denial, GrantId, InvalidApiClientId, InvalidName, InvalidSessionKey, InvalidSlug,
+    LocationId, Member, Membership, Merchant, Name, Party, Place, Relation, Reseller, ResellerId, Role, Scope,
+    SecretHash, Session, SessionKey, Slug, UnknownRole, permit,
+};
 pub use user_agent::{InvalidUserAgent, UserAgent};

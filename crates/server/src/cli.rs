@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use pos_domain::Role;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -37,6 +38,18 @@ pub enum Command {
     /// Verify the audit trail, or write it out
     #[command(subcommand)]
     Audit(Audit),
+    /// Make resellers known
+    #[command(subcommand)]
+    Reseller(Reseller),
+    /// Make merchants known
+    #[command(subcommand)]
+    Merchant(Merchant),
+    /// Say which users act for a merchant or a reseller, and as what
+    #[command(subcommand)]
+    Member(Member),
+    /// Make API clients, with which machines act for a merchant or a reseller
+    #[command(subcommand)]
+    Client(Client),
     /// Show the whole flow with a simulated terminal, then keep serving to play with; needs no set-up
     #[cfg(feature = "dev-idp")]
     Demo(Demo),
@@ -131,6 +144,154 @@ pub enum Audit {
 fn instant(text: &str) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339)
         .map_err(|error| format!("{error}; write an instant like 2026-01-02T00:00:00Z"))
+}
+
+/// What to do with resellers.
+#[derive(Debug, Subcommand)]
+pub enum Reseller {
+    /// Make a reseller known and print its id
+    Add {
+        /// What people call it
+        #[arg(long)]
+        name: String,
+    },
+    /// List resellers, in the order of their ids
+    List(Page),
+}
+
+/// What to do with merchants.
+#[derive(Debug, Subcommand)]
+pub enum Merchant {
+    /// Make a merchant known and print its id
+    Add {
+        /// What people call it
+        #[arg(long)]
+        name: String,
+        /// The reseller that brings it
+        #[arg(long, value_name = "UUID")]
+        reseller: Option<Uuid>,
+        /// Its id, when tokens or devices name it already; drawn at random when left out
+        #[arg(long, value_name = "UUID")]
+        id: Option<Uuid>,
+    },
+    /// List merchants, in the order of their ids
+    List {
+        /// Only this reseller's
+        #[arg(long, value_name = "UUID")]
+        reseller: Option<Uuid>,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        page: Page,
+    },
+}
+
+/// What to do with members.
+#[derive(Debug, Subcommand)]
+pub enum Member {
+    /// Let a user act for a merchant or a reseller; a user who does already gets the new role
+    Add {
+        /// The user: the identity provider's subject (`sub`)
+        #[arg(long, value_name = "SUB")]
+        user: String,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        of: OneParty,
+        /// viewer, operator or admin
+        #[arg(long)]
+        role: Role,
+    },
+    /// Let a user no longer act for a merchant or a reseller; its sessions there are over at once
+    Remove {
+        /// The user: the identity provider's subject (`sub`)
+        #[arg(long, value_name = "SUB")]
+        user: String,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        of: OneParty,
+    },
+    /// List members
+    List {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        of: AnyParty,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        page: Page,
+    },
+}
+
+/// What to do with API clients.
+#[derive(Debug, Subcommand)]
+pub enum Client {
+    /// Make a client and print its id and its secret, which is shown only now
+    Add {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        of: OneParty,
+        /// viewer, operator or admin
+        #[arg(long)]
+        role: Role,
+        /// Its id: letters, digits, '.', '_' and '-'; drawn at random when left out
+        #[arg(long, value_name = "ID")]
+        id: Option<String>,
+    },
+    /// Give a client another secret, which is shown only now; the one before is void and its sessions are over
+    Rotate {
+        /// The client
+        client_id: String,
+    },
+    /// Revoke a client for good; its sessions are over at once
+    Revoke {
+        /// The client
+        client_id: String,
+    },
+    /// List clients, in the order of their ids; never a secret
+    List {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        of: AnyParty,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        page: Page,
+    },
+}
+
+/// A merchant or a reseller.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(required = true, multiple = false)]
+pub struct OneParty {
+    /// The merchant
+    #[arg(long, value_name = "UUID")]
+    pub merchant: Option<Uuid>,
+    /// The reseller
+    #[arg(long, value_name = "UUID")]
+    pub reseller: Option<Uuid>,
+}
+
+/// A merchant or a reseller, or all of them.
+#[derive(Debug, Clone, Copy, Args)]
+#[group(multiple = false)]
+pub struct AnyParty {
+    /// Only this merchant's
+    #[arg(long, value_name = "UUID")]
+    pub merchant: Option<Uuid>,
+    /// Only this reseller's
+    #[arg(long, value_name = "UUID")]
+    pub reseller: Option<Uuid>,
+}
+
+/// Which part of a list, and how it is shown.
+#[derive(Debug, Args)]
+pub struct Page {
+    /// Only those after this id: the last one of the page before
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// How to show the flow.

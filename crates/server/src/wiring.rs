@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_adapters::http::{Api, Drain, Limits, Metrics, TrustedProxies};
-use pos_adapters::identity::oidc::{OidcSettings, OidcVerifier};
+use pos_adapters::http::{Api, Drain, Limits, Metrics, SessionUseCases, TrustedProxies};
+use pos_adapters::identity::Argon2Hasher;
+use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
 use pos_application::{
-    Bootstrap, CheckStatus, ClaimDevice, ExportAudit, IssuePairingCode, ProvisionDevices, ReleaseDevice, VerifyAudit,
+    Bootstrap, CheckStatus, ClaimDevice, ClientStores, CloseSession, CurrentSession, ExportAudit, Hosts,
+    InitiateSession, IssuePairingCode, ManageClients, ManageDirectory, ManageMembers, ProvisionDevices, ReleaseDevice,
+    StartClientSession, VerifyAudit,
 };
-use pos_domain::ClaimLimit;
+use pos_domain::{ClaimLimit, Place, Slug};
 use pos_port_clock::{Clock, Entropy};
-use pos_port_identity::TokenVerifier;
+use pos_port_identity::{ClientTokens, LogoutVerifier, SecretHasher, TokenVerifier};
 use secrecy::ExposeSecret as _;
 
 use crate::settings::{DatabaseSettings, IdentitySettings, Settings};
@@ -27,6 +30,12 @@ pub struct Parts {
     pub storage: OpenedStorage,
     /// Who a bearer token speaks for.
     pub verifier: Arc<dyn TokenVerifier>,
+    /// What a logout token ends.
+    pub logouts: Arc<dyn LogoutVerifier>,
+    /// Where machines' tokens come from.
+    pub client_tokens: Arc<dyn ClientTokens>,
+    /// What machines' secrets are held against hashes by.
+    pub hasher: Arc<dyn SecretHasher>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -41,14 +50,26 @@ impl Parts {
     pub async fn real(settings: Settings) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let storage = open_storage(&settings.database).await?;
-        let verifier = OidcVerifier::new(oidc_settings(settings.require_identity()?), clock.clone())
-            .context("identity provider settings")?;
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let oidc = oidc_settings(settings.require_identity()?);
+        let client_tokens = OidcClientTokens::new(&oidc, clock.clone()).context("identity provider settings")?;
+        let verifier = OidcVerifier::new(oidc, clock.clone()).context("identity provider settings")?;
         let verifier = Arc::new(verifier);
         tokio::spawn({
             let verifier = verifier.clone();
             async move { verifier.warm_up().await }
         });
-        Ok(Self { settings, storage, verifier, clock, entropy: Arc::new(SystemEntropy) })
+        let hasher = hasher(settings.client.max_concurrent_checks, entropy.clone())?;
+        Ok(Self {
+            settings,
+            storage,
+            logouts: verifier.clone(),
+            verifier,
+            client_tokens: Arc::new(client_tokens),
+            hasher,
+            clock,
+            entropy,
+        })
     }
 
     /// The handlers' view of it all.
@@ -56,7 +77,7 @@ impl Parts {
     /// # Errors
     /// When the metrics cannot be set up.
     pub fn api(&self, drain: Drain) -> anyhow::Result<Api> {
-        let Self { settings, storage: OpenedStorage { storage, pool }, verifier, clock, entropy } = self;
+        let Self { settings, storage: OpenedStorage { storage, pool }, verifier, clock, entropy, .. } = self;
         let devices = &storage.devices;
         let limit =
             ClaimLimit { max_failures: settings.claim.max_failures, window: whole(settings.claim.failure_window)? };
@@ -67,6 +88,7 @@ impl Parts {
             issue_pairing_code: IssuePairingCode::new(devices.clone(), clock.clone(), entropy.clone(), ttl),
             check_status: CheckStatus::new(devices.clone(), clock.clone()),
             claim_device: ClaimDevice::new(devices.clone(), storage.failures.clone(), clock.clone(), limit),
+            sessions: self.sessions()?,
             verifier: verifier.clone(),
             entropy: entropy.clone(),
             trusted_proxies: TrustedProxies(settings.http.trusted_proxies.clone()),
@@ -82,9 +104,48 @@ impl Parts {
             drain,
         })
     }
+
+    fn sessions(&self) -> anyhow::Result<SessionUseCases> {
+        let Self { settings, storage: OpenedStorage { storage, .. }, verifier, clock, .. } = self;
+        let (directory, sessions) = (&storage.directory, &storage.sessions);
+        let lifetime = whole(settings.session.max_lifetime)?;
+        let hosts = Hosts::new(settings.session.hosts.iter().cloned());
+        let limit =
+            ClaimLimit { max_failures: settings.client.max_failures, window: whole(settings.client.failure_window)? };
+        let stores = ClientStores {
+            clients: storage.clients.clone(),
+            failures: storage.client_failures.clone(),
+            directory: directory.clone(),
+            sessions: sessions.clone(),
+        };
+        let machines = Slug::parse("api").context("where machines come in")?;
+        let place = Place { application: machines.clone(), channel: machines };
+        Ok(SessionUseCases {
+            initiate: InitiateSession::new(
+                directory.clone(),
+                storage.members.clone(),
+                sessions.clone(),
+                clock.clone(),
+                hosts,
+                lifetime,
+            ),
+            client: StartClientSession::new(
+                stores,
+                self.hasher.clone(),
+                self.client_tokens.clone(),
+                verifier.clone(),
+                clock.clone(),
+                place,
+                limit,
+                lifetime,
+            ),
+            current: CurrentSession::new(sessions.clone(), clock.clone(), settings.session.required),
+            close: CloseSession::new(sessions.clone(), self.logouts.clone(), clock.clone(), lifetime),
+        })
+    }
 }
 
-/// What the device and audit commands work with.
+/// What the commands work with.
 pub struct Back {
     /// The store.
     pub storage: OpenedStorage,
@@ -98,6 +159,12 @@ pub struct Back {
     pub export: ExportAudit,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// `reseller add`, `merchant add`.
+    pub directory: ManageDirectory,
+    /// `member …`.
+    pub members: ManageMembers,
+    /// `client …`.
+    pub clients: ManageClients,
 }
 
 impl Back {
@@ -109,11 +176,17 @@ impl Back {
         let storage = open_storage(&settings.database).await?;
         let devices = storage.storage.devices.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let (directory, members) = (storage.storage.directory.clone(), storage.storage.members.clone());
+        let (clients, hasher) = (storage.storage.clients.clone(), hasher(1, entropy.clone())?);
         Ok(Self {
-            provision: ProvisionDevices::new(devices.clone(), clock.clone(), Arc::new(SystemEntropy)),
+            provision: ProvisionDevices::new(devices.clone(), clock.clone(), entropy.clone()),
             release: ReleaseDevice::new(devices.clone(), clock.clone()),
             verify: VerifyAudit::new(devices, storage.storage.events.clone()),
             export: ExportAudit::new(storage.storage.events.clone()),
+            directory: ManageDirectory::new(directory, clock.clone(), entropy.clone()),
+            members: ManageMembers::new(members, clock.clone(), entropy.clone()),
+            clients: ManageClients::new(clients, hasher, clock.clone(), entropy),
             clock,
             storage,
         })
@@ -148,11 +221,21 @@ pub fn check_identity(settings: IdentitySettings) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How long a secret waits for its turn to be checked.
+const HASH_PATIENCE: Duration = Duration::from_secs(2);
+
+fn hasher(at_once: usize, entropy: Arc<dyn Entropy>) -> anyhow::Result<Arc<dyn SecretHasher>> {
+    Ok(Arc::new(Argon2Hasher::new(at_once, HASH_PATIENCE, entropy).context("the hasher of client secrets")?))
+}
+
 fn oidc_settings(settings: IdentitySettings) -> OidcSettings {
     OidcSettings {
         issuer: settings.issuer,
         audience: settings.audience,
         merchant_claim: settings.merchant_claim,
+        reseller_claim: settings.reseller_claim,
+        roles_claim: settings.roles_claim,
+        logout_clients: settings.logout_clients,
         leeway: settings.leeway,
         http_timeout: settings.http_timeout,
         refresh_cooldown: settings.refresh_cooldown,

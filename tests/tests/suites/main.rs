@@ -12,4 +12,5 @@ mod end_to_end;
 mod http;
 mod identity;
 mod races;
+mod sessions;
 mod storage;

@@ -34,7 +34,7 @@ pub(super) struct TerminalParams {
 }
 
 /// One failure as a caller sees it.
-struct Told(Failure, &'static str, Option<Value>);
+pub(super) struct Told(pub(super) Failure, pub(super) &'static str, pub(super) Option<Value>);
 
 /// What any call of a terminal may be told.
 pub(super) struct TerminalErrors;
@@ -76,7 +76,10 @@ impl IntoResponses for ClaimErrors {
             Told(Failure::StateForbids, "Pairing code has already been used", code("K7M3NP")),
             Told(Failure::Unauthorized, "Access token is invalid or expired", None),
             Told(Failure::Forbidden, "Device does not belong to your merchant account", Some(device("POS-8F3A2C91"))),
+            Told(Failure::Unauthorized, "Session has not been initiated", None),
             Told(Failure::Forbidden, "Access token does not name a merchant", None),
+            Told(Failure::Forbidden, "Session does not act for a merchant", None),
+            Told(Failure::Forbidden, "Role does not allow this", None),
             Told(Failure::TooLarge, "Request body is too large", None),
             Told(Failure::UnsupportedMediaType, "Content-Type must be application/json", None),
             Told(Failure::TooManyAttempts, "Too many failed claims, try again later", None),
@@ -91,7 +94,7 @@ impl IntoResponses for NotReady {
     }
 }
 
-fn ours() -> Vec<Told> {
+pub(super) fn ours() -> Vec<Told> {
     vec![
         Told(Failure::Internal, "Internal server error", None),
         Told(Failure::Unavailable, "Service temporarily unavailable", None),
@@ -116,7 +119,7 @@ fn device(id: &str) -> Value {
     json!({ "device_id": id })
 }
 
-fn describe(all: Vec<Told>) -> BTreeMap<String, RefOr<Response>> {
+pub(super) fn describe(all: Vec<Told>) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<String, Vec<Told>> = BTreeMap::new();
     for told in all {
         by_status.entry(told.0.status().as_str().to_owned()).or_default().push(told);

@@ -22,13 +22,17 @@ mod origin;
 mod resource;
 mod routes;
 mod serve;
+mod session_failures;
 mod trace_id;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pos_application::{Bootstrap, CheckStatus, ClaimDevice, IssuePairingCode};
+use pos_application::{
+    Bootstrap, CheckStatus, ClaimDevice, CloseSession, CurrentSession, InitiateSession, IssuePairingCode,
+    StartClientSession,
+};
 use pos_port_clock::Entropy;
 use pos_port_identity::TokenVerifier;
 use pos_port_storage::StorageHealth;
@@ -50,6 +54,8 @@ pub struct Api {
     pub check_status: CheckStatus,
     /// `POST /pos/claim`.
     pub claim_device: ClaimDevice,
+    /// Sessions: the routes under `/session`, and what every merchant's call asks.
+    pub sessions: SessionUseCases,
     /// Who a bearer token speaks for.
     pub verifier: Arc<dyn TokenVerifier>,
     /// For trace ids.
@@ -68,6 +74,18 @@ pub struct Api {
     pub metrics_enabled: bool,
     /// Whether the server is stopping.
     pub drain: Drain,
+}
+
+/// What is done with sessions.
+pub struct SessionUseCases {
+    /// `POST /session/initiate`.
+    pub initiate: InitiateSession,
+    /// `POST /client/session`, `POST /auth/token`.
+    pub client: StartClientSession,
+    /// Before every merchant's call.
+    pub current: CurrentSession,
+    /// `POST /session/end`, `POST /session/backchannel-logout`.
+    pub close: CloseSession,
 }
 
 /// Bounds on one request.

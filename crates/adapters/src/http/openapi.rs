@@ -26,7 +26,8 @@ pub fn openapi_json() -> &'static str {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(
-        routes::bootstrap, routes::pairing_code, routes::status, routes::claim, routes::live, routes::ready,
+        routes::bootstrap, routes::pairing_code, routes::status, routes::claim, routes::initiate, routes::end,
+        routes::backchannel_logout, routes::client_session, routes::auth_token, routes::live, routes::ready,
         routes::metrics,
     ),
     components(schemas(ErrorEnvelope<'static>)),
@@ -34,6 +35,7 @@ pub fn openapi_json() -> &'static str {
     tags(
         (name = "POS activation", description = "Called by the terminal"),
         (name = "Merchant", description = "Called from the merchant's portal"),
+        (name = "Sessions", description = "Called by portals and machines before they act, and when they are done"),
         (name = "Operations", description = "Called by those who run the server"),
     )
 )]

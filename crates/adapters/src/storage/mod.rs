@@ -15,6 +15,7 @@ mod migrations;
 mod postgres;
 mod rows;
 mod sqlite;
+mod tenancy_rows;
 mod url;
 
 use std::path::PathBuf;

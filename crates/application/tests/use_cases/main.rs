@@ -11,6 +11,7 @@
 mod auditing;
 mod claiming;
 mod provisioning;
+mod sessions;
 mod terminal;
 
 use std::sync::Arc;

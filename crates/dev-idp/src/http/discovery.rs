@@ -22,7 +22,7 @@ pub(super) async fn configuration(realm: Data<Realm>) -> Json<Value> {
         "code_challenge_methods_supported": ["S256"],
         "authorization_response_iss_parameter_supported": true,
         "scopes_supported": ["openid", "profile", "email"],
-        "claims_supported": ["sub", "iss", "aud", "azp", "preferred_username", "email", "merchant_id"],
+        "claims_supported": ["sub", "iss", "aud", "azp", "preferred_username", "email", "merchant_id", "reseller_id", "roles"],
     }))
 }
 

@@ -14,6 +14,7 @@ mod model;
 mod names;
 mod records;
 mod table;
+mod tenancy;
 
 use pos_domain::{Act, CallContext, Claimant, Device, DeviceId, MerchantId, PairingCode, UserId};
 use time::macros::datetime;

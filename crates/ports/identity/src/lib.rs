@@ -2,20 +2,21 @@
 //!
 //! A handler gives the token it was sent to a [`TokenVerifier`] and gets a [`Principal`], or the reason why not.
 //! [`FixedVerifier`] is the fake: a list of tokens and whom they name.
+//!
+//! What machines need besides is in the same manner: [`SecretHasher`] for the secrets we keep hashes of,
+//! [`ClientTokens`] for a token of the provider's, [`LogoutVerifier`] for what the provider says of a session's end.
+
+mod credentials;
+mod logout;
+mod principal;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use pos_domain::{MerchantId, UserId};
 
-/// Who a verified token speaks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Principal {
-    /// The user or API client (`sub`).
-    pub user_id: UserId,
-    /// The merchant it acts for, when the token names one.
-    pub merchant_id: Option<MerchantId>,
-}
+pub use credentials::{ClientTokenError, ClientTokens, FixedClientTokens, HashError, PlainHasher, SecretHasher};
+pub use logout::{FixedLogouts, LogoutNotice, LogoutVerifier};
+pub use principal::{Principal, TokenSession};
 
 /// Why a token names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -11,6 +11,7 @@ use pos_domain::{
 };
 use time::OffsetDateTime;
 
+use crate::in_memory_tenancy::TenancyTables;
 use crate::{
     AuditMark, ClaimFailureRepository, DeviceEventPage, DevicePage, DeviceRepository, EventLog, EventMark,
     KeptAuditEvent, SaveError, Span, StorageError, StorageHealth,
@@ -18,7 +19,7 @@ use crate::{
 
 /// Keeps everything in this process, with the conflict semantics of a real store: one lock is one transaction.
 #[derive(Debug, Default)]
-pub struct InMemoryStore(Mutex<Tables>);
+pub struct InMemoryStore(Mutex<Tables>, pub(crate) Mutex<TenancyTables>);
 
 #[derive(Debug, Default)]
 struct Tables {

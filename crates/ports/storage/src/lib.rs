@@ -9,10 +9,15 @@
 //! empty store (`tests/src/stores.rs` shows how).
 
 mod audit;
+mod clients;
 mod devices;
+mod directory;
 mod error;
 mod failures;
 mod in_memory;
+mod in_memory_tenancy;
+mod members;
+mod sessions;
 #[cfg(feature = "suite")]
 pub mod suite;
 
@@ -21,10 +26,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use audit::{AuditMark, DeviceEventPage, EventLog, EventMark, KeptAuditEvent, Span};
+pub use clients::{ApiClientRepository, ClientFailureRepository, GrantError};
 pub use devices::{DevicePage, DeviceRepository};
+pub use directory::{AddPartyError, DirectoryRepository, MerchantPage};
 pub use error::{SaveError, StorageError};
 pub use failures::ClaimFailureRepository;
 pub use in_memory::InMemoryStore;
+pub use members::MemberRepository;
+pub use sessions::{Logout, SessionRepository, StartError};
 
 /// Whether the store can be reached.
 #[async_trait]
@@ -45,6 +54,16 @@ pub struct Storage {
     pub events: Arc<dyn EventLog>,
     /// The count of failed claims.
     pub failures: Arc<dyn ClaimFailureRepository>,
+    /// Resellers and merchants.
+    pub directory: Arc<dyn DirectoryRepository>,
+    /// Who belongs where.
+    pub members: Arc<dyn MemberRepository>,
+    /// API clients.
+    pub clients: Arc<dyn ApiClientRepository>,
+    /// The count of wrong client secrets.
+    pub client_failures: Arc<dyn ClientFailureRepository>,
+    /// Initiated sessions.
+    pub sessions: Arc<dyn SessionRepository>,
     /// Reachability.
     pub health: Arc<dyn StorageHealth>,
 }
@@ -55,7 +74,18 @@ impl Storage {
     pub fn of<S>(store: Arc<S>) -> Self
     where
         S: DeviceRepository + EventLog + ClaimFailureRepository + StorageHealth + 'static,
+        S: DirectoryRepository + MemberRepository + ApiClientRepository + ClientFailureRepository + SessionRepository,
     {
-        Self { devices: store.clone(), events: store.clone(), failures: store.clone(), health: store }
+        Self {
+            devices: store.clone(),
+            events: store.clone(),
+            failures: store.clone(),
+            directory: store.clone(),
+            members: store.clone(),
+            clients: store.clone(),
+            client_failures: store.clone(),
+            sessions: store.clone(),
+            health: store,
+        }
     }
 }

@@ -45,7 +45,9 @@ pub(super) fn demo_realm() -> anyhow::Result<DevIdpSettings> {
     Ok(serde_json::from_value(json!({
         "audience": AUDIENCE,
         "access_token_lifetime": 3_600,
-        "users": [{ "username": USER, "password": PASSWORD, "sub": USER, "merchant_id": MERCHANT }],
+        "users": [{
+            "username": USER, "password": PASSWORD, "sub": USER, "merchant_id": MERCHANT, "roles": ["merchant-admin"],
+        }],
         "clients": [{ "client_id": CLIENT }],
     }))?)
 }

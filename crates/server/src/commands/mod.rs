@@ -2,11 +2,15 @@
 
 mod audit;
 mod check_config;
+mod client;
 #[cfg(feature = "dev-idp")]
 mod demo;
 #[cfg(feature = "dev-idp")]
 mod dev_idp;
 mod device;
+mod directory;
+mod listing;
+mod member;
 mod migrate;
 mod serve;
 
@@ -32,6 +36,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::CheckConfig => return Ok(check_config::run(settings())),
         Command::Audit(what) => return audit::run(&settings()?, what).await,
         Command::Device(what) => device::run(&settings()?, what).await?,
+        Command::Reseller(what) => directory::resellers(&settings()?, what).await?,
+        Command::Merchant(what) => directory::merchants(&settings()?, what).await?,
+        Command::Member(what) => member::run(&settings()?, what).await?,
+        Command::Client(what) => client::run(&settings()?, what).await?,
         #[cfg(feature = "dev-idp")]
         Command::Demo(how) => demo::run(&how).await?,
         #[cfg(feature = "dev-idp")]

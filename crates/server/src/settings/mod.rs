@@ -21,8 +21,8 @@ use std::path::Path;
 pub use effective::{Effective, EffectiveSetting};
 pub use fault::{SettingsFault, SettingsFaults, Source};
 pub use sections::{
-    ClaimSettings, DatabaseSettings, HttpSettings, IdentitySettings, LogFormat, LogSettings, MetricsSettings,
-    PairingSettings, ShutdownSettings, TerminalSettings,
+    ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdentitySettings, LogFormat, LogSettings,
+    MetricsSettings, PairingSettings, SessionSettings, ShutdownSettings, TerminalSettings,
 };
 
 use layers::Layers;
@@ -41,6 +41,10 @@ pub struct Settings {
     pub terminal: TerminalSettings,
     /// The bound on failed claims.
     pub claim: ClaimSettings,
+    /// Initiated sessions.
+    pub session: SessionSettings,
+    /// API clients.
+    pub client: ClientSettings,
     /// The log.
     pub log: LogSettings,
     /// The end of the process.
@@ -107,6 +111,8 @@ impl Settings {
         let pairing = PairingSettings::read(reader);
         let terminal = TerminalSettings::read(reader);
         let claim = ClaimSettings::read(reader);
+        let session = SessionSettings::read(reader);
+        let client = ClientSettings::read(reader);
         let log = LogSettings::read(reader);
         let shutdown = ShutdownSettings::read(reader);
         let metrics = MetricsSettings::read(reader);
@@ -118,6 +124,8 @@ impl Settings {
                 pairing: pairing?,
                 terminal: terminal?,
                 claim: claim?,
+                session: session?,
+                client: client?,
                 log: log?,
                 shutdown: shutdown?,
                 metrics: metrics?,

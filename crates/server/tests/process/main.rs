@@ -8,6 +8,7 @@ mod commands;
 mod process;
 mod replicas;
 mod serving;
+mod tenancy;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use pos_adapters::clock::SystemEntropy;
 use pos_adapters::identity::oidc::{OidcSettings, OidcVerifier};
 use pos_dev_idp::{DevIdp, DevIdpSettings, MintKid, MintOptions, RunningDevIdp};
 use pos_domain::{MerchantId, UserId};
 use pos_port_clock::{Clock, ManualClock};
-use pos_port_identity::{Principal, VerifyError};
+use pos_port_identity::{Principal, TokenVerifier, VerifyError};
 use serde_json::{Value, json};
 use time::macros::datetime;
 use uuid::Uuid;
@@ -44,12 +45,36 @@ pub(crate) async fn start_idp(clock: &Arc<ManualClock>) -> RunningDevIdp {
     DevIdp::start(idp_settings(), ANY_PORT, clock.clone(), Arc::new(SystemEntropy)).await.expect("the issuer starts")
 }
 
-pub(crate) fn verifier(issuer: &str, clock: &Arc<ManualClock>) -> OidcVerifier {
+/// The real verifier, of whose answer only user and merchant are told: all that these suites hold it against. What else
+/// a token says is held against the rules where they are, and in the session suite.
+pub(crate) struct NamingVerifier(OidcVerifier);
+
+impl std::ops::Deref for NamingVerifier {
+    type Target = OidcVerifier;
+
+    fn deref(&self) -> &OidcVerifier {
+        &self.0
+    }
+}
+
+#[async_trait]
+impl TokenVerifier for NamingVerifier {
+    async fn verify(&self, token: &str) -> Result<Principal, VerifyError> {
+        let principal = self.0.verify(token).await?;
+        Ok(Principal::fixed(principal.user_id, principal.merchant_id))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+}
+
+pub(crate) fn verifier(issuer: &str, clock: &Arc<ManualClock>) -> NamingVerifier {
     verifier_with(OidcSettings::new(issuer, AUDIENCE), clock)
 }
 
-pub(crate) fn verifier_with(settings: OidcSettings, clock: &Arc<ManualClock>) -> OidcVerifier {
-    OidcVerifier::new(settings, clock.clone()).expect("settings are right")
+pub(crate) fn verifier_with(settings: OidcSettings, clock: &Arc<ManualClock>) -> NamingVerifier {
+    NamingVerifier(OidcVerifier::new(settings, clock.clone()).expect("settings are right"))
 }
 
 /// The claims of a good access token that holds for an hour.
@@ -85,7 +110,7 @@ pub(crate) fn mint_with_kid(idp: &RunningDevIdp, claims: &Value, kid: &str) -> S
 
 /// Whom the good claims name.
 pub(crate) fn mia() -> Result<Principal, VerifyError> {
-    Ok(Principal { user_id: UserId::parse(USER).expect("valid"), merchant_id: Some(MerchantId(MERCHANT)) })
+    Ok(Principal::fixed(UserId::parse(USER).expect("valid"), Some(MerchantId(MERCHANT))))
 }
 
 pub(crate) fn rejected(reason: &'static str) -> Result<Principal, VerifyError> {

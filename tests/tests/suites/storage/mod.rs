@@ -5,6 +5,7 @@ mod chains;
 mod corrupt_rows;
 mod gathered;
 mod illegal_rows;
+mod illegal_tenancy_rows;
 mod migrations;
 mod replicas;
 mod upgrade;

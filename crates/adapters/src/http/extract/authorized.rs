@@ -7,16 +7,17 @@ use actix_web::{FromRequest, HttpRequest};
 use super::Merchant;
 use crate::http::api_error::ApiError;
 
-/// What a merchant sent. The credentials are judged before the body is looked at, so that a caller nobody knows learns
+/// What a caller sent. The credentials are judged before the body is looked at, so that a caller nobody knows learns
 /// nothing of what a body should be (contract, section 3: 401 before 400).
-pub(in crate::http) struct Authorized<T> {
-    pub(in crate::http) merchant: Merchant,
+pub(in crate::http) struct Authorized<T, C = Merchant> {
+    pub(in crate::http) caller: C,
     pub(in crate::http) sent: T,
 }
 
-impl<T> FromRequest for Authorized<T>
+impl<T, C> FromRequest for Authorized<T, C>
 where
     T: FromRequest<Error = ApiError> + 'static,
+    C: FromRequest<Error = ApiError> + 'static,
 {
     type Error = ApiError;
     type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
@@ -25,9 +26,9 @@ where
         let request = request.clone();
         let mut payload = payload.take();
         Box::pin(async move {
-            let merchant = Merchant::extract(&request).await?;
+            let caller = C::extract(&request).await?;
             let sent = T::from_request(&request, &mut payload).await?;
-            Ok(Self { merchant, sent })
+            Ok(Self { caller, sent })
         })
     }
 }

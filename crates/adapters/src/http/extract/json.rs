@@ -32,7 +32,7 @@ impl<T: RequestBody> FromRequest for ValidJson<T> {
         let payload = payload.take();
         Box::pin(async move {
             let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
-            accept_json(request.headers())?;
+            accept(request.headers(), "application/json", "Content-Type must be application/json")?;
             let body = read(payload, api.limits.max_body_bytes).await?;
             let value: T = serde_json::from_slice(&body).map_err(|error| invalid_body(&error.to_string()))?;
             value.validate().map_err(|errors| invalid_body(&validation_message(T::NAME, &errors)))?;
@@ -41,19 +41,20 @@ impl<T: RequestBody> FromRequest for ValidJson<T> {
     }
 }
 
-fn accept_json(headers: &HeaderMap) -> Result<(), ApiError> {
+/// Whether the body is announced as of this media type, and as it is.
+pub(super) fn accept(headers: &HeaderMap, wanted: &str, otherwise: &'static str) -> Result<(), ApiError> {
     let media_type = match sole(headers, CONTENT_TYPE.as_str()) {
         Sole::Value(text) => text.split(';').next().unwrap_or_default().trim(),
         Sole::Missing | Sole::Repeated | Sole::NotAscii => "",
     };
-    if media_type.eq_ignore_ascii_case("application/json") && !headers.contains_key(CONTENT_ENCODING) {
+    if media_type.eq_ignore_ascii_case(wanted) && !headers.contains_key(CONTENT_ENCODING) {
         Ok(())
     } else {
-        Err(ApiError::new(Failure::UnsupportedMediaType, "Content-Type must be application/json"))
+        Err(ApiError::new(Failure::UnsupportedMediaType, otherwise))
     }
 }
 
-async fn read(mut payload: Payload, most: usize) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn read(mut payload: Payload, most: usize) -> Result<Vec<u8>, ApiError> {
     let too_large = || {
         ApiError::new(Failure::TooLarge, "Request body is too large")
             .details(json!({ "message": format!("at most {most} bytes are accepted") }))
@@ -72,13 +73,13 @@ async fn read(mut payload: Payload, most: usize) -> Result<Vec<u8>, ApiError> {
     Ok(body)
 }
 
-fn invalid_body(why: &str) -> ApiError {
+pub(super) fn invalid_body(why: &str) -> ApiError {
     ApiError::invalid("Invalid request body").details(json!({ "message": why }))
 }
 
 /// The documented form, a line for each fault:
 /// `Key: 'ClaimDeviceRequest.PairingCode' Error:Field validation for 'PairingCode' failed on the 'required' tag`.
-fn validation_message(type_name: &str, errors: &ValidationErrors) -> String {
+pub(super) fn validation_message(type_name: &str, errors: &ValidationErrors) -> String {
     let mut lines = Vec::new();
     for (field, kind) in errors.errors() {
         let field = pascal_case(field);

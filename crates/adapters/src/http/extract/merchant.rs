@@ -2,20 +2,19 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, web};
-use pos_domain::Claimant;
-use pos_port_identity::VerifyError;
+use pos_application::NotActing;
+use pos_domain::{Claimant, Denial};
 
-use super::header::{Sole, sole};
+use super::Caller;
 use crate::http::Api;
 use crate::http::api_error::{ApiError, Failure};
 
-/// A caller whose bearer token was verified and names a merchant (contract, section 4; RFC 6750).
+/// A caller who acts for a merchant: by the session that was initiated with its token's session or, where the settings
+/// do not ask for one, by what the token says (contract, section 4).
 pub(in crate::http) struct Merchant(pub(in crate::http) Claimant);
 
-const ASK_FOR_TOKEN: &str = "Bearer";
-const ASK_FOR_ANOTHER_TOKEN: &str = "Bearer error=\"invalid_token\"";
+const ASK_FOR_SESSION: &str = "Bearer error=\"invalid_token\", error_description=\"Session has not been initiated\"";
 
 impl FromRequest for Merchant {
     type Error = ApiError;
@@ -23,38 +22,23 @@ impl FromRequest for Merchant {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
-        Box::pin(async move { verify(&request).await })
+        Box::pin(async move {
+            let Caller(principal) = Caller::extract(&request).await?;
+            let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+            let claimant = api.sessions.current.claimant(&principal).await.map_err(refused)?;
+            tracing::Span::current().record("merchant_id", tracing::field::display(claimant.merchant_id));
+            Ok(Self(claimant))
+        })
     }
 }
 
-async fn verify(request: &HttpRequest) -> Result<Merchant, ApiError> {
-    let token = bearer_token(request)?;
-    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
-    let principal = api.verifier.verify(token).await.map_err(refused)?;
-    let span = tracing::Span::current();
-    span.record("user_id", principal.user_id.as_str());
-    let merchant_id = principal
-        .merchant_id
-        .ok_or_else(|| ApiError::new(Failure::Forbidden, "Access token does not name a merchant"))?;
-    span.record("merchant_id", tracing::field::display(merchant_id));
-    Ok(Merchant(Claimant { merchant_id, user_id: principal.user_id }))
-}
-
-fn bearer_token(request: &HttpRequest) -> Result<&str, ApiError> {
-    let missing = || ApiError::unauthorized("Authorization header with a Bearer token is required", ASK_FOR_TOKEN);
-    let Sole::Value(credentials) = sole(request.headers(), AUTHORIZATION.as_str()) else {
-        return Err(missing());
-    };
-    let (scheme, token) = credentials.split_once(' ').ok_or_else(missing)?;
-    if scheme.eq_ignore_ascii_case("Bearer") { Ok(token.trim_start()) } else { Err(missing()) }
-}
-
-fn refused(error: VerifyError) -> ApiError {
+fn refused(error: NotActing) -> ApiError {
     match error {
-        VerifyError::Rejected(reason) => {
-            tracing::info!(reason, "token rejected");
-            ApiError::unauthorized("Access token is invalid or expired", ASK_FOR_ANOTHER_TOKEN)
+        NotActing::NotInitiated => ApiError::unauthorized("Session has not been initiated", ASK_FOR_SESSION),
+        NotActing::NoMerchant | NotActing::NotAMerchants | NotActing::Denied(Denial::Forbidden) => {
+            ApiError::new(Failure::Forbidden, error.to_string())
         }
-        VerifyError::Unavailable => ApiError::unavailable().caused_by(error),
+        NotActing::Denied(Denial::Hidden) => ApiError::new(Failure::NotFound, "Not found"),
+        NotActing::Storage(error) => error.into(),
     }
 }

@@ -47,6 +47,6 @@ pub(crate) async fn bootstrap(api: Data<Api>, terminal: Terminal) -> Result<Json
 }
 
 /// RFC 3339, UTC, whole seconds (contract, section 1).
-fn whole_seconds(at: OffsetDateTime) -> Result<String, ApiError> {
+pub(super) fn whole_seconds(at: OffsetDateTime) -> Result<String, ApiError> {
     at.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z")).map_err(ApiError::internal)
 }

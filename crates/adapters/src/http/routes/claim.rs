@@ -76,7 +76,7 @@ pub(crate) async fn claim(
         device_id: body.device_id,
         context: context.0,
     };
-    let claimed = api.claim_device.execute(&request.merchant.0, &attempt).await;
+    let claimed = api.claim_device.execute(&request.caller.0, &attempt).await;
     api.metrics.claim(outcome(&claimed));
     let device_id = claimed.map_err(|error| told(error, &attempt.typed_code))?;
     Ok(Json(ClaimDeviceResponse { status: "claimed", device_id: device_id.to_string() }))

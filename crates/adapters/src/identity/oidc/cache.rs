@@ -72,8 +72,14 @@ mod tests {
 
     /// What the rules make of a token that holds for 60 s from now.
     fn accepted() -> Accepted {
-        let rules =
-            ClaimRules { issuer: "i".into(), audience: "a".into(), merchant_claim: "m".into(), leeway: Duration::ZERO };
+        let rules = ClaimRules {
+            issuer: "i".into(),
+            audience: "a".into(),
+            merchant_claim: "m".into(),
+            reseller_claim: "r".into(),
+            roles_claim: "roles".into(),
+            leeway: Duration::ZERO,
+        };
         let claims = json!({"iss": "i", "aud": "a", "sub": "s", "exp": NOW.unix_timestamp() + 60});
         rules.check(claims.as_object().expect("an object"), NOW).expect("good")
     }

@@ -1,8 +1,11 @@
 //! What the payload must say. Pure: the time is an argument.
 
-use pos_domain::{MerchantId, UserId};
-use pos_port_identity::Principal;
+use std::collections::BTreeSet;
+
+use pos_domain::{MerchantId, ResellerId, SessionKey, UserId};
+use pos_port_identity::{Principal, TokenSession};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -17,6 +20,10 @@ pub(super) struct ClaimRules {
     pub(super) audience: String,
     /// The claim that names the merchant: a claim's name, or a path of names joined by dots.
     pub(super) merchant_claim: String,
+    /// The claim that names the reseller, likewise.
+    pub(super) reseller_claim: String,
+    /// The claim that lists the roles, likewise; empty when roles are not looked for.
+    pub(super) roles_claim: String,
     /// How far the provider's clock and ours may be apart.
     pub(super) leeway: Duration,
 }
@@ -60,12 +67,22 @@ impl ClaimRules {
         if text(claims, "typ", "token type malformed")?.is_some_and(|typ| typ != "Bearer") {
             return Err(Rejection("not an access token"));
         }
+        // Security events (RFC 8417), of which a logout token is one, let nobody in (RFC 8725, section 3.12).
+        if claims.contains_key("events") {
+            return Err(Rejection("not an access token"));
+        }
         self.check_audience(claims)?;
         let validity = self.validity(claims)?;
         validity.check(now)?;
-        let subject = text(claims, "sub", "subject malformed")?.ok_or(Rejection("no subject"))?;
-        let user_id = UserId::parse(subject).map_err(|_| Rejection("subject malformed"))?;
-        Ok(Accepted { principal: Principal { user_id, merchant_id: self.merchant(claims)? }, validity })
+        let principal = Principal {
+            user_id: subject(claims)?.ok_or(Rejection("no subject"))?,
+            merchant_id: id(claims, &self.merchant_claim, "merchant claim malformed")?.map(MerchantId),
+            reseller_id: id(claims, &self.reseller_claim, "reseller claim malformed")?.map(ResellerId),
+            roles: self.roles(claims)?,
+            authorized_party: text(claims, "azp", "audience malformed")?.map(str::to_owned),
+            session: session(claims)?,
+        };
+        Ok(Accepted { principal, validity })
     }
 
     fn check_audience(&self, claims: &Claims) -> Result<(), Rejection> {
@@ -89,19 +106,73 @@ impl ClaimRules {
         Ok(Validity { from, until: expires.saturating_add(self.leeway) })
     }
 
-    fn merchant(&self, claims: &Claims) -> Result<Option<MerchantId>, Rejection> {
-        let malformed = Rejection("merchant claim malformed");
-        let Some(value) = lookup(claims, &self.merchant_claim).map_err(|NotAnObject| malformed)? else {
+    /// An array of texts, or texts in one with spaces between (RFC 6749, section 3.3, has scopes so).
+    fn roles(&self, claims: &Claims) -> Result<Option<BTreeSet<String>>, Rejection> {
+        let malformed = Rejection("roles claim malformed");
+        if self.roles_claim.is_empty() {
             return Ok(None);
+        }
+        let words = match lookup(claims, &self.roles_claim).map_err(|NotAnObject| malformed)? {
+            None => BTreeSet::new(),
+            Some(Value::String(words)) => words.split(' ').map(str::to_owned).collect(),
+            Some(Value::Array(words)) => {
+                let word = |word: &Value| word.as_str().map(str::to_owned).ok_or(malformed);
+                words.iter().map(word).collect::<Result<_, _>>()?
+            }
+            Some(_) => return Err(malformed),
         };
-        let hyphenated = value.as_str().filter(|text| text.len() == uuid::fmt::Hyphenated::LENGTH);
-        let id = hyphenated.and_then(|text| Uuid::try_parse(text).ok()).ok_or(malformed)?;
-        Ok(Some(MerchantId(id)))
+        Ok(Some(words))
     }
 }
 
+/// A UUID under a claim's name or path; `None` when it is absent.
+fn id(claims: &Claims, path: &str, malformed: &'static str) -> Result<Option<Uuid>, Rejection> {
+    let malformed = Rejection(malformed);
+    let Some(value) = lookup(claims, path).map_err(|NotAnObject| malformed)? else {
+        return Ok(None);
+    };
+    let hyphenated = value.as_str().filter(|text| text.len() == uuid::fmt::Hyphenated::LENGTH);
+    hyphenated.and_then(|text| Uuid::try_parse(text).ok()).map(Some).ok_or(malformed)
+}
+
+/// The subject (`sub`).
+pub(super) fn subject(claims: &Claims) -> Result<Option<UserId>, Rejection> {
+    let malformed = "subject malformed";
+    text(claims, "sub", malformed)?.map(|text| UserId::parse(text).map_err(|_| Rejection(malformed))).transpose()
+}
+
+fn session(claims: &Claims) -> Result<TokenSession, Rejection> {
+    let of_provider = session_key(claims)?;
+    let key = match (of_provider, text(claims, "jti", "token id malformed")?) {
+        (Some(key), _) => key,
+        (None, Some(token_id)) if !token_id.is_empty() => hashed("jti", token_id.as_bytes()),
+        // All that the token says, rather than its text: a signature may be written in more than one way.
+        (None, _) => hashed("token", &serde_json::to_vec(claims).unwrap_or_default()),
+    };
+    Ok(TokenSession {
+        key,
+        is_refreshed: of_provider.is_some(),
+        issued_at: instant(claims, "iat")?.unwrap_or(OffsetDateTime::UNIX_EPOCH),
+        expires_at: instant(claims, "exp")?.ok_or(Rejection("no expiry"))?,
+    })
+}
+
+/// The key of the provider's session (`sid`); `None` when the token belongs to none.
+pub(super) fn session_key(claims: &Claims) -> Result<Option<SessionKey>, Rejection> {
+    let malformed = "session id malformed";
+    match text(claims, "sid", malformed)? {
+        Some("") => Err(Rejection(malformed)),
+        sid => Ok(sid.map(|sid| hashed("sid", sid.as_bytes()))),
+    }
+}
+
+/// Hashes of different kinds of things never meet.
+fn hashed(kind: &str, value: &[u8]) -> SessionKey {
+    SessionKey(Sha256::new().chain_update(kind).chain_update([0]).chain_update(value).finalize().into())
+}
+
 /// A text claim; `None` when it is absent.
-fn text<'c>(claims: &'c Claims, name: &str, malformed: &'static str) -> Result<Option<&'c str>, Rejection> {
+pub(super) fn text<'c>(claims: &'c Claims, name: &str, malformed: &'static str) -> Result<Option<&'c str>, Rejection> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -110,7 +181,7 @@ fn text<'c>(claims: &'c Claims, name: &str, malformed: &'static str) -> Result<O
 }
 
 /// A `NumericDate`: seconds since 1970, possibly with a fraction (RFC 7519, section 2); `None` when it is absent.
-fn instant(claims: &Claims, name: &str) -> Result<Option<OffsetDateTime>, Rejection> {
+pub(super) fn instant(claims: &Claims, name: &str) -> Result<Option<OffsetDateTime>, Rejection> {
     let Some(value) = claims.get(name) else { return Ok(None) };
     let since_epoch = match (value.as_i64(), value.as_f64()) {
         (Some(seconds), _) => Some(Duration::seconds(seconds)),

@@ -11,6 +11,8 @@ fn rules() -> ClaimRules {
         issuer: "https://idp.example/realms/pos".into(),
         audience: "pos-activation".into(),
         merchant_claim: "merchant_id".into(),
+        reseller_claim: "reseller_id".into(),
+        roles_claim: "roles".into(),
         leeway: Duration::seconds(30),
     }
 }
@@ -53,8 +55,8 @@ fn accepts_what_the_rules_allow() {
         json!({"merchant_id": MERCHANT.to_uppercase()}),
     ] {
         let accepted = rules().check(&payload(changes.clone()), NOW).map(|accepted| accepted.principal);
-        let principal = Principal { user_id: UserId::parse("user-1").expect("valid"), merchant_id: merchant() };
-        assert_eq!(accepted, Ok(principal), "{changes}");
+        let named = accepted.map(|principal| (principal.user_id, principal.merchant_id));
+        assert_eq!(named, Ok((UserId::parse("user-1").expect("valid"), merchant())), "{changes}");
     }
 }
 
@@ -98,6 +100,14 @@ fn refuses_what_breaks_one_rule() {
         (json!({"merchant_id": 7}), "merchant claim malformed"),
         (json!({"merchant_id": [MERCHANT]}), "merchant claim malformed"),
         (json!({"merchant_id": MERCHANT.replace('-', "")}), "merchant claim malformed"),
+        (json!({"reseller_id": "r-1"}), "reseller claim malformed"),
+        (json!({"roles": 7}), "roles claim malformed"),
+        (json!({"roles": ["merchant-admin", 7]}), "roles claim malformed"),
+        (json!({"roles": {"merchant-admin": true}}), "roles claim malformed"),
+        (json!({"sid": ""}), "session id malformed"),
+        (json!({"sid": ["s"]}), "session id malformed"),
+        (json!({"jti": 7}), "token id malformed"),
+        (json!({"events": {}}), "not an access token"),
     ] {
         assert_eq!(rules().check(&payload(changes.clone()), NOW), Err(Rejection(reason)), "{changes}");
     }
@@ -130,4 +140,51 @@ fn the_merchant_may_be_absent_nested_or_under_a_dotted_name() {
         let found = rules.check(&payload(changes.clone()), NOW).map(|accepted| accepted.principal.merchant_id);
         assert_eq!(found, expected, "{path} in {changes}");
     }
+}
+
+#[test]
+fn roles_are_a_list_or_words_or_not_looked_for() {
+    let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>());
+    for (path, changes, expected) in [
+        ("roles", json!({}), words(&[])),
+        ("roles", json!({"roles": ["merchant-admin", "other"]}), words(&["merchant-admin", "other"])),
+        ("roles", json!({"roles": "merchant-admin other"}), words(&["merchant-admin", "other"])),
+        ("realm_access.roles", json!({"realm_access": {"roles": ["merchant-viewer"]}}), words(&["merchant-viewer"])),
+        ("realm_access.roles", json!({}), words(&[])),
+        ("", json!({"roles": 7}), None),
+    ] {
+        let rules = ClaimRules { roles_claim: path.into(), ..rules() };
+        let found = rules.check(&payload(changes.clone()), NOW).map(|accepted| accepted.principal.roles);
+        assert_eq!(found, Ok(expected), "{path} in {changes}");
+    }
+}
+
+#[test]
+fn the_session_is_the_providers_else_the_tokens_own() {
+    let session = |changes: Value| {
+        rules().check(&payload(changes), NOW).map(|accepted| accepted.principal.session).expect("good")
+    };
+    let later = json!({"exp": NOW.unix_timestamp() + 600});
+    let with = |name: &str, value: &str, base: Value| {
+        let mut changes = base;
+        changes[name] = value.into();
+        changes
+    };
+    let of_provider = session(with("sid", "1", json!({"jti": "a"})));
+    assert!(of_provider.is_refreshed);
+    assert_eq!(
+        session(with("sid", "1", with("jti", "b", later.clone()))).key,
+        of_provider.key,
+        "tokens of one session"
+    );
+    assert_ne!(session(with("sid", "2", json!({}))).key, of_provider.key);
+    let alone = session(json!({"jti": "1"}));
+    assert!(!alone.is_refreshed && alone.key != of_provider.key, "an id of one kind is none of another");
+    assert_eq!(session(with("jti", "1", later.clone())).key, alone.key);
+    assert_ne!(session(json!({"jti": "2"})).key, alone.key);
+    assert_eq!(session(json!({})).key, session(json!({})).key);
+    assert_ne!(session(later).key, session(json!({})).key, "without ids all that a token says counts");
+    assert_eq!(alone.expires_at, NOW + Duration::seconds(300));
+    assert_eq!(alone.issued_at, NOW - Duration::seconds(10));
+    assert_eq!(session(json!({"iat": null})).issued_at, OffsetDateTime::UNIX_EPOCH);
 }

@@ -23,8 +23,17 @@ pub(super) struct Jwt<'t> {
 }
 
 impl<'t> Jwt<'t> {
-    /// Takes a token apart. The header is judged before the rest is read.
+    /// Takes an access token apart. The header is judged before the rest is read.
     pub(super) fn parse(token: &'t str) -> Result<Self, Rejection> {
+        Self::parse_typed(token, &ACCESS_TOKEN)
+    }
+
+    /// Takes a logout token apart likewise (OpenID Connect Back-Channel Logout 1.0, section 2.4).
+    pub(super) fn parse_logout(token: &'t str) -> Result<Self, Rejection> {
+        Self::parse_typed(token, &LOGOUT_TOKEN)
+    }
+
+    fn parse_typed(token: &'t str, media: &Media) -> Result<Self, Rejection> {
         if token.len() > MAX_TOKEN_LEN {
             return Err(Rejection("too long"));
         }
@@ -41,7 +50,7 @@ impl<'t> Jwt<'t> {
         if header.contains_key("crit") {
             return Err(Rejection("critical header parameters"));
         }
-        check_type(header.get("typ"))?;
+        media.check(header.get("typ"))?;
         let key_id = match header.get("kid") {
             None => None,
             Some(Value::String(kid)) => Some(kid.clone()),
@@ -66,13 +75,24 @@ fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection("not base64url"))
 }
 
-/// The media type of an access token, when the header names one (RFC 9068, section 4; RFC 7515, section 4.1.9).
-fn check_type(typ: Option<&Value>) -> Result<(), Rejection> {
-    let Some(typ) = typ else { return Ok(()) };
-    let typ = typ.as_str().unwrap_or_default().to_ascii_lowercase();
-    match typ.strip_prefix("application/").unwrap_or(&typ) {
-        "jwt" | "at+jwt" => Ok(()),
-        _ => Err(Rejection("not of an access token's media type")),
+/// The media types that a token's header may name, when it names one (RFC 7515, section 4.1.9).
+struct Media {
+    types: [&'static str; 2],
+    other: Rejection,
+}
+
+/// RFC 9068, section 4.
+const ACCESS_TOKEN: Media = Media { types: ["jwt", "at+jwt"], other: Rejection("not of an access token's media type") };
+
+const LOGOUT_TOKEN: Media =
+    Media { types: ["jwt", "logout+jwt"], other: Rejection("not of a logout token's media type") };
+
+impl Media {
+    fn check(&self, typ: Option<&Value>) -> Result<(), Rejection> {
+        let Some(typ) = typ else { return Ok(()) };
+        let typ = typ.as_str().unwrap_or_default().to_ascii_lowercase();
+        let named = typ.strip_prefix("application/").unwrap_or(&typ);
+        if self.types.contains(&named) { Ok(()) } else { Err(self.other) }
     }
 }
 

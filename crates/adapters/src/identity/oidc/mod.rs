@@ -14,14 +14,17 @@
 mod algorithm;
 mod cache;
 mod claims;
+mod client_tokens;
 mod jwt;
 mod key_set;
 mod keys;
+mod logout;
 mod provider;
 mod rejection;
 mod settings;
 mod strict_json;
 mod verifier;
 
+pub use client_tokens::OidcClientTokens;
 pub use settings::{OidcSettings, OidcSetupError};
 pub use verifier::OidcVerifier;

@@ -50,15 +50,29 @@ impl Provider {
 
     /// Fetches the discovery document, and the keys it points to; each key the library can read.
     pub(super) async fn fetch(&self) -> Result<Vec<CoreJsonWebKey>, FetchError> {
+        Ok(self.discover().await?.jwks().keys().clone())
+    }
+
+    /// Fetches the discovery document with its keys.
+    pub(super) async fn discover(&self) -> Result<CoreProviderMetadata, FetchError> {
         let discovery = CoreProviderMetadata::discover_async(self.issuer.clone(), &self.http);
-        let metadata = tokio::time::timeout(self.timeout, discovery).await.map_err(|_| FetchError::Timeout)??;
-        Ok(metadata.jwks().keys().clone())
+        Ok(tokio::time::timeout(self.timeout, discovery).await.map_err(|_| FetchError::Timeout)??)
+    }
+
+    /// The client that requests go through.
+    pub(super) fn http(&self) -> &GuardedClient {
+        &self.http
+    }
+
+    /// How long one exchange may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 }
 
 /// An HTTP client that goes only where the issuer's own security allows, follows nobody, and reads no more than it
 /// must.
-struct GuardedClient {
+pub(super) struct GuardedClient {
     client: Client,
     plain_http: PlainHttp,
 }

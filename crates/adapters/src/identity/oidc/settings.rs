@@ -15,6 +15,14 @@ pub struct OidcSettings {
     /// The claim that names the merchant, a UUID: a claim's name, or a path of names joined by dots
     /// (`organization.merchant_id`). A claim whose whole name is the text goes first.
     pub merchant_claim: String,
+    /// The claim that names the reseller, likewise.
+    pub reseller_claim: String,
+    /// The claim that lists the caller's roles, likewise: an array of texts, or one text with spaces between. Empty
+    /// when roles are not looked for in tokens.
+    pub roles_claim: String,
+    /// The clients whose logout tokens are accepted, beside the audience: those at which the provider has our address
+    /// for them.
+    pub logout_clients: Vec<String>,
     /// How far the provider's clock and ours may be apart, for `exp`, `nbf` and `iat`.
     pub leeway: Duration,
     /// How long one fetch of the keys may take altogether, and so how long a caller waits for it at most.
@@ -31,14 +39,18 @@ pub struct OidcSettings {
 }
 
 impl OidcSettings {
-    /// The default settings for an issuer and an audience: merchant claim `merchant_id`, leeway 30 s, fetches of at
-    /// most 3 s with a cool-down of 10 s, keys fetched anew after 600 s, 10 000 tokens remembered, no insecure issuer.
+    /// The default settings for an issuer and an audience: claims `merchant_id`, `reseller_id` and `roles`, leeway 30 s,
+    /// fetches of at most 3 s with a cool-down of 10 s, keys fetched anew after 600 s, 10 000 tokens remembered, no
+    /// insecure issuer.
     #[must_use]
     pub fn new(issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {
             issuer: issuer.into(),
             audience: audience.into(),
             merchant_claim: "merchant_id".to_owned(),
+            reseller_claim: "reseller_id".to_owned(),
+            roles_claim: "roles".to_owned(),
+            logout_clients: Vec::new(),
             leeway: Duration::from_secs(30),
             http_timeout: Duration::from_secs(3),
             refresh_cooldown: Duration::from_secs(10),
@@ -64,6 +76,12 @@ pub enum OidcSetupError {
     /// The path has an empty name in it.
     #[error("the merchant claim must be a claim's name, or names joined by dots")]
     MerchantClaim,
+    /// Likewise.
+    #[error("the reseller claim must be a claim's name, or names joined by dots")]
+    ResellerClaim,
+    /// Likewise.
+    #[error("the roles claim must be a claim's name, or names joined by dots, or empty")]
+    RolesClaim,
     /// A time limit of nothing.
     #[error("the HTTP timeout and the keys' maximum age must not be zero")]
     ZeroDuration,
@@ -88,6 +106,12 @@ impl OidcSettings {
         }
         if self.merchant_claim.split('.').any(str::is_empty) {
             return Err(OidcSetupError::MerchantClaim);
+        }
+        if self.reseller_claim.split('.').any(str::is_empty) {
+            return Err(OidcSetupError::ResellerClaim);
+        }
+        if !self.roles_claim.is_empty() && self.roles_claim.split('.').any(str::is_empty) {
+            return Err(OidcSetupError::RolesClaim);
         }
         if self.http_timeout.is_zero() || self.keys_max_age.is_zero() {
             return Err(OidcSetupError::ZeroDuration);
@@ -169,6 +193,10 @@ mod tests {
         for path in ["", ".", "a.", "a..b"] {
             let settings = OidcSettings { merchant_claim: path.into(), ..good() };
             assert!(matches!(settings.validate(), Err(OidcSetupError::MerchantClaim)), "{path}");
+            let settings = OidcSettings { reseller_claim: path.into(), ..good() };
+            assert!(matches!(settings.validate(), Err(OidcSetupError::ResellerClaim)), "{path}");
+            let settings = OidcSettings { roles_claim: path.into(), ..good() };
+            assert_eq!(settings.validate().is_ok(), path.is_empty(), "{path}");
         }
         assert!(matches!(
             OidcSettings { http_timeout: Duration::ZERO, ..good() }.validate(),

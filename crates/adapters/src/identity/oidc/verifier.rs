@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pos_port_clock::Clock;
-use pos_port_identity::{Principal, TokenVerifier, VerifyError};
+use pos_port_identity::{LogoutNotice, LogoutVerifier, Principal, TokenVerifier, VerifyError};
 
 use super::cache::{self, TokenCache};
 use super::claims::ClaimRules;
 use super::jwt::{Jwt, MAX_TOKEN_LEN};
 use super::keys::KeyStore;
+use super::logout::LogoutRules;
 use super::provider::Provider;
 use super::rejection::Rejection;
 use super::settings::{OidcSettings, OidcSetupError};
@@ -22,6 +23,7 @@ use super::settings::{OidcSettings, OidcSetupError};
 /// answers without it, which a working provider is asked to do every `keys_max_age`.
 pub struct OidcVerifier {
     rules: ClaimRules,
+    logout_rules: LogoutRules,
     keys: KeyStore,
     cache: TokenCache,
     clock: Arc<dyn Clock>,
@@ -38,12 +40,18 @@ impl OidcVerifier {
         let issuer = settings.validate()?;
         let provider = Provider::new(issuer, settings.allow_insecure_issuer, settings.http_timeout)?;
         let times = (settings.refresh_cooldown, settings.keys_max_age, settings.http_timeout);
+        let leeway = settings.leeway.try_into().unwrap_or(time::Duration::MAX);
+        let mut audiences = settings.logout_clients;
+        audiences.push(settings.audience.clone());
         Ok(Self {
+            logout_rules: LogoutRules { issuer: settings.issuer.clone(), audiences, leeway },
             rules: ClaimRules {
                 issuer: settings.issuer,
                 audience: settings.audience,
                 merchant_claim: settings.merchant_claim,
-                leeway: settings.leeway.try_into().unwrap_or(time::Duration::MAX),
+                reseller_claim: settings.reseller_claim,
+                roles_claim: settings.roles_claim,
+                leeway,
             },
             keys: KeyStore::new(provider, clock.clone(), times),
             cache: TokenCache::new(settings.token_cache_capacity),
@@ -76,11 +84,41 @@ impl OidcVerifier {
         }
         let jwt = Jwt::parse(token)?;
         let accepted = self.rules.check(&jwt.payload, now)?;
+        let generation = self.verify_signature(&jwt).await?;
+        let principal = accepted.principal.clone();
+        self.cache.put(hash, generation, accepted);
+        Ok(principal)
+    }
+
+    async fn check_logout(&self, token: &str) -> Result<LogoutNotice, VerifyError> {
+        let jwt = Jwt::parse_logout(token)?;
+        let notice = self.logout_rules.check(&jwt.payload, self.clock.now())?;
+        self.verify_signature(&jwt).await?;
+        Ok(notice)
+    }
+
+    /// Checks the signature with the issuer's key, and answers the generation of keys it was.
+    async fn verify_signature(&self, jwt: &Jwt<'_>) -> Result<u64, VerifyError> {
         let key = self.keys.find(jwt.key_id.as_deref(), jwt.algorithm).await?;
         jwt.verify_signature(&key.jwk)?;
-        let principal = accepted.principal.clone();
-        self.cache.put(hash, key.generation, accepted);
-        Ok(principal)
+        Ok(key.generation)
+    }
+}
+
+fn log<T>(verdict: &Result<T, VerifyError>) {
+    match verdict {
+        Ok(_) => {}
+        Err(VerifyError::Rejected(reason)) => tracing::debug!(reason, "token rejected"),
+        Err(VerifyError::Unavailable) => tracing::debug!("token not verified: no keys"),
+    }
+}
+
+#[async_trait]
+impl LogoutVerifier for OidcVerifier {
+    async fn verify_logout(&self, token: &str) -> Result<LogoutNotice, VerifyError> {
+        let verdict = self.check_logout(token).await;
+        log(&verdict);
+        verdict
     }
 }
 

@@ -6,6 +6,8 @@ mod migrate;
 mod refusals;
 mod schema;
 mod statements;
+mod tenancy;
+mod tenancy_statements;
 mod tls;
 
 use std::collections::HashSet;
@@ -93,6 +95,7 @@ macro_rules! run {
 
 // Below the macro, which it uses.
 mod audit;
+use run;
 
 #[async_trait]
 impl DeviceRepository for PgStore {

@@ -14,7 +14,7 @@ use crate::storage::audit_rows::{detail_text, origin_text, subject_text, trace_t
 use crate::storage::rows::merchant_subject;
 
 /// Windows that started before this are as good as any other that has passed; PostgreSQL knows no year before it.
-const BEGINNING: OffsetDateTime = datetime!(-4000-01-01 00:00 UTC);
+pub(super) const BEGINNING: OffsetDateTime = datetime!(-4000-01-01 00:00 UTC);
 
 /// What both statements are told.
 struct Refused {

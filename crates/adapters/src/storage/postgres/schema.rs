@@ -68,3 +68,58 @@ diesel::table! {
         detail -> Text,
     }
 }
+
+diesel::table! {
+    resellers (reseller_id) {
+        reseller_id -> Uuid,
+        name -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    merchants (merchant_id) {
+        merchant_id -> Uuid,
+        reseller_id -> Nullable<Uuid>,
+        name -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    memberships (grant_id) {
+        grant_id -> Uuid,
+        user_id -> Text,
+        merchant_id -> Nullable<Uuid>,
+        reseller_id -> Nullable<Uuid>,
+        role -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    api_clients (client_id) {
+        client_id -> Text,
+        grant_id -> Uuid,
+        merchant_id -> Nullable<Uuid>,
+        reseller_id -> Nullable<Uuid>,
+        role -> Text,
+        secret_hash -> Text,
+        created_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    sessions (session_key) {
+        session_key -> Text,
+    }
+}
+
+diesel::table! {
+    client_failures (subject) {
+        subject -> Text,
+        window_started_at -> Timestamptz,
+        failures -> BigInt,
+    }
+}

@@ -68,3 +68,81 @@ diesel::table! {
         detail -> Text,
     }
 }
+
+diesel::table! {
+    resellers (reseller_id) {
+        reseller_id -> Text,
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    merchants (merchant_id) {
+        merchant_id -> Text,
+        reseller_id -> Nullable<Text>,
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    memberships (grant_id) {
+        grant_id -> Text,
+        user_id -> Text,
+        merchant_id -> Nullable<Text>,
+        reseller_id -> Nullable<Text>,
+        role -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    api_clients (client_id) {
+        client_id -> Text,
+        grant_id -> Text,
+        merchant_id -> Nullable<Text>,
+        reseller_id -> Nullable<Text>,
+        role -> Text,
+        secret_hash -> Text,
+        created_at -> BigInt,
+        revoked_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    sessions (session_key) {
+        session_key -> Text,
+        grant_id -> Text,
+        user_id -> Text,
+        merchant_id -> Nullable<Text>,
+        reseller_id -> Nullable<Text>,
+        role -> Text,
+        application -> Text,
+        channel -> Text,
+        client_id -> Nullable<Text>,
+        token_issued_at -> BigInt,
+        started_at -> BigInt,
+        ends_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    logouts (kind, subject) {
+        kind -> Text,
+        subject -> Text,
+        issued_until -> Nullable<BigInt>,
+        keep_until -> BigInt,
+    }
+}
+
+diesel::table! {
+    client_failures (subject) {
+        subject -> Text,
+        window_started_at -> BigInt,
+        failures -> BigInt,
+    }
+}
+
+diesel::joinable!(sessions -> merchants (merchant_id));
+diesel::allow_tables_to_appear_in_same_query!(sessions, merchants);

@@ -20,11 +20,15 @@
 pub mod add_and_list;
 pub mod audit;
 pub mod codes;
+pub mod directory;
 pub mod failures;
 mod fixtures;
+pub mod members;
 pub mod races;
 pub mod save;
+pub mod sessions;
 pub mod sightings;
+mod tenancy;
 
 /// Makes one `#[tokio::test]` of every case. The argument is an expression that opens an empty
 /// [`Storage`](crate::Storage), in an async function; what it evaluates to may also be a tuple of a store and whatever
@@ -104,6 +108,41 @@ macro_rules! storage_suite {
                 sightings_and_saves_do_not_disturb_each_other,
                 of_many_adds_of_one_id_one_is_kept,
                 every_ping_is_answered,
+            ],
+            directory: [
+                resellers_and_merchants_are_read_back,
+                a_party_is_made_known_once,
+                a_merchant_of_nobodys_reseller_is_refused,
+                a_scope_finds_its_own_merchants_only,
+                parties_are_listed_page_by_page,
+            ],
+            members: [
+                a_membership_is_read_back_at_its_party,
+                a_second_membership_replaces_the_first,
+                an_impossible_membership_is_refused,
+                a_membership_is_removed_once,
+                members_are_listed_by_their_party,
+                a_client_is_read_back_and_made_once,
+                a_client_is_rotated_until_it_is_revoked,
+                clients_are_listed_by_their_party,
+                wrong_secrets_are_counted,
+                the_longest_subjects_are_members,
+            ],
+            sessions: [
+                a_session_is_found_until_it_is_over,
+                every_kind_of_session_is_read_back,
+                the_reseller_is_the_directorys,
+                a_session_is_renewed_in_place,
+                a_session_without_its_grant_is_not_started,
+                a_session_may_have_less_than_its_grant,
+                a_session_is_ended_once,
+                sessions_end_with_their_membership,
+                sessions_end_with_their_client,
+                a_logged_out_session_stays_out,
+                a_logged_out_user_comes_back_with_a_later_token,
+                many_starts_of_one_session_keep_one,
+                no_session_outlives_a_revocation,
+                every_wrong_secret_is_counted_once,
             ],
         );
     };

@@ -1,10 +1,13 @@
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use pos_terminal::Sent;
 use reqwest::Client;
 use serde_json::{Value, json};
 
 use super::super::dev_idp::{CLIENT, PASSWORD, USER};
 use super::narrator::Narrator;
+
+/// The portal's host, as the default settings have it.
+pub(super) const HOST: &str = "merchant.viopay.io";
 
 /// The merchant's portal, as far as the demo needs one.
 pub(super) struct Merchant {
@@ -29,17 +32,29 @@ impl Merchant {
         &self.token
     }
 
+    /// Says which portal was come in by.
+    pub(super) async fn initiate(&self, url: &str, narrator: &Narrator) -> anyhow::Result<()> {
+        let answer = self.post(&format!("{url}/session/initiate"), &json!({ "host": HOST }), narrator).await?;
+        let initiated = answer.get("status").and_then(Value::as_str) == Some("initiated");
+        ensure!(initiated, "the session was not initiated: {answer}");
+        Ok(())
+    }
+
     /// Types a code.
     pub(super) async fn claim(&self, url: &str, code: &str, narrator: &Narrator) -> anyhow::Result<Value> {
-        let body = json!({ "pairing_code": code }).to_string();
-        let url = format!("{url}/pos/claim");
-        let request = self.client.post(&url).bearer_auth(&self.token).header("content-type", "application/json");
+        self.post(&format!("{url}/pos/claim"), &json!({ "pairing_code": code }), narrator).await
+    }
+
+    async fn post(&self, url: &str, body: &Value, narrator: &Narrator) -> anyhow::Result<Value> {
+        let body = body.to_string();
+        let request = self.client.post(url).bearer_auth(&self.token).header("content-type", "application/json");
         let response = request.body(body.clone()).send().await?;
         let (status, answer) = (response.status().as_u16(), response.text().await?);
         let start: String = self.token.chars().take(12).collect();
         let headers = [("authorization", format!("Bearer {start}…")), ("content-type", "application/json".to_owned())];
         let headers = headers.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        narrator.wire(&Sent { method: "POST".to_owned(), url, headers }, Some(&body), status, &answer);
-        serde_json::from_str(&answer).context("the claim's answer")
+        let sent = Sent { method: "POST".to_owned(), url: url.to_owned(), headers };
+        narrator.wire(&sent, Some(&body), status, &answer);
+        serde_json::from_str(&answer).context("the answer")
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use pos_dev_idp::RunningDevIdp;
-use pos_domain::{Act, DeviceId, MerchantId};
+use pos_domain::{Act, DeviceId, Member, MerchantId, Name, Party, Role, UserId};
 use pos_terminal::{PairingCodeStatus, PairingStep, ShownCode, Status, Terminal};
 use serde_json::json;
 use uuid::Uuid;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 use self::merchant::Merchant;
 use self::narrator::Narrator;
 use super::dev_idp;
-use super::dev_idp::{AUDIENCE, MERCHANT, demo_realm};
+use super::dev_idp::{AUDIENCE, MERCHANT, USER, demo_realm};
 use super::migrate::ensure_schema;
 use super::serve::stop_signals;
 use crate::cli;
@@ -37,6 +37,7 @@ pub(super) async fn run(how: &cli::Demo) -> anyhow::Result<()> {
     let server = HttpServer::start(listener(&how.bind)?, &Parts::real(settings.clone()).await?)?;
     let url = format!("http://{}", server.address());
     let back = Back::open(&settings).await?;
+    populate(&back).await?;
     let narrator = Arc::new(Narrator::default());
     narrator.say(&format!(
         "The server listens on {url}. Everything it keeps is in a temporary folder, and its tokens come from a \
@@ -83,7 +84,7 @@ async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Nar
     let status = poll(&mut pairing).await?;
     ensure!(status.pairing_code_status == PairingCodeStatus::Pending, "the code should be pending: {status:?}");
 
-    narrator.step("The merchant logs in to the back office and types the code");
+    narrator.step("The merchant logs in to the back office, which initiates the session, and types the code");
     claim(url, issuer, &code, &device_id, narrator).await?;
 
     narrator.step("The terminal's next poll sees it");
@@ -117,9 +118,19 @@ async fn claim(
     narrator: &Narrator,
 ) -> anyhow::Result<()> {
     let merchant = Merchant::log_in(issuer.issuer()).await?;
+    merchant.initiate(url, narrator).await?;
     let claimed = merchant.claim(url, code.symbols(), narrator).await?;
     let wanted = json!({ "status": "claimed", "device_id": device_id.as_str() });
     ensure!(claimed == wanted, "the claim answered {claimed}");
+    Ok(())
+}
+
+/// The merchant, and its user as a member.
+async fn populate(back: &Back) -> anyhow::Result<()> {
+    let merchant = MerchantId(Uuid::parse_str(MERCHANT)?);
+    back.directory.add_merchant(Name::parse("Corner Shop")?, None, Some(merchant)).await?;
+    let member = Member { user_id: UserId::parse(USER)?, party: Party::Merchant(merchant), role: Role::Admin };
+    back.members.add(member).await?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 use pos_domain::DeviceId;
 
 use super::super::dev_idp::password_grant;
-use super::merchant::Merchant;
+use super::merchant::{HOST, Merchant};
 
 /// What a reader can try now, ready to paste.
 pub(super) async fn explain(url: &str, issuer: &str, device: &DeviceId) -> anyhow::Result<()> {
@@ -17,6 +17,7 @@ TOKEN={token}
 curl -s -X POST {url}/pos/bootstrap "${{TERMINAL[@]}}"
 curl -s -X POST {url}/pos/pairing-code "${{TERMINAL[@]}}"
 curl -s {url}/pos/status "${{TERMINAL[@]}}"
+curl -s -X POST {url}/session/initiate -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '{{"host": "{HOST}"}}'
 curl -s -X POST {url}/pos/claim -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '{{"pairing_code": "THE CODE"}}'
 
 The token holds for an hour; another: curl -s {grant}

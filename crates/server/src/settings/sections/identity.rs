@@ -13,6 +13,12 @@ pub struct IdentitySettings {
     pub audience: String,
     /// The claim that holds the merchant's id.
     pub merchant_claim: String,
+    /// The claim that holds the reseller's id.
+    pub reseller_claim: String,
+    /// The claim that lists the roles; empty when they are not looked for.
+    pub roles_claim: String,
+    /// Whose logout tokens are accepted, beside the audience's.
+    pub logout_clients: Vec<String>,
     /// How far the realm's clock may be off.
     pub leeway: Duration,
     /// For one request to the realm.
@@ -36,6 +42,12 @@ impl IdentitySettings {
             let fault = || ("is empty".to_owned(), "write the claim's name, like merchant_id".to_owned());
             if text.is_empty() { Err(fault()) } else { Ok(text.to_owned()) }
         });
+        let reseller_claim = reader.text("identity.reseller_claim", |text| {
+            let fault = || ("is empty".to_owned(), "write the claim's name, like reseller_id".to_owned());
+            if text.is_empty() { Err(fault()) } else { Ok(text.to_owned()) }
+        });
+        let roles_claim = reader.text("identity.roles_claim", |text| Ok(text.to_owned()));
+        let logout_clients = reader.texts("identity.logout_clients", |text| Ok(text.to_owned()));
         let leeway = reader.seconds("identity.leeway_secs", 0..=300);
         let http_timeout = reader.millis("identity.http_timeout_ms", 1..=60_000);
         let refresh_cooldown = reader.seconds("identity.refresh_cooldown_secs", 0..=3600);
@@ -45,6 +57,9 @@ impl IdentitySettings {
             issuer: issuer?,
             audience: audience?,
             merchant_claim: merchant_claim?,
+            reseller_claim: reseller_claim?,
+            roles_claim: roles_claim?,
+            logout_clients: logout_clients?,
             leeway: leeway?,
             http_timeout: http_timeout?,
             refresh_cooldown: refresh_cooldown?,

@@ -6,9 +6,11 @@ mod http;
 mod identity;
 mod rules;
 mod running;
+mod session;
 
 pub use database::DatabaseSettings;
 pub use http::HttpSettings;
 pub use identity::IdentitySettings;
 pub use rules::{ClaimSettings, PairingSettings, TerminalSettings};
 pub use running::{LogFormat, LogSettings, MetricsSettings, ShutdownSettings};
+pub use session::{ClientSettings, SessionSettings};

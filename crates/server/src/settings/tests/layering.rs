@@ -25,6 +25,24 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "info"));
     assert_eq!(settings.shutdown.grace, Duration::from_secs(25));
     assert!(settings.metrics.enabled);
+    assert!(!settings.session.required);
+    assert_eq!(settings.session.max_lifetime, Duration::from_secs(36_000));
+    let hosts: Vec<_> =
+        settings.session.hosts.iter().map(|(host, place)| (&**host, place.application.as_str())).collect();
+    assert_eq!(hosts, [("merchant.viopay.io", "merchant-portal"), ("reseller.viopay.io", "reseller-portal")]);
+    assert_eq!((settings.client.max_failures, settings.client.max_concurrent_checks), (10, 4));
+}
+
+#[test]
+fn a_host_is_read_with_its_application_and_channel_or_named() {
+    let settings =
+        load(None, &[("POS__SESSION__HOSTS", "Portal.Example.com = shop/web, 127.0.0.1=shop/test")]).unwrap();
+    let hosts: Vec<_> = settings.session.hosts.iter().map(|(host, place)| (&**host, place.channel.as_str())).collect();
+    assert_eq!(hosts, [("portal.example.com", "web"), ("127.0.0.1", "test")]);
+    for bad in ["portal", "portal=shop", "=shop/web", "a b=shop/web", "portal=Shop/web", "https://portal=shop/web"] {
+        let faults = load(None, &[("POS__SESSION__HOSTS", bad)]).unwrap_err().to_string();
+        assert!(faults.contains("session.hosts") && faults.contains("host=application/channel"), "{bad}: {faults}");
+    }
 }
 
 #[test]
@@ -112,6 +130,8 @@ fn identity_is_required_only_when_asked_for() {
     let identity = set.require_identity().unwrap();
     assert_eq!((identity.issuer.as_str(), identity.audience.as_str()), (issuer, "pos"));
     assert_eq!(identity.merchant_claim, "merchant_id");
+    assert_eq!((identity.reseller_claim.as_str(), identity.roles_claim.as_str()), ("reseller_id", "roles"));
+    assert_eq!(identity.logout_clients, Vec::<String>::new());
     assert_eq!(identity.keys_max_age, Duration::from_secs(600));
 }
 
@@ -123,5 +143,5 @@ fn the_effective_settings_are_toml_with_their_sources() {
     assert!(line("workers = 2 ").ends_with("# POS__HTTP__WORKERS"));
     assert!(line("level = \"warn\" ").ends_with("# POS__LOG__LEVEL"));
     assert!(line("bind = \"127.0.0.1:8080\" ").ends_with("# default"));
-    assert_eq!(text.parse::<toml::Table>().unwrap().len(), 9, "a table for each section");
+    assert_eq!(text.parse::<toml::Table>().unwrap().len(), 11, "a table for each section");
 }

@@ -1,0 +1,54 @@
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+use pos_port_identity::{Principal, VerifyError};
+
+use super::header::{Sole, sole};
+use crate::http::Api;
+use crate::http::api_error::ApiError;
+
+/// A caller whose bearer token was verified (RFC 6750), whoever it is.
+pub(in crate::http) struct Caller(pub(in crate::http) Principal);
+
+const ASK_FOR_TOKEN: &str = "Bearer";
+const ASK_FOR_ANOTHER_TOKEN: &str = "Bearer error=\"invalid_token\"";
+
+impl FromRequest for Caller {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move { verify(&request).await })
+    }
+}
+
+async fn verify(request: &HttpRequest) -> Result<Caller, ApiError> {
+    let token = bearer_token(request)?;
+    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+    let principal = api.verifier.verify(token).await.map_err(refused)?;
+    tracing::Span::current().record("user_id", principal.user_id.as_str());
+    Ok(Caller(principal))
+}
+
+fn bearer_token(request: &HttpRequest) -> Result<&str, ApiError> {
+    let missing = || ApiError::unauthorized("Authorization header with a Bearer token is required", ASK_FOR_TOKEN);
+    let Sole::Value(credentials) = sole(request.headers(), AUTHORIZATION.as_str()) else {
+        return Err(missing());
+    };
+    let (scheme, token) = credentials.split_once(' ').ok_or_else(missing)?;
+    if scheme.eq_ignore_ascii_case("Bearer") { Ok(token.trim_start()) } else { Err(missing()) }
+}
+
+fn refused(error: VerifyError) -> ApiError {
+    match error {
+        VerifyError::Rejected(reason) => {
+            tracing::debug!(reason, "token rejected");
+            ApiError::unauthorized("Access token is invalid or expired", ASK_FOR_ANOTHER_TOKEN)
+        }
+        VerifyError::Unavailable => ApiError::unavailable().caused_by(error),
+    }
+}

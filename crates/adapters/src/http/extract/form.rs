@@ -1,0 +1,37 @@
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::web::Query;
+use actix_web::{FromRequest, HttpRequest, web};
+
+use super::RequestBody;
+use super::json::{accept, invalid_body, read, validation_message};
+use crate::http::Api;
+use crate::http::api_error::ApiError;
+
+/// A form that has passed its own validation, for callers whose specification sends one.
+pub(in crate::http) struct ValidForm<T>(pub(in crate::http) T);
+
+impl<T: RequestBody> FromRequest for ValidForm<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+            accept(
+                request.headers(),
+                "application/x-www-form-urlencoded",
+                "Content-Type must be application/x-www-form-urlencoded",
+            )?;
+            let body = read(payload, api.limits.max_body_bytes).await?;
+            let text = std::str::from_utf8(&body).map_err(|error| invalid_body(&error.to_string()))?;
+            let Query(value) = Query::<T>::from_query(text).map_err(|error| invalid_body(&error.to_string()))?;
+            value.validate().map_err(|errors| invalid_body(&validation_message(T::NAME, &errors)))?;
+            Ok(Self(value))
+        })
+    }
+}

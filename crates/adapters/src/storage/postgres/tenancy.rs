@@ -1,0 +1,310 @@
+//! The tenancy ports in PostgreSQL.
+
+use async_trait::async_trait;
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use pos_domain::{
+    ApiClient, ApiClientId, ClaimLimit, FailureWindow, GrantId, Membership, Merchant, MerchantId, Party, Reseller,
+    ResellerId, Scope, SecretHash, Session, SessionKey, UserId,
+};
+use pos_port_storage::{
+    AddPartyError, ApiClientRepository, ClientFailureRepository, DirectoryRepository, GrantError, Logout,
+    MemberRepository, MerchantPage, SessionRepository, StartError, StorageError,
+};
+use time::OffsetDateTime;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::refusals::BEGINNING;
+use super::schema::{api_clients, client_failures, memberships, merchants, resellers, sessions};
+use super::tenancy_statements::{
+    AddClient, AddMerchant, ChangeClient, CountClientFailure, FindSession, LogOut, PutMembership, RemoveMembership,
+    StartSession,
+};
+use super::{PgStore, run};
+use crate::storage::failure::Failure;
+use crate::storage::tenancy_rows::{self, ClientFailureRow, party_columns};
+
+type ResellerRow = tenancy_rows::ResellerRow<Uuid, OffsetDateTime>;
+type MerchantRow = tenancy_rows::MerchantRow<Uuid, OffsetDateTime>;
+type MembershipRow = tenancy_rows::MembershipRow<Uuid, OffsetDateTime>;
+type ClientRow = tenancy_rows::ClientRow<Uuid, OffsetDateTime>;
+type SessionRow = tenancy_rows::SessionRow<Uuid, OffsetDateTime>;
+
+#[async_trait]
+impl DirectoryRepository for PgStore {
+    async fn add_reseller(&self, reseller: &Reseller) -> Result<(), AddPartyError> {
+        use resellers::dsl;
+        let statement = diesel::insert_into(dsl::resellers)
+            .values((
+                dsl::reseller_id.eq(reseller.id.0),
+                dsl::name.eq(reseller.name.as_str()),
+                dsl::created_at.eq(reseller.created_at),
+            ))
+            .on_conflict(dsl::reseller_id)
+            .do_nothing();
+        let added = async { run!(self, |connection| statement.execute(connection)) };
+        match added.await.map_err(StorageError::from)? {
+            0 => Err(AddPartyError::Taken),
+            _ => Ok(()),
+        }
+    }
+
+    async fn add_merchant(&self, merchant: &Merchant) -> Result<(), AddPartyError> {
+        let statement = AddMerchant {
+            merchant_id: merchant.id.0,
+            reseller_id: merchant.reseller.map(|id| id.0),
+            name: merchant.name.as_str().to_owned(),
+            created_at: merchant.created_at,
+        };
+        let added = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
+        match added.await.map_err(StorageError::from)? {
+            (true, _) => Ok(()),
+            (false, true) => Err(AddPartyError::Taken),
+            (false, false) => Err(AddPartyError::UnknownReseller),
+        }
+    }
+
+    async fn find_reseller(&self, id: ResellerId) -> Result<Option<Reseller>, StorageError> {
+        let query = resellers::table.find(id.0);
+        let row: Option<ResellerRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        Ok(row.map(ResellerRow::reseller).transpose()?)
+    }
+
+    async fn find_merchant(&self, scope: Scope, id: MerchantId) -> Result<Option<Merchant>, StorageError> {
+        use merchants::dsl;
+        let mut query = dsl::merchants.filter(dsl::merchant_id.eq(id.0)).into_boxed();
+        match scope {
+            Scope::Operator => {}
+            Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
+            Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.0)),
+        }
+        let row: Option<MerchantRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        Ok(row.map(MerchantRow::merchant).transpose()?)
+    }
+
+    async fn list_resellers(&self, after: Option<ResellerId>, limit: u32) -> Result<Vec<Reseller>, StorageError> {
+        use resellers::dsl;
+        let mut query = dsl::resellers.order(dsl::reseller_id).limit(limit.into()).into_boxed();
+        if let Some(after) = after {
+            query = query.filter(dsl::reseller_id.gt(after.0));
+        }
+        let rows: Vec<ResellerRow> = run!(self, |connection| query.load(connection))?;
+        Ok(rows.into_iter().map(ResellerRow::reseller).collect::<Result<_, _>>()?)
+    }
+
+    async fn list_merchants(&self, page: &MerchantPage) -> Result<Vec<Merchant>, StorageError> {
+        use merchants::dsl;
+        let mut query = dsl::merchants.order(dsl::merchant_id).limit(page.limit.into()).into_boxed();
+        match page.scope {
+            Scope::Operator => {}
+            Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
+            Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.0)),
+        }
+        if let Some(after) = page.after {
+            query = query.filter(dsl::merchant_id.gt(after.0));
+        }
+        let rows: Vec<MerchantRow> = run!(self, |connection| query.load(connection))?;
+        Ok(rows.into_iter().map(MerchantRow::merchant).collect::<Result<_, _>>()?)
+    }
+}
+
+#[async_trait]
+impl MemberRepository for PgStore {
+    async fn put(&self, membership: &Membership) -> Result<(), GrantError> {
+        let (merchant_id, reseller_id) = party_columns(membership.member.party);
+        let statement = PutMembership {
+            grant_id: membership.grant.0,
+            user_id: membership.member.user_id.as_str().to_owned(),
+            merchant_id,
+            reseller_id,
+            role: membership.member.role.as_str(),
+            created_at: membership.created_at,
+        };
+        let put = async { run!(self, |connection| statement.get_result::<i64>(connection)) };
+        match put.await {
+            Ok(0) => Err(GrantError::UnknownParty),
+            Ok(_) => Ok(()),
+            Err(Failure::Taken { .. }) => Err(GrantError::Taken),
+            Err(failure) => Err(StorageError::from(failure).into()),
+        }
+    }
+
+    async fn remove(&self, party: Party, user: &UserId) -> Result<bool, StorageError> {
+        let (merchant_id, reseller_id) = party_columns(party);
+        let statement = RemoveMembership { user_id: user.as_str().to_owned(), merchant_id, reseller_id };
+        let gone: i64 = run!(self, |connection| statement.get_result(connection))?;
+        Ok(gone == 1)
+    }
+
+    async fn find(&self, party: Party, user: &UserId) -> Result<Option<Membership>, StorageError> {
+        use memberships::dsl;
+        let theirs = dsl::memberships.filter(dsl::user_id.eq(user.as_str())).into_boxed();
+        let query = match party {
+            Party::Merchant(id) => theirs.filter(dsl::merchant_id.eq(id.0)),
+            Party::Reseller(id) => theirs.filter(dsl::reseller_id.eq(id.0)),
+        };
+        let row: Option<MembershipRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        Ok(row.map(MembershipRow::membership).transpose()?)
+    }
+
+    async fn list(&self, scope: Scope, after: Option<GrantId>, limit: u32) -> Result<Vec<Membership>, StorageError> {
+        use memberships::dsl;
+        let mut query = dsl::memberships.order(dsl::grant_id).limit(limit.into()).into_boxed();
+        match scope {
+            Scope::Operator => {}
+            Scope::Of(Party::Merchant(id)) => query = query.filter(dsl::merchant_id.eq(id.0)),
+            Scope::Of(Party::Reseller(id)) => query = query.filter(dsl::reseller_id.eq(id.0)),
+        }
+        if let Some(after) = after {
+            query = query.filter(dsl::grant_id.gt(after.0));
+        }
+        let rows: Vec<MembershipRow> = run!(self, |connection| query.load(connection))?;
+        Ok(rows.into_iter().map(MembershipRow::membership).collect::<Result<_, _>>()?)
+    }
+}
+
+#[async_trait]
+impl ApiClientRepository for PgStore {
+    async fn add(&self, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError> {
+        let (merchant_id, reseller_id) = party_columns(client.party);
+        let statement = AddClient {
+            client_id: client.id.as_str().to_owned(),
+            grant_id: client.grant.0,
+            merchant_id,
+            reseller_id,
+            role: client.role.as_str(),
+            secret_hash: secret.as_phc().to_owned(),
+            created_at: client.created_at,
+        };
+        let added = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
+        match added.await.map_err(StorageError::from)? {
+            (true, _) => Ok(()),
+            (false, true) => Err(GrantError::Taken),
+            (false, false) => Err(GrantError::UnknownParty),
+        }
+    }
+
+    async fn find(&self, id: &ApiClientId) -> Result<Option<(ApiClient, SecretHash)>, StorageError> {
+        let query = api_clients::table.find(id.as_str());
+        let row: Option<ClientRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        Ok(row.map(ClientRow::client).transpose()?)
+    }
+
+    async fn rotate(&self, id: &ApiClientId, grant: GrantId, secret: &SecretHash) -> Result<bool, StorageError> {
+        let statement = ChangeClient {
+            client_id: id.as_str().to_owned(),
+            grant_id: Some(grant.0),
+            secret_hash: Some(secret.as_phc().to_owned()),
+            revoked_at: None,
+        };
+        let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
+        Ok(changed == 1)
+    }
+
+    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
+        let statement =
+            ChangeClient { client_id: id.as_str().to_owned(), grant_id: None, secret_hash: None, revoked_at: Some(at) };
+        let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
+        Ok(changed == 1)
+    }
+
+    async fn list(
+        &self,
+        scope: Scope,
+        after: Option<&ApiClientId>,
+        limit: u32,
+    ) -> Result<Vec<ApiClient>, StorageError> {
+        use api_clients::dsl;
+        let mut query = dsl::api_clients.order(dsl::client_id).limit(limit.into()).into_boxed();
+        match scope {
+            Scope::Operator => {}
+            Scope::Of(Party::Merchant(id)) => query = query.filter(dsl::merchant_id.eq(id.0)),
+            Scope::Of(Party::Reseller(id)) => query = query.filter(dsl::reseller_id.eq(id.0)),
+        }
+        if let Some(after) = after {
+            query = query.filter(dsl::client_id.gt(after.as_str()));
+        }
+        let rows: Vec<ClientRow> = run!(self, |connection| query.load(connection))?;
+        Ok(rows.into_iter().map(|row| Ok(row.client()?.0)).collect::<Result<_, StorageError>>()?)
+    }
+}
+
+#[async_trait]
+impl ClientFailureRepository for PgStore {
+    async fn window(&self, subject: &str) -> Result<Option<FailureWindow>, StorageError> {
+        let query = client_failures::table.find(subject);
+        let row: Option<ClientFailureRow<OffsetDateTime>> =
+            run!(self, |connection| async { query.first(connection).await.optional() })?;
+        Ok(row.map(ClientFailureRow::window).transpose()?)
+    }
+
+    async fn record(
+        &self,
+        subject: &str,
+        limit: &ClaimLimit,
+        now: OffsetDateTime,
+    ) -> Result<FailureWindow, StorageError> {
+        let statement = CountClientFailure {
+            whose: subject.to_owned(),
+            moment: now,
+            oldest: now.saturating_sub(limit.window).max(BEGINNING),
+        };
+        let row: ClientFailureRow<OffsetDateTime> = run!(self, |connection| statement.get_result(connection))?;
+        Ok(row.window()?)
+    }
+}
+
+#[async_trait]
+impl SessionRepository for PgStore {
+    async fn start(&self, session: &Session) -> Result<(), StartError> {
+        let (merchant_id, reseller_id) = party_columns(session.member.party);
+        let statement = StartSession {
+            session_key: session.key.to_hex(),
+            grant_id: session.grant.0,
+            user_id: session.member.user_id.as_str().to_owned(),
+            merchant_id,
+            reseller_id,
+            role: session.member.role.as_str(),
+            application: session.place.application.as_str().to_owned(),
+            channel: session.place.channel.as_str().to_owned(),
+            client_id: session.client.as_ref().map(|client| client.as_str().to_owned()),
+            token_issued_at: session.token_issued_at,
+            started_at: session.started_at,
+            ends_at: session.ends_at,
+        };
+        let started = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
+        match started.await.map_err(StorageError::from)? {
+            (true, _) => Ok(()),
+            (false, true) => Err(StartError::LoggedOut),
+            (false, false) => Err(StartError::NoGrant),
+        }
+    }
+
+    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+        let query = FindSession { wanted: key.to_hex(), moment: now };
+        let row: Option<SessionRow> = run!(self, |connection| async { query.get_result(connection).await.optional() })?;
+        Ok(row.map(SessionRow::session).transpose()?)
+    }
+
+    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError> {
+        let statement = diesel::delete(sessions::table.find(key.to_hex()));
+        let ended = run!(self, |connection| statement.execute(connection))?;
+        Ok(ended == 1)
+    }
+
+    async fn log_out(
+        &self,
+        logout: &Logout,
+        now: OffsetDateTime,
+        keep_until: OffsetDateTime,
+    ) -> Result<(), StorageError> {
+        let (what, whose, issued) = match logout {
+            Logout::Session(key) => ("session", key.to_hex(), None),
+            Logout::User { user_id, issued_until } => ("user", user_id.as_str().to_owned(), Some(*issued_until)),
+        };
+        let statement = LogOut { what, whose, issued, moment: now, until: keep_until };
+        let _kept: i64 = run!(self, |connection| statement.get_result(connection))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! The statements of the tenancy ports that diesel's query builder cannot say. As in `statements`: each one round trip,
+//! one atomic write, kept prepared.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::statements::{Input, statement};
+
+pub(super) type SessionColumns = (
+    Text,
+    SqlUuid,
+    Text,
+    Nullable<SqlUuid>,
+    Nullable<SqlUuid>,
+    Text,
+    Text,
+    Text,
+    Nullable<Text>,
+    Timestamptz,
+    Timestamptz,
+    Timestamptz,
+    Nullable<SqlUuid>,
+);
+
+/// A statement of fixed text whose parameters are the fields, by their names, of the row `input`.
+macro_rules! fixed {
+    ($(#[$doc:meta])* $name:ident -> $row:ty { $($field:ident: $sql:ty = $native:ty),+ $(,)? } $rest:expr) => {
+        $(#[$doc])*
+        pub(super) struct $name {
+            $(pub(super) $field: $native,)+
+        }
+
+        statement!($name -> $row);
+
+        impl QueryFragment<Pg> for $name {
+            fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                let mut input = Input::of(out);
+                $(input.bind::<$sql, _>(stringify!($field), &self.$field)?;)+
+                input.then($rest)
+            }
+        }
+    };
+}
+
+fixed! {
+    /// Makes a merchant known. Answers whether it was added, and whether its reseller is there.
+    AddMerchant -> (Bool, Bool) {
+        merchant_id: SqlUuid = Uuid,
+        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
+        name: Text = String,
+        created_at: Timestamptz = OffsetDateTime,
+    }
+    "), known AS (
+        SELECT FROM input WHERE reseller_id IS NULL OR reseller_id IN (SELECT reseller_id FROM resellers)
+    ), added AS (
+        INSERT INTO merchants (merchant_id, reseller_id, name, created_at)
+        SELECT merchant_id, reseller_id, name, created_at FROM input WHERE EXISTS (SELECT FROM known)
+        ON CONFLICT (merchant_id) DO NOTHING
+        RETURNING merchant_id
+    )
+    SELECT EXISTS (SELECT FROM added), EXISTS (SELECT FROM known)"
+}
+
+fixed! {
+    /// Gives a membership in place of the user's earlier one at that party. Answers 1, or 0 when the party is not
+    /// there.
+    PutMembership -> BigInt {
+        grant_id: SqlUuid = Uuid,
+        user_id: Text = String,
+        merchant_id: Nullable<SqlUuid> = Option<Uuid>,
+        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
+        role: Text = &'static str,
+        created_at: Timestamptz = OffsetDateTime,
+    }
+    "), kept AS (
+        INSERT INTO memberships (grant_id, user_id, merchant_id, reseller_id, role, created_at)
+        SELECT grant_id, user_id, merchant_id, reseller_id, role, created_at FROM input
+        WHERE EXISTS (SELECT FROM merchants WHERE merchants.merchant_id = input.merchant_id)
+            OR EXISTS (SELECT FROM resellers WHERE resellers.reseller_id = input.reseller_id)
+        ON CONFLICT (user_id, (coalesce(merchant_id, reseller_id)), (merchant_id IS NULL))
+            DO UPDATE SET grant_id = excluded.grant_id, role = excluded.role, created_at = excluded.created_at
+        RETURNING grant_id
+    ), ended AS (
+        DELETE FROM sessions USING input
+        WHERE sessions.user_id = input.user_id AND sessions.client_id IS NULL
+            AND sessions.merchant_id IS NOT DISTINCT FROM input.merchant_id
+            AND sessions.reseller_id IS NOT DISTINCT FROM input.reseller_id
+            AND EXISTS (SELECT FROM kept)
+    )
+    SELECT count(*) FROM kept"
+}
+
+fixed! {
+    /// Takes a membership away, and the sessions that stand on it. Answers how many there were: 1 or 0.
+    RemoveMembership -> BigInt {
+        user_id: Text = String,
+        merchant_id: Nullable<SqlUuid> = Option<Uuid>,
+        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
+    }
+    "), gone AS (
+        DELETE FROM memberships USING input
+        WHERE memberships.user_id = input.user_id
+            AND coalesce(memberships.merchant_id, memberships.reseller_id)
+                = coalesce(input.merchant_id, input.reseller_id)
+            AND (memberships.merchant_id IS NULL) = (input.merchant_id IS NULL)
+        RETURNING memberships.grant_id
+    ), ended AS (
+        DELETE FROM sessions WHERE grant_id IN (SELECT grant_id FROM gone)
+    )
+    SELECT count(*) FROM gone"
+}
+
+fixed! {
+    /// Makes a client known. Answers whether it was added, and whether its party is there.
+    AddClient -> (Bool, Bool) {
+        client_id: Text = String,
+        grant_id: SqlUuid = Uuid,
+        merchant_id: Nullable<SqlUuid> = Option<Uuid>,
+        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
+        role: Text = &'static str,
+        secret_hash: Text = String,
+        created_at: Timestamptz = OffsetDateTime,
+    }
+    "), known AS (
+        SELECT FROM input
+        WHERE EXISTS (SELECT FROM merchants WHERE merchants.merchant_id = input.merchant_id)
+            OR EXISTS (SELECT FROM resellers WHERE resellers.reseller_id = input.reseller_id)
+    ), added AS (
+        INSERT INTO api_clients (client_id, grant_id, merchant_id, reseller_id, role, secret_hash, created_at)
+        SELECT client_id, grant_id, merchant_id, reseller_id, role, secret_hash, created_at FROM input
+        WHERE EXISTS (SELECT FROM known)
+        ON CONFLICT DO NOTHING
+        RETURNING client_id
+    )
+    SELECT EXISTS (SELECT FROM added), EXISTS (SELECT FROM known)"
+}
+
+fixed! {
+    /// Gives a client another secret and another grant, or revokes it, and ends its sessions. Answers how many clients
+    /// there were that were not revoked: 1 or 0.
+    ChangeClient -> BigInt {
+        client_id: Text = String,
+        grant_id: Nullable<SqlUuid> = Option<Uuid>,
+        secret_hash: Nullable<Text> = Option<String>,
+        revoked_at: Nullable<Timestamptz> = Option<OffsetDateTime>,
+    }
+    "), changed AS (
+        UPDATE api_clients
+        SET grant_id = coalesce(input.grant_id, api_clients.grant_id),
+            secret_hash = coalesce(input.secret_hash, api_clients.secret_hash),
+            revoked_at = input.revoked_at
+        FROM input
+        WHERE api_clients.client_id = input.client_id AND api_clients.revoked_at IS NULL
+        RETURNING api_clients.client_id
+    ), ended AS (
+        DELETE FROM sessions WHERE client_id IN (SELECT client_id FROM changed)
+    )
+    SELECT count(*) FROM changed"
+}
+
+fixed! {
+    /// Starts a session in place of the one that has its key, and takes the user's sessions along that are over.
+    /// Answers whether it was kept, and whether its grant stands.
+    StartSession -> (Bool, Bool) {
+        session_key: Text = String,
+        grant_id: SqlUuid = Uuid,
+        user_id: Text = String,
+        merchant_id: Nullable<SqlUuid> = Option<Uuid>,
+        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
+        role: Text = &'static str,
+        application: Text = String,
+        channel: Text = String,
+        client_id: Nullable<Text> = Option<String>,
+        token_issued_at: Timestamptz = OffsetDateTime,
+        started_at: Timestamptz = OffsetDateTime,
+        ends_at: Timestamptz = OffsetDateTime,
+    }
+    // The words for roles, in the order of the roles: a role's place in it is its rank.
+    "), granted AS (
+        SELECT FROM input JOIN memberships AS one ON one.grant_id = input.grant_id
+        WHERE input.client_id IS NULL AND one.user_id = input.user_id
+            AND one.merchant_id IS NOT DISTINCT FROM input.merchant_id
+            AND one.reseller_id IS NOT DISTINCT FROM input.reseller_id
+            AND strpos('viewer operator admin', input.role) <= strpos('viewer operator admin', one.role)
+        UNION ALL
+        SELECT FROM input JOIN api_clients AS one ON one.client_id = input.client_id
+        WHERE one.grant_id = input.grant_id AND one.revoked_at IS NULL
+            AND one.merchant_id IS NOT DISTINCT FROM input.merchant_id
+            AND one.reseller_id IS NOT DISTINCT FROM input.reseller_id
+            AND strpos('viewer operator admin', input.role) <= strpos('viewer operator admin', one.role)
+    ), logged_out AS (
+        SELECT FROM input JOIN logouts ON (kind = 'session' AND subject = session_key)
+            OR (kind = 'user' AND subject = user_id AND issued_until >= token_issued_at)
+    ), kept AS (
+        INSERT INTO sessions (session_key, grant_id, user_id, merchant_id, reseller_id, role, application, channel,
+            client_id, token_issued_at, started_at, ends_at)
+        SELECT session_key, grant_id, user_id, merchant_id, reseller_id, role, application, channel, client_id,
+            token_issued_at, started_at, ends_at
+        FROM input
+        WHERE EXISTS (SELECT FROM granted) AND NOT EXISTS (SELECT FROM logged_out)
+        ON CONFLICT (session_key) DO UPDATE SET grant_id = excluded.grant_id, user_id = excluded.user_id,
+            merchant_id = excluded.merchant_id, reseller_id = excluded.reseller_id, role = excluded.role,
+            application = excluded.application, channel = excluded.channel, client_id = excluded.client_id,
+            token_issued_at = excluded.token_issued_at, started_at = excluded.started_at, ends_at = excluded.ends_at
+        RETURNING session_key
+    ), over AS (
+        SELECT sessions.session_key FROM sessions JOIN input USING (user_id)
+        WHERE sessions.ends_at <= input.started_at AND sessions.session_key <> input.session_key
+        FOR UPDATE OF sessions SKIP LOCKED
+    ), swept AS (
+        DELETE FROM sessions WHERE session_key IN (SELECT session_key FROM over)
+    )
+    SELECT EXISTS (SELECT FROM kept), EXISTS (SELECT FROM granted)"
+}
+
+fixed! {
+    /// The session of a key that holds: its grant stands, it is not over, nobody logged it out.
+    FindSession -> SessionColumns {
+        wanted: Text = String,
+        moment: Timestamptz = OffsetDateTime,
+    }
+    ")
+    SELECT session_key, one.grant_id, one.user_id, one.merchant_id, one.reseller_id, one.role, application, channel,
+        one.client_id, token_issued_at, started_at, ends_at, merchants.reseller_id
+    FROM input JOIN sessions AS one ON session_key = wanted LEFT JOIN merchants USING (merchant_id)
+    WHERE moment < ends_at
+        AND CASE WHEN one.client_id IS NULL
+            THEN EXISTS (SELECT FROM memberships AS m WHERE m.grant_id = one.grant_id)
+            ELSE EXISTS (SELECT FROM api_clients AS c
+                WHERE c.client_id = one.client_id AND c.grant_id = one.grant_id AND c.revoked_at IS NULL)
+            END
+        AND NOT EXISTS (SELECT FROM logouts WHERE kind = 'session' AND subject = session_key)
+        AND NOT EXISTS (SELECT FROM logouts
+            WHERE kind = 'user' AND subject = one.user_id AND issued_until >= token_issued_at)"
+}
+
+fixed! {
+    /// Keeps a logout and takes away the sessions it names; forgets those that were kept long enough. Answers 1.
+    LogOut -> BigInt {
+        what: Text = &'static str,
+        whose: Text = String,
+        issued: Nullable<Timestamptz> = Option<OffsetDateTime>,
+        moment: Timestamptz = OffsetDateTime,
+        until: Timestamptz = OffsetDateTime,
+    }
+    "), kept AS (
+        INSERT INTO logouts AS known (kind, subject, issued_until, keep_until)
+        SELECT what, whose, issued, until FROM input
+        ON CONFLICT (kind, subject) DO UPDATE SET
+            issued_until = greatest(known.issued_until, excluded.issued_until),
+            keep_until = greatest(known.keep_until, excluded.keep_until)
+        RETURNING kind
+    ), ended AS (
+        DELETE FROM sessions USING input
+        WHERE (what = 'session' AND session_key = whose)
+            OR (what = 'user' AND user_id = whose AND token_issued_at <= issued)
+    ), old AS (
+        SELECT kind, subject FROM logouts, input
+        WHERE keep_until <= moment AND (kind, subject) <> (what, whose)
+        LIMIT 100 FOR UPDATE OF logouts SKIP LOCKED
+    ), forgotten AS (
+        DELETE FROM logouts USING old WHERE (logouts.kind, logouts.subject) = (old.kind, old.subject)
+    )
+    SELECT count(*) FROM kept"
+}
+
+fixed! {
+    /// Counts one wrong secret; answers the row as it is then.
+    CountClientFailure -> (Text, Timestamptz, BigInt) {
+        whose: Text = String,
+        moment: Timestamptz = OffsetDateTime,
+        oldest: Timestamptz = OffsetDateTime,
+    }
+    ")
+    INSERT INTO client_failures AS kept (subject, window_started_at, failures)
+    SELECT whose, moment, 1 FROM input
+    ON CONFLICT (subject) DO UPDATE SET
+        failures = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
+            THEN least(kept.failures + 1, 4294967295) ELSE 1 END,
+        window_started_at = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
+            THEN kept.window_started_at ELSE excluded.window_started_at END
+    RETURNING subject, window_started_at, failures"
+}

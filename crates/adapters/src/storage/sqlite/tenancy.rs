@@ -1,0 +1,523 @@
+//! The tenancy ports in SQLite. A write holds the write lock from its start, so what it looks at stays so.
+
+use async_trait::async_trait;
+use diesel::SqliteConnection;
+use diesel::prelude::*;
+use pos_domain::{
+    ApiClient, ApiClientId, ClaimLimit, FailureWindow, GrantId, Membership, Merchant, MerchantId, Party, Reseller,
+    ResellerId, Role, Scope, SecretHash, Session, SessionKey, UserId,
+};
+use pos_port_storage::{
+    AddPartyError, ApiClientRepository, ClientFailureRepository, DirectoryRepository, GrantError, Logout,
+    MemberRepository, MerchantPage, SessionRepository, StartError, StorageError,
+};
+use time::OffsetDateTime;
+
+use super::schema::{api_clients, client_failures, logouts, memberships, merchants, resellers, sessions};
+use super::{SqliteStore, micros};
+use crate::storage::failure::Failure;
+use crate::storage::tenancy_rows::{self, ClientFailureRow, party_columns};
+
+type ResellerRow = tenancy_rows::ResellerRow<String, i64>;
+type MerchantRow = tenancy_rows::MerchantRow<String, i64>;
+type MembershipRow = tenancy_rows::MembershipRow<String, i64>;
+type ClientRow = tenancy_rows::ClientRow<String, i64>;
+type SessionRow = tenancy_rows::SessionRow<String, i64>;
+
+/// What a write came to that looked first.
+enum Added {
+    Yes,
+    Taken,
+    NoParty,
+}
+
+fn party_texts(party: Party) -> (Option<String>, Option<String>) {
+    let (merchant, reseller) = party_columns(party);
+    (merchant.map(|id| id.to_string()), reseller.map(|id| id.to_string()))
+}
+
+fn knows(connection: &mut SqliteConnection, party: Party) -> Result<bool, Failure> {
+    let count: i64 = match party {
+        Party::Merchant(id) => merchants::table.find(id.to_string()).count().get_result(connection)?,
+        Party::Reseller(id) => resellers::table.find(id.to_string()).count().get_result(connection)?,
+    };
+    Ok(count == 1)
+}
+
+impl From<Added> for Result<(), GrantError> {
+    fn from(added: Added) -> Self {
+        match added {
+            Added::Yes => Ok(()),
+            Added::Taken => Err(GrantError::Taken),
+            Added::NoParty => Err(GrantError::UnknownParty),
+        }
+    }
+}
+
+#[async_trait]
+impl DirectoryRepository for SqliteStore {
+    async fn add_reseller(&self, reseller: &Reseller) -> Result<(), AddPartyError> {
+        use resellers::dsl;
+        let reseller = reseller.clone();
+        let added = self.write(move |connection| {
+            Ok(diesel::insert_into(dsl::resellers)
+                .values((
+                    dsl::reseller_id.eq(reseller.id.to_string()),
+                    dsl::name.eq(reseller.name.as_str()),
+                    dsl::created_at.eq(micros(reseller.created_at)),
+                ))
+                .on_conflict(dsl::reseller_id)
+                .do_nothing()
+                .execute(connection)?)
+        });
+        match added.await.map_err(StorageError::from)? {
+            0 => Err(AddPartyError::Taken),
+            _ => Ok(()),
+        }
+    }
+
+    async fn add_merchant(&self, merchant: &Merchant) -> Result<(), AddPartyError> {
+        use merchants::dsl;
+        let merchant = merchant.clone();
+        let added = self.write(move |connection| {
+            if let Some(reseller) = merchant.reseller
+                && !knows(connection, Party::Reseller(reseller))?
+            {
+                return Ok(Added::NoParty);
+            }
+            let added = diesel::insert_into(dsl::merchants)
+                .values((
+                    dsl::merchant_id.eq(merchant.id.to_string()),
+                    dsl::reseller_id.eq(merchant.reseller.map(|id| id.to_string())),
+                    dsl::name.eq(merchant.name.as_str()),
+                    dsl::created_at.eq(micros(merchant.created_at)),
+                ))
+                .on_conflict(dsl::merchant_id)
+                .do_nothing()
+                .execute(connection)?;
+            Ok(if added == 1 { Added::Yes } else { Added::Taken })
+        });
+        match added.await.map_err(StorageError::from)? {
+            Added::Yes => Ok(()),
+            Added::Taken => Err(AddPartyError::Taken),
+            Added::NoParty => Err(AddPartyError::UnknownReseller),
+        }
+    }
+
+    async fn find_reseller(&self, id: ResellerId) -> Result<Option<Reseller>, StorageError> {
+        let row = self.read(move |connection| {
+            Ok(resellers::table.find(id.to_string()).first::<ResellerRow>(connection).optional()?)
+        });
+        Ok(row.await?.map(ResellerRow::reseller).transpose()?)
+    }
+
+    async fn find_merchant(&self, scope: Scope, id: MerchantId) -> Result<Option<Merchant>, StorageError> {
+        use merchants::dsl;
+        let row = self.read(move |connection| {
+            let mut query = dsl::merchants.filter(dsl::merchant_id.eq(id.to_string())).into_boxed();
+            match scope {
+                Scope::Operator => {}
+                Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.to_string())),
+                Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.to_string())),
+            }
+            Ok(query.first::<MerchantRow>(connection).optional()?)
+        });
+        Ok(row.await?.map(MerchantRow::merchant).transpose()?)
+    }
+
+    async fn list_resellers(&self, after: Option<ResellerId>, limit: u32) -> Result<Vec<Reseller>, StorageError> {
+        use resellers::dsl;
+        let rows = self.read(move |connection| {
+            let mut query = dsl::resellers.order(dsl::reseller_id).limit(limit.into()).into_boxed();
+            if let Some(after) = after {
+                query = query.filter(dsl::reseller_id.gt(after.to_string()));
+            }
+            Ok(query.load::<ResellerRow>(connection)?)
+        });
+        Ok(rows.await?.into_iter().map(ResellerRow::reseller).collect::<Result<_, _>>()?)
+    }
+
+    async fn list_merchants(&self, page: &MerchantPage) -> Result<Vec<Merchant>, StorageError> {
+        use merchants::dsl;
+        let page = *page;
+        let rows = self.read(move |connection| {
+            let mut query = dsl::merchants.order(dsl::merchant_id).limit(page.limit.into()).into_boxed();
+            match page.scope {
+                Scope::Operator => {}
+                Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.to_string())),
+                Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.to_string())),
+            }
+            if let Some(after) = page.after {
+                query = query.filter(dsl::merchant_id.gt(after.to_string()));
+            }
+            Ok(query.load::<MerchantRow>(connection)?)
+        });
+        Ok(rows.await?.into_iter().map(MerchantRow::merchant).collect::<Result<_, _>>()?)
+    }
+}
+
+/// Takes a user's membership of a party away, with the sessions that stand on it; whether there was one.
+fn take_away(connection: &mut SqliteConnection, party: Party, user: &UserId) -> Result<bool, Failure> {
+    let Some(row) = load_membership(connection, party, user)? else { return Ok(false) };
+    let grant = row.membership()?.grant.to_string();
+    diesel::delete(sessions::table.filter(sessions::grant_id.eq(&grant))).execute(connection)?;
+    diesel::delete(memberships::table.find(&grant)).execute(connection)?;
+    Ok(true)
+}
+
+fn load_membership(
+    connection: &mut SqliteConnection,
+    party: Party,
+    user: &UserId,
+) -> Result<Option<MembershipRow>, Failure> {
+    use memberships::dsl;
+    let theirs = dsl::memberships.filter(dsl::user_id.eq(user.as_str())).into_boxed();
+    let query = match party {
+        Party::Merchant(id) => theirs.filter(dsl::merchant_id.eq(id.to_string())),
+        Party::Reseller(id) => theirs.filter(dsl::reseller_id.eq(id.to_string())),
+    };
+    Ok(query.first(connection).optional()?)
+}
+
+#[async_trait]
+impl MemberRepository for SqliteStore {
+    async fn put(&self, membership: &Membership) -> Result<(), GrantError> {
+        use memberships::dsl;
+        let membership = membership.clone();
+        let put = self.write(move |connection| {
+            let member = &membership.member;
+            if !knows(connection, member.party)? {
+                return Ok(Added::NoParty);
+            }
+            take_away(connection, member.party, &member.user_id)?;
+            let (merchant, reseller) = party_texts(member.party);
+            let put = diesel::insert_into(dsl::memberships)
+                .values((
+                    dsl::grant_id.eq(membership.grant.to_string()),
+                    dsl::user_id.eq(member.user_id.as_str()),
+                    dsl::merchant_id.eq(merchant),
+                    dsl::reseller_id.eq(reseller),
+                    dsl::role.eq(member.role.as_str()),
+                    dsl::created_at.eq(micros(membership.created_at)),
+                ))
+                .execute(connection);
+            put.map_err(Failure::from)?;
+            Ok(Added::Yes)
+        });
+        match put.await {
+            Ok(added) => added.into(),
+            Err(Failure::Taken { .. }) => Err(GrantError::Taken),
+            Err(failure) => Err(StorageError::from(failure).into()),
+        }
+    }
+
+    async fn remove(&self, party: Party, user: &UserId) -> Result<bool, StorageError> {
+        let user = user.clone();
+        Ok(self.write(move |connection| take_away(connection, party, &user)).await?)
+    }
+
+    async fn find(&self, party: Party, user: &UserId) -> Result<Option<Membership>, StorageError> {
+        let user = user.clone();
+        let row = self.read(move |connection| load_membership(connection, party, &user)).await?;
+        Ok(row.map(MembershipRow::membership).transpose()?)
+    }
+
+    async fn list(&self, scope: Scope, after: Option<GrantId>, limit: u32) -> Result<Vec<Membership>, StorageError> {
+        use memberships::dsl;
+        let rows = self.read(move |connection| {
+            let mut query = dsl::memberships.order(dsl::grant_id).limit(limit.into()).into_boxed();
+            match scope {
+                Scope::Operator => {}
+                Scope::Of(Party::Merchant(id)) => query = query.filter(dsl::merchant_id.eq(id.to_string())),
+                Scope::Of(Party::Reseller(id)) => query = query.filter(dsl::reseller_id.eq(id.to_string())),
+            }
+            if let Some(after) = after {
+                query = query.filter(dsl::grant_id.gt(after.to_string()));
+            }
+            Ok(query.load::<MembershipRow>(connection)?)
+        });
+        Ok(rows.await?.into_iter().map(MembershipRow::membership).collect::<Result<_, _>>()?)
+    }
+}
+
+fn end_of_client(connection: &mut SqliteConnection, id: &ApiClientId) -> Result<(), Failure> {
+    diesel::delete(sessions::table.filter(sessions::client_id.eq(id.as_str()))).execute(connection)?;
+    Ok(())
+}
+
+#[async_trait]
+impl ApiClientRepository for SqliteStore {
+    async fn add(&self, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError> {
+        use api_clients::dsl;
+        let (client, secret) = (client.clone(), secret.clone());
+        let added = self.write(move |connection| {
+            if !knows(connection, client.party)? {
+                return Ok(Added::NoParty);
+            }
+            let (merchant, reseller) = party_texts(client.party);
+            let added = diesel::insert_into(dsl::api_clients)
+                .values((
+                    dsl::client_id.eq(client.id.as_str()),
+                    dsl::grant_id.eq(client.grant.to_string()),
+                    dsl::merchant_id.eq(merchant),
+                    dsl::reseller_id.eq(reseller),
+                    dsl::role.eq(client.role.as_str()),
+                    dsl::secret_hash.eq(secret.as_phc()),
+                    dsl::created_at.eq(micros(client.created_at)),
+                ))
+                .on_conflict_do_nothing()
+                .execute(connection)?;
+            Ok(if added == 1 { Added::Yes } else { Added::Taken })
+        });
+        added.await.map_err(StorageError::from)?.into()
+    }
+
+    async fn find(&self, id: &ApiClientId) -> Result<Option<(ApiClient, SecretHash)>, StorageError> {
+        let id = id.clone();
+        let row = self.read(move |connection| {
+            Ok(api_clients::table.find(id.as_str()).first::<ClientRow>(connection).optional()?)
+        });
+        Ok(row.await?.map(ClientRow::client).transpose()?)
+    }
+
+    async fn rotate(&self, id: &ApiClientId, grant: GrantId, secret: &SecretHash) -> Result<bool, StorageError> {
+        use api_clients::dsl;
+        let (id, secret) = (id.clone(), secret.clone());
+        let rotated = self.write(move |connection| {
+            end_of_client(connection, &id)?;
+            let held = dsl::api_clients.filter(dsl::client_id.eq(id.as_str())).filter(dsl::revoked_at.is_null());
+            let new = (dsl::grant_id.eq(grant.to_string()), dsl::secret_hash.eq(secret.as_phc()));
+            Ok(diesel::update(held).set(new).execute(connection)? == 1)
+        });
+        Ok(rotated.await?)
+    }
+
+    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
+        use api_clients::dsl;
+        let id = id.clone();
+        let revoked = self.write(move |connection| {
+            end_of_client(connection, &id)?;
+            let held = dsl::api_clients.filter(dsl::client_id.eq(id.as_str())).filter(dsl::revoked_at.is_null());
+            Ok(diesel::update(held).set(dsl::revoked_at.eq(Some(micros(at)))).execute(connection)? == 1)
+        });
+        Ok(revoked.await?)
+    }
+
+    async fn list(
+        &self,
+        scope: Scope,
+        after: Option<&ApiClientId>,
+        limit: u32,
+    ) -> Result<Vec<ApiClient>, StorageError> {
+        use api_clients::dsl;
+        let after = after.cloned();
+        let rows = self.read(move |connection| {
+            let mut query = dsl::api_clients.order(dsl::client_id).limit(limit.into()).into_boxed();
+            match scope {
+                Scope::Operator => {}
+                Scope::Of(Party::Merchant(id)) => query = query.filter(dsl::merchant_id.eq(id.to_string())),
+                Scope::Of(Party::Reseller(id)) => query = query.filter(dsl::reseller_id.eq(id.to_string())),
+            }
+            if let Some(after) = &after {
+                query = query.filter(dsl::client_id.gt(after.as_str().to_owned()));
+            }
+            Ok(query.load::<ClientRow>(connection)?)
+        });
+        Ok(rows.await?.into_iter().map(|row| Ok(row.client()?.0)).collect::<Result<_, StorageError>>()?)
+    }
+}
+
+fn load_window(connection: &mut SqliteConnection, subject: &str) -> Result<Option<FailureWindow>, Failure> {
+    let row = client_failures::table.find(subject).first::<ClientFailureRow<i64>>(connection).optional()?;
+    Ok(row.map(ClientFailureRow::window).transpose()?)
+}
+
+#[async_trait]
+impl ClientFailureRepository for SqliteStore {
+    async fn window(&self, subject: &str) -> Result<Option<FailureWindow>, StorageError> {
+        let subject = subject.to_owned();
+        Ok(self.read(move |connection| load_window(connection, &subject)).await?)
+    }
+
+    async fn record(
+        &self,
+        subject: &str,
+        limit: &ClaimLimit,
+        now: OffsetDateTime,
+    ) -> Result<FailureWindow, StorageError> {
+        use client_failures::dsl;
+        let (subject, limit) = (subject.to_owned(), *limit);
+        let counted = self.write(move |connection| {
+            let window = limit.count(load_window(connection, &subject)?, now);
+            diesel::replace_into(dsl::client_failures)
+                .values((
+                    dsl::subject.eq(&subject),
+                    dsl::window_started_at.eq(micros(window.started_at)),
+                    dsl::failures.eq(i64::from(window.failures)),
+                ))
+                .execute(connection)?;
+            Ok(window)
+        });
+        Ok(counted.await?)
+    }
+}
+
+/// Whether a session's grant is there, says the same, and is not revoked.
+fn grant_stands(connection: &mut SqliteConnection, session: &Session) -> Result<bool, Failure> {
+    let granted: Option<(Party, Role)> = match &session.client {
+        Some(client) => {
+            let row = api_clients::table.find(client.as_str()).first::<ClientRow>(connection).optional()?;
+            let client = row.map(ClientRow::client).transpose()?.map(|(client, _)| client);
+            let held = client.filter(|client| client.grant == session.grant && client.revoked_at.is_none());
+            held.map(|client| (client.party, client.role))
+        }
+        None => {
+            let row =
+                memberships::table.find(session.grant.to_string()).first::<MembershipRow>(connection).optional()?;
+            let member = row.map(MembershipRow::membership).transpose()?.map(|membership| membership.member);
+            let own = member.filter(|member| member.user_id == session.member.user_id);
+            own.map(|member| (member.party, member.role))
+        }
+    };
+    Ok(granted.is_some_and(|(party, role)| party == session.member.party && session.member.role <= role))
+}
+
+fn is_logged_out(connection: &mut SqliteConnection, session: &Session) -> Result<bool, Failure> {
+    use logouts::dsl;
+    let of_session = dsl::kind.eq("session").and(dsl::subject.eq(session.key.to_hex()));
+    let of_user = dsl::kind
+        .eq("user")
+        .and(dsl::subject.eq(session.member.user_id.as_str()))
+        .and(dsl::issued_until.ge(micros(session.token_issued_at)));
+    let one: i64 = dsl::logouts.filter(of_session).count().get_result(connection)?;
+    let other: i64 = dsl::logouts.filter(of_user).count().get_result(connection)?;
+    Ok(one + other > 0)
+}
+
+fn insert_session(connection: &mut SqliteConnection, session: &Session) -> Result<(), Failure> {
+    use sessions::dsl;
+    let (merchant, reseller) = party_texts(session.member.party);
+    let user = session.member.user_id.as_str();
+    let over = dsl::sessions.filter(dsl::user_id.eq(user)).filter(dsl::ends_at.le(micros(session.started_at)));
+    diesel::delete(over).execute(connection)?;
+    diesel::replace_into(dsl::sessions)
+        .values((
+            dsl::session_key.eq(session.key.to_hex()),
+            dsl::grant_id.eq(session.grant.to_string()),
+            dsl::user_id.eq(user),
+            dsl::merchant_id.eq(merchant),
+            dsl::reseller_id.eq(reseller),
+            dsl::role.eq(session.member.role.as_str()),
+            dsl::application.eq(session.place.application.as_str()),
+            dsl::channel.eq(session.place.channel.as_str()),
+            dsl::client_id.eq(session.client.as_ref().map(ApiClientId::as_str)),
+            dsl::token_issued_at.eq(micros(session.token_issued_at)),
+            dsl::started_at.eq(micros(session.started_at)),
+            dsl::ends_at.eq(micros(session.ends_at)),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+#[async_trait]
+impl SessionRepository for SqliteStore {
+    async fn start(&self, session: &Session) -> Result<(), StartError> {
+        let session = session.clone();
+        let started = self.write(move |connection| {
+            if !grant_stands(connection, &session)? {
+                return Ok(Err(StartError::NoGrant));
+            }
+            if is_logged_out(connection, &session)? {
+                return Ok(Err(StartError::LoggedOut));
+            }
+            insert_session(connection, &session)?;
+            Ok(Ok(()))
+        });
+        started.await.map_err(StorageError::from)?
+    }
+
+    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+        let key = *key;
+        // One transaction, so that the session and what it stands on are of the same moment.
+        let found = self.read(move |connection| {
+            connection.transaction(|connection| {
+                let row = sessions::table
+                    .left_join(merchants::table)
+                    .filter(sessions::session_key.eq(key.to_hex()))
+                    .select((
+                        sessions::session_key,
+                        sessions::grant_id,
+                        sessions::user_id,
+                        sessions::merchant_id,
+                        sessions::reseller_id,
+                        sessions::role,
+                        sessions::application,
+                        sessions::channel,
+                        sessions::client_id,
+                        sessions::token_issued_at,
+                        sessions::started_at,
+                        sessions::ends_at,
+                        merchants::reseller_id.nullable(),
+                    ))
+                    .first::<SessionRow>(connection)
+                    .optional()?;
+                let Some(session) = row.map(SessionRow::session).transpose()? else { return Ok(None) };
+                let holds = !session.is_over(now)
+                    && grant_stands(connection, &session)?
+                    && !is_logged_out(connection, &session)?;
+                Ok(holds.then_some(session))
+            })
+        });
+        Ok(found.await?)
+    }
+
+    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError> {
+        let key = *key;
+        let ended = self
+            .write(move |connection| Ok(diesel::delete(sessions::table.find(key.to_hex())).execute(connection)? == 1));
+        Ok(ended.await?)
+    }
+
+    async fn log_out(
+        &self,
+        logout: &Logout,
+        now: OffsetDateTime,
+        keep_until: OffsetDateTime,
+    ) -> Result<(), StorageError> {
+        use logouts::dsl;
+        let logout = logout.clone();
+        let kept = self.write(move |connection| {
+            diesel::delete(dsl::logouts.filter(dsl::keep_until.le(micros(now)))).execute(connection)?;
+            let (kind, subject, issued_until) = match &logout {
+                Logout::Session(key) => ("session", key.to_hex(), None),
+                Logout::User { user_id, issued_until } => {
+                    ("user", user_id.as_str().to_owned(), Some(micros(*issued_until)))
+                }
+            };
+            let before: Option<(Option<i64>, i64)> = dsl::logouts
+                .find((kind, &subject))
+                .select((dsl::issued_until, dsl::keep_until))
+                .first(connection)
+                .optional()?;
+            let (issued_before, kept_before) = before.unwrap_or((None, i64::MIN));
+            diesel::replace_into(dsl::logouts)
+                .values((
+                    dsl::kind.eq(kind),
+                    dsl::subject.eq(&subject),
+                    dsl::issued_until.eq(issued_until.max(issued_before)),
+                    dsl::keep_until.eq(micros(keep_until).max(kept_before)),
+                ))
+                .execute(connection)?;
+            let ended = match issued_until {
+                None => diesel::delete(sessions::table.find(&subject)).execute(connection)?,
+                Some(until) => {
+                    let theirs = sessions::table.filter(sessions::user_id.eq(&subject));
+                    diesel::delete(theirs.filter(sessions::token_issued_at.le(until))).execute(connection)?
+                }
+            };
+            tracing::debug!(ended, "sessions logged out");
+            Ok(())
+        });
+        Ok(kept.await?)
+    }
+}

@@ -1,0 +1,89 @@
+use std::sync::Arc;
+
+use pos_domain::{Action, Claimant, Denial, MerchantId, Party, Relation, Role, Session, permit};
+use pos_port_clock::Clock;
+use pos_port_identity::Principal;
+use pos_port_storage::{SessionRepository, StorageError};
+
+/// Finds the session of a verified token, on every request: what ended it, on whatever replica, holds from the next
+/// look on.
+pub struct CurrentSession {
+    sessions: Arc<dyn SessionRepository>,
+    clock: Arc<dyn Clock>,
+    required: bool,
+}
+
+/// Why a caller does not act for a merchant.
+#[derive(Debug, thiserror::Error)]
+pub enum NotActing {
+    /// No session was initiated with this token's session, or it is over.
+    #[error("Session has not been initiated")]
+    NotInitiated,
+    /// The token names no merchant, and there is no session that does.
+    #[error("Access token does not name a merchant")]
+    NoMerchant,
+    /// The session is a reseller's.
+    #[error("Session does not act for a merchant")]
+    NotAMerchants,
+    /// The role does not allow it.
+    #[error("Role does not allow this")]
+    Denied(Denial),
+    /// The store did not answer.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl CurrentSession {
+    /// When a session is not `required`, a token without one acts for the merchant it names.
+    #[must_use]
+    pub fn new(sessions: Arc<dyn SessionRepository>, clock: Arc<dyn Clock>, required: bool) -> Self {
+        Self { sessions, clock, required }
+    }
+
+    /// The session of a token, with the role that counts now: what the session has, or less when the token gives less
+    /// by now.
+    ///
+    /// # Errors
+    /// Only [`StorageError`]'s own.
+    pub async fn find(&self, principal: &Principal) -> Result<Option<Session>, StorageError> {
+        let found = self.sessions.find(&principal.session.key, self.clock.now()).await?;
+        let own = found.filter(|session| session.member.user_id == principal.user_id);
+        Ok(own.and_then(|mut session| {
+            session.member.role = role_now(&session, principal)?;
+            Some(session)
+        }))
+    }
+
+    /// As whom a caller claims devices: for the session's merchant, if its role allows; without a session, where none
+    /// is required, for the merchant that the token names.
+    ///
+    /// # Errors
+    /// [`NotActing`].
+    pub async fn claimant(&self, principal: &Principal) -> Result<Claimant, NotActing> {
+        let merchant_id = match self.find(principal).await? {
+            Some(session) => may_claim(&session)?,
+            None if self.required => return Err(NotActing::NotInitiated),
+            None => principal.merchant_id.ok_or(NotActing::NoMerchant)?,
+        };
+        Ok(Claimant { merchant_id, user_id: principal.user_id.clone() })
+    }
+}
+
+/// A machine's token may leave its roles out, for its client has one; a user's may not.
+fn role_now(session: &Session, principal: &Principal) -> Option<Role> {
+    match (principal.highest_role(session.member.party), &session.client) {
+        (Some(highest), _) => Some(session.member.role.min(highest)),
+        (None, Some(_)) => Some(session.member.role),
+        (None, None) => None,
+    }
+}
+
+fn may_claim(session: &Session) -> Result<MerchantId, NotActing> {
+    let merchant_id = match session.member.party {
+        Party::Merchant(id) => id,
+        Party::Reseller(_) => return Err(NotActing::NotAMerchants),
+    };
+    let relation = Relation::of(session.member.party, merchant_id, session.reseller);
+    permit(session.member.role, relation, Action::ClaimDevice).map_err(NotActing::Denied)?;
+    Ok(merchant_id)
+}

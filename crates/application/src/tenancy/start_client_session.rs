@@ -1,0 +1,236 @@
+use std::sync::Arc;
+
+use pos_domain::{
+    ApiClient, ApiClientId, ClaimLimit, ClaimStanding, FailureWindow, Member, Party, Place, Session, TooManyFailures,
+};
+use pos_port_clock::Clock;
+use pos_port_identity::{
+    ClientTokenError, ClientTokens, HashError, Principal, SecretHasher, TokenVerifier, VerifyError,
+};
+use pos_port_storage::{
+    ApiClientRepository, ClientFailureRepository, DirectoryRepository, SessionRepository, StartError, StorageError,
+};
+use secrecy::SecretString;
+use time::{Duration, OffsetDateTime};
+
+use super::initiate_session::{InitiatedSession, introduce};
+
+/// Lets a machine in by its client id and secret: the secret is held against our hash, the identity provider is asked
+/// for an access token with the same credentials, and the token's session is initiated in the same step (contract,
+/// section 4).
+///
+/// Guessing is bounded as it is for claims, for each client: see [`ClaimLimit`]. Ids that nobody has are counted in a
+/// fixed number of places, so that made-up ids do not fill the store, and cost as much time as a wrong secret.
+pub struct StartClientSession {
+    stores: ClientStores,
+    hasher: Arc<dyn SecretHasher>,
+    tokens: Arc<dyn ClientTokens>,
+    verifier: Arc<dyn TokenVerifier>,
+    clock: Arc<dyn Clock>,
+    place: Place,
+    limit: ClaimLimit,
+    max_lifetime: Duration,
+}
+
+/// Where it looks and what it keeps.
+#[derive(Clone)]
+pub struct ClientStores {
+    /// The clients.
+    pub clients: Arc<dyn ApiClientRepository>,
+    /// Their wrong secrets.
+    pub failures: Arc<dyn ClientFailureRepository>,
+    /// Merchants' and resellers' names.
+    pub directory: Arc<dyn DirectoryRepository>,
+    /// The sessions.
+    pub sessions: Arc<dyn SessionRepository>,
+}
+
+/// A machine that is in.
+#[derive(Debug)]
+pub struct ClientSession {
+    /// The provider's token, for the requests that follow.
+    pub access_token: SecretString,
+    /// How long the token still lasts.
+    pub expires_in: Duration,
+    /// Its session.
+    pub initiated: InitiatedSession,
+}
+
+/// Why a machine is not let in.
+#[derive(Debug, thiserror::Error)]
+pub enum StartClientSessionError {
+    /// No such client, not its secret, revoked, or the identity provider does not let it in. Which, is not told.
+    #[error("Client credentials are invalid")]
+    Refused,
+    /// The client was wrong too often.
+    #[error(transparent)]
+    TooManyFailures(#[from] TooManyFailures),
+    /// Too many secrets are being looked at.
+    #[error("too many secrets are being checked")]
+    Busy,
+    /// The identity provider does not answer.
+    #[error("identity provider unavailable")]
+    ProviderAway(#[source] Option<ClientTokenError>),
+    /// What is kept of the secret cannot be used.
+    #[error(transparent)]
+    Hash(HashError),
+    /// The store did not answer.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<HashError> for StartClientSessionError {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy => Self::Busy,
+            fault @ HashError::Fault(_) => Self::Hash(fault),
+        }
+    }
+}
+
+impl StartClientSession {
+    /// Machines come in at `place`; wrong secrets are bounded by `limit`.
+    #[must_use]
+    #[expect(clippy::too_many_arguments, reason = "each is a port or a rule of its own")]
+    pub fn new(
+        stores: ClientStores,
+        hasher: Arc<dyn SecretHasher>,
+        tokens: Arc<dyn ClientTokens>,
+        verifier: Arc<dyn TokenVerifier>,
+        clock: Arc<dyn Clock>,
+        place: Place,
+        limit: ClaimLimit,
+        max_lifetime: Duration,
+    ) -> Self {
+        Self { stores, hasher, tokens, verifier, clock, place, limit, max_lifetime }
+    }
+
+    /// Lets a client in.
+    ///
+    /// # Errors
+    /// [`StartClientSessionError`].
+    pub async fn execute(
+        &self,
+        client_id: &str,
+        secret: &SecretString,
+    ) -> Result<ClientSession, StartClientSessionError> {
+        let client = self.authenticated(client_id, secret).await?;
+        let access_token = self.tokens.token_for(&client.id, secret).await.map_err(|error| match error {
+            ClientTokenError::Refused(word) => {
+                tracing::warn!(client_id = %client.id, word, "the identity provider refuses a client that we know");
+                StartClientSessionError::Refused
+            }
+            away @ ClientTokenError::Unavailable(_) => StartClientSessionError::ProviderAway(Some(away)),
+        })?;
+        let principal = self.principal_of(&client, &access_token).await?;
+        let now = self.clock.now();
+        let session = self.session(&client, &principal, now).ok_or(StartClientSessionError::Refused)?;
+        let initiated = introduce(&*self.stores.directory, session).await?;
+        match self.stores.sessions.start(&initiated.session).await {
+            Ok(()) => {}
+            Err(StartError::NoGrant | StartError::LoggedOut) => {
+                tracing::info!(client_id = %client.id, "client was revoked, rotated or logged out meanwhile");
+                return Err(StartClientSessionError::Refused);
+            }
+            Err(StartError::Storage(error)) => return Err(error.into()),
+        }
+        tracing::info!(client_id = %client.id, party = %client.party, "client session initiated");
+        let expires_in = (principal.session.expires_at - now).max(Duration::ZERO);
+        Ok(ClientSession { access_token, expires_in, initiated })
+    }
+
+    /// The client, if the secret is its own and it has not been wrong too often.
+    async fn authenticated(
+        &self,
+        client_id: &str,
+        secret: &SecretString,
+    ) -> Result<ApiClient, StartClientSessionError> {
+        let found = match ApiClientId::parse(client_id) {
+            Ok(id) => self.stores.clients.find(&id).await?,
+            Err(_) => None,
+        };
+        let subject = found.as_ref().map_or_else(|| nobodys_place(client_id), |(client, _)| client.id.to_string());
+        let failures = &self.stores.failures;
+        self.limit.admit(&standing(failures.window(&subject).await?), self.clock.now())?;
+        let matches = self.hasher.verify(secret, found.as_ref().map(|(_, hash)| hash)).await?;
+        let now = self.clock.now();
+        match found {
+            Some((client, _)) if matches && client.revoked_at.is_none() => {
+                // Asked again: of guesses that were looked at together, none past the limit is honoured.
+                self.limit.admit(&standing(failures.window(&subject).await?), now)?;
+                Ok(client)
+            }
+            _ => {
+                let window = failures.record(&subject, &self.limit, now).await?;
+                self.limit.admit_counted(&standing(Some(window)), now)?;
+                tracing::info!("client credentials refused");
+                Err(StartClientSessionError::Refused)
+            }
+        }
+    }
+
+    /// Whom the provider's token names, if we accept it and it is this client's.
+    async fn principal_of(
+        &self,
+        client: &ApiClient,
+        token: &SecretString,
+    ) -> Result<Principal, StartClientSessionError> {
+        use secrecy::ExposeSecret as _;
+        match self.verifier.verify(token.expose_secret()).await {
+            Ok(principal) if principal.authorized_party.as_deref() == Some(client.id.as_str()) => Ok(principal),
+            Ok(_) => {
+                tracing::warn!(client_id = %client.id, "the identity provider's token is not this client's");
+                Err(StartClientSessionError::Refused)
+            }
+            Err(VerifyError::Rejected(reason)) => {
+                tracing::warn!(client_id = %client.id, reason, "the identity provider's token is not for this server");
+                Err(StartClientSessionError::Refused)
+            }
+            Err(VerifyError::Unavailable) => Err(StartClientSessionError::ProviderAway(None)),
+        }
+    }
+
+    /// The session of a client's token; `None` when the token names somebody else to act for.
+    ///
+    /// A service account's token often says neither for whom nor as what: then the client's own row is the word. Where
+    /// it does say, it must agree, and of the two roles the lesser counts.
+    fn session(&self, client: &ApiClient, principal: &Principal, now: OffsetDateTime) -> Option<Session> {
+        let agrees = match client.party {
+            Party::Merchant(own) => principal.merchant_id.is_none_or(|named| named == own),
+            Party::Reseller(own) => {
+                principal.merchant_id.is_none() && principal.reseller_id.is_none_or(|named| named == own)
+            }
+        };
+        if !agrees {
+            tracing::warn!(client_id = %client.id, "the identity provider's token names another party than the client's");
+            return None;
+        }
+        let role = principal.highest_role(client.party).map_or(client.role, |named| named.min(client.role));
+        let token = &principal.session;
+        Some(Session {
+            key: token.key,
+            grant: client.grant,
+            member: Member { user_id: principal.user_id.clone(), party: client.party, role },
+            reseller: None,
+            place: self.place.clone(),
+            client: Some(client.id.clone()),
+            token_issued_at: token.issued_at,
+            started_at: now,
+            ends_at: Session::end(now, token.expires_at, token.is_refreshed, self.max_lifetime),
+        })
+    }
+}
+
+fn standing(window: Option<FailureWindow>) -> ClaimStanding {
+    ClaimStanding { merchant: None, user: window }
+}
+
+/// How many places there are in which ids that nobody has are counted.
+const NOBODYS_PLACES: u32 = 4096;
+
+/// Where an id that nobody has is counted. No client's id holds a colon.
+fn nobodys_place(client_id: &str) -> String {
+    // FNV-1a: any even spread will do, nothing hangs on who lands where.
+    let spread = client_id.bytes().fold(0x811C_9DC5_u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    format!("unknown:{}", spread % NOBODYS_PLACES)
+}

@@ -1,0 +1,201 @@
+//! Sessions and machines on fakes: what depends on a precise order, or on a port that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use pos_application::{
+    ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError, LogOutError,
+    ManageClients, ManageDirectory, ManageMembers, NotActing, StartClientSession, StartClientSessionError,
+};
+use pos_domain::{ApiClientId, ClaimLimit, Member, Name, Party, Place, ResellerId, Role, SecretHash, Slug, UserId};
+use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
+use pos_port_identity::{
+    FixedClientTokens, FixedLogouts, FixedVerifier, HashError, LogoutNotice, PlainHasher, Principal, SecretHasher,
+};
+use pos_port_storage::{InMemoryStore, Storage};
+use secrecy::SecretString;
+use time::Duration;
+use uuid::Uuid;
+
+use crate::{MERCHANT, START};
+
+const LIFETIME: Duration = Duration::hours(10);
+const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(60) };
+
+struct Tenancy {
+    clock: Arc<ManualClock>,
+    storage: Storage,
+    initiate: InitiateSession,
+    current: CurrentSession,
+    members: ManageMembers,
+    clients: ManageClients,
+}
+
+fn place() -> Place {
+    Place { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() }
+}
+
+fn ann() -> Principal {
+    Principal::fixed(UserId::parse("ann").unwrap(), Some(MERCHANT))
+}
+
+impl Tenancy {
+    async fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let (time, chance): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(ScriptedEntropy::new([])));
+        let storage = Storage::of(Arc::new(InMemoryStore::default()));
+        let directory = ManageDirectory::new(storage.directory.clone(), time.clone(), chance.clone());
+        directory.add_merchant(Name::parse("Shop").unwrap(), None, Some(MERCHANT)).await.unwrap();
+        let (members, sessions) = (storage.members.clone(), storage.sessions.clone());
+        let tenancy = Self {
+            initiate: InitiateSession::new(
+                storage.directory.clone(),
+                members.clone(),
+                sessions.clone(),
+                time.clone(),
+                Hosts::new([("portal.example".to_owned(), place())]),
+                LIFETIME,
+            ),
+            current: CurrentSession::new(sessions, time.clone(), true),
+            members: ManageMembers::new(members, time.clone(), chance.clone()),
+            clients: ManageClients::new(storage.clients.clone(), Arc::new(PlainHasher), time, chance),
+            clock,
+            storage,
+        };
+        tenancy.member(Role::Admin).await;
+        tenancy
+    }
+
+    async fn member(&self, role: Role) {
+        let member = Member { user_id: ann().user_id, party: Party::Merchant(MERCHANT), role };
+        self.members.add(member).await.unwrap();
+    }
+
+    fn start(&self, hasher: Arc<dyn SecretHasher>, token: &str, principal: Principal) -> StartClientSession {
+        let stores = ClientStores {
+            clients: self.storage.clients.clone(),
+            failures: self.storage.client_failures.clone(),
+            directory: self.storage.directory.clone(),
+            sessions: self.storage.sessions.clone(),
+        };
+        StartClientSession::new(
+            stores,
+            hasher,
+            Arc::new(FixedClientTokens::new([("till".to_owned(), token.to_owned())])),
+            Arc::new(FixedVerifier::new([("token".to_owned(), principal)])),
+            self.clock.clone(),
+            place(),
+            LIMIT,
+            LIFETIME,
+        )
+    }
+
+    async fn till(&self) -> SecretString {
+        let id = ApiClientId::parse("till").unwrap();
+        self.clients.add(Some(id), Party::Merchant(MERCHANT), Role::Operator).await.unwrap().secret
+    }
+}
+
+/// The service account of the client that is called `till`.
+fn till() -> Principal {
+    let authorized_party = Some("till".to_owned());
+    Principal { authorized_party, ..Principal::fixed(UserId::parse("service-till").unwrap(), None) }
+}
+
+#[tokio::test]
+async fn a_claimant_needs_the_session_it_initiated() {
+    let tenancy = Tenancy::new().await;
+    assert!(matches!(tenancy.current.claimant(&ann()).await, Err(NotActing::NotInitiated)));
+    let unknown = tenancy.initiate.execute(&ann(), "elsewhere.example").await;
+    assert!(matches!(unknown, Err(InitiateSessionError::UnknownHost)));
+    let initiated = tenancy.initiate.execute(&ann(), "Portal.Example").await.unwrap();
+    assert_eq!((initiated.session.ends_at, initiated.session.member.role), (START + LIFETIME, Role::Admin));
+    assert_eq!(tenancy.current.claimant(&ann()).await.unwrap().merchant_id, MERCHANT);
+    let reseller = Principal { reseller_id: Some(ResellerId(Uuid::from_u128(9))), ..ann() };
+    let misled = tenancy.initiate.execute(&reseller, "portal.example").await;
+    assert!(matches!(misled, Err(InitiateSessionError::NotAMember)), "the merchant is not of that reseller");
+    tenancy.clock.advance(LIFETIME);
+    assert!(matches!(tenancy.current.claimant(&ann()).await, Err(NotActing::NotInitiated)));
+}
+
+#[tokio::test]
+async fn a_notice_that_names_nobody_ends_nothing() {
+    let tenancy = Tenancy::new().await;
+    tenancy.initiate.execute(&ann(), "portal.example").await.unwrap();
+    let notice = LogoutNotice { session: None, user_id: None, issued_at: START };
+    let logouts = Arc::new(FixedLogouts::new([("empty".to_owned(), notice)]));
+    let close = CloseSession::new(tenancy.storage.sessions.clone(), logouts, tenancy.clock.clone(), LIFETIME);
+    for token in ["empty", "unknown"] {
+        assert!(matches!(close.log_out(token).await, Err(LogOutError::Token(_))), "{token}");
+    }
+    assert!(tenancy.current.claimant(&ann()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_machine_gets_in_only_with_a_token_that_is_its_own() {
+    let tenancy = Tenancy::new().await;
+    let secret = tenancy.till().await;
+    let expired = Principal { authorized_party: Some("other".to_owned()), ..till() };
+    let elsewhere = Principal { merchant_id: Some(crate::OTHER_MERCHANT), ..till() };
+    for (name, token, principal) in [
+        ("not accepted", "unknown", till()),
+        ("another client's", "token", expired),
+        ("another merchant's", "token", elsewhere),
+    ] {
+        let refused = tenancy.start(Arc::new(PlainHasher), token, principal).execute("till", &secret).await;
+        assert!(matches!(refused, Err(StartClientSessionError::Refused)), "{name}: {refused:?}");
+    }
+    let started = tenancy.start(Arc::new(PlainHasher), "token", till()).execute("till", &secret).await.unwrap();
+    assert_eq!(started.initiated.session.member.role, Role::Operator, "the row's, as the token names none");
+    assert!(!format!("{started:?}").contains("token\""), "no token in Debug");
+    assert_eq!(tenancy.current.claimant(&till()).await.unwrap().merchant_id, MERCHANT);
+}
+
+/// A hasher that fails the way it is told to, and counts how often it is asked.
+struct Failing(fn() -> HashError, AtomicU32);
+
+#[async_trait]
+impl SecretHasher for Failing {
+    async fn hash(&self, _: &SecretString) -> Result<SecretHash, HashError> {
+        Err((self.0)())
+    }
+
+    async fn verify(&self, _: &SecretString, _: Option<&SecretHash>) -> Result<bool, HashError> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Err((self.0)())
+    }
+}
+
+#[tokio::test]
+async fn a_hasher_that_fails_lets_nobody_in_and_counts_no_failure() {
+    let tenancy = Tenancy::new().await;
+    let secret = tenancy.till().await;
+    let busy = tenancy.start(Arc::new(Failing(|| HashError::Busy, AtomicU32::new(0))), "token", till());
+    for _ in 0..10 {
+        assert!(matches!(busy.execute("till", &secret).await, Err(StartClientSessionError::Busy)));
+    }
+    let broken = || HashError::Fault("broken".to_owned());
+    let broken = tenancy.start(Arc::new(Failing(broken, AtomicU32::new(0))), "token", till());
+    assert!(matches!(broken.execute("till", &secret).await, Err(StartClientSessionError::Hash(_))));
+    assert!(tenancy.start(Arc::new(PlainHasher), "token", till()).execute("till", &secret).await.is_ok());
+}
+
+#[tokio::test]
+async fn past_the_limit_no_secret_is_looked_at() {
+    let tenancy = Tenancy::new().await;
+    let secret = tenancy.till().await;
+    let start = tenancy.start(Arc::new(PlainHasher), "token", till());
+    for id in ["till", "nobody"] {
+        for _ in 0..LIMIT.max_failures {
+            let refused = start.execute(id, &"guess".into()).await;
+            assert!(matches!(refused, Err(StartClientSessionError::Refused)), "{id}: {refused:?}");
+        }
+        let refused = start.execute(id, &secret).await;
+        assert!(matches!(refused, Err(StartClientSessionError::TooManyFailures(_))), "{id}: {refused:?}");
+    }
+    let counting = Arc::new(Failing(|| HashError::Busy, AtomicU32::new(0)));
+    let watched = tenancy.start(counting.clone(), "token", till());
+    assert!(matches!(watched.execute("till", &secret).await, Err(StartClientSessionError::TooManyFailures(_))));
+    assert_eq!(counting.1.load(Ordering::Relaxed), 0, "a locked client costs no hash");
+}

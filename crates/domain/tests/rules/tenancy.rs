@@ -1,0 +1,161 @@
+//! Who may do what, and the names it is told by.
+
+use pos_domain::{
+    Action, ApiClientId, Denial, GrantId, Member, Merchant, MerchantId, Name, Party, Place, Relation, ResellerId, Role,
+    Scope, SecretHash, Session, SessionKey, Slug, UserId, permit,
+};
+use time::Duration;
+use uuid::Uuid;
+
+use crate::{MERCHANT, OTHER_MERCHANT, START};
+
+const RESELLER: ResellerId = ResellerId(Uuid::from_u128(10));
+const OTHER_RESELLER: ResellerId = ResellerId(Uuid::from_u128(20));
+
+/// One line an action: what viewer, operator and admin are told as the merchant itself, then as its reseller, then as
+/// a stranger. `y` yes, `f` forbidden (403), `h` hidden (404).
+const TABLE: &str = "
+    ClaimDevice         fyy fff fff
+    ViewDevices         yyy yyy hhh
+    ProvisionDevice     fyy fyy hhh
+    EditDevice          fyy fyy hhh
+    ReleaseDevice       fyy fyy hhh
+    DecommissionDevice  ffy ffy hhh
+    ViewEvents          yyy yyy hhh
+    CreateMerchant      fff ffy hhh
+    ViewMerchant        yyy yyy hhh
+    EditMerchant        ffy ffy hhh
+    MoveDevice          fff fyy hhh
+    ImportDevices       fff fyy hhh
+";
+
+#[test]
+fn every_role_relation_and_action_has_its_answer() {
+    let mut seen = Vec::new();
+    for line in TABLE.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let mut words = line.split_whitespace();
+        let named = words.next().unwrap();
+        let action = Action::ALL.into_iter().find(|action| format!("{action:?}") == named).expect(named);
+        for relation in Relation::ALL {
+            let told: Vec<char> = words.next().expect(line).chars().collect();
+            assert_eq!(told.len(), Role::ALL.len(), "{line}");
+            for (role, told) in Role::ALL.into_iter().zip(told) {
+                let expected = match told {
+                    'y' => Ok(()),
+                    'f' => Err(Denial::Forbidden),
+                    'h' => Err(Denial::Hidden),
+                    other => panic!("{other} in {line}"),
+                };
+                assert_eq!(permit(role, relation, action), expected, "{role} as {relation:?}: {action:?}");
+            }
+        }
+        assert_eq!(words.next(), None, "{line}");
+        seen.push(action);
+    }
+    seen.sort();
+    assert_eq!(seen, Action::ALL, "every action once");
+}
+
+#[test]
+fn a_higher_role_may_do_all_that_a_lower_one_may() {
+    for relation in Relation::ALL {
+        for action in Action::ALL {
+            let allowed = Role::ALL.map(|role| permit(role, relation, action).is_ok());
+            assert!(allowed.is_sorted(), "{relation:?} {action:?}: {allowed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_party_is_its_merchant_its_parent_or_a_stranger() {
+    for (party, reseller, expected) in [
+        (Party::Merchant(MERCHANT), Some(RESELLER), Relation::Own),
+        (Party::Merchant(MERCHANT), None, Relation::Own),
+        (Party::Merchant(OTHER_MERCHANT), Some(RESELLER), Relation::Stranger),
+        (Party::Reseller(RESELLER), Some(RESELLER), Relation::Parent),
+        (Party::Reseller(OTHER_RESELLER), Some(RESELLER), Relation::Stranger),
+        (Party::Reseller(RESELLER), None, Relation::Stranger),
+        (Party::Reseller(ResellerId(MERCHANT.0)), None, Relation::Stranger),
+    ] {
+        assert_eq!(Relation::of(party, MERCHANT, reseller), expected, "{party}, {reseller:?}");
+        let merchant = Merchant { id: MERCHANT, name: Name::parse("Shop").unwrap(), reseller, created_at: START };
+        assert_eq!(Scope::Of(party).sees(&merchant), expected != Relation::Stranger);
+        assert!(Scope::Operator.sees(&merchant) && Scope::Operator.includes(party) && Scope::Of(party).includes(party));
+    }
+    assert!(!Scope::Of(Party::Reseller(RESELLER)).includes(Party::Merchant(MERCHANT)), "members are a party's own");
+    assert!(!Scope::Of(Party::Reseller(ResellerId(MERCHANT.0))).includes(Party::Merchant(MERCHANT)));
+}
+
+#[test]
+fn a_token_names_the_highest_role_at_the_party_that_acts() {
+    let at = |words: &[&str], party| Role::named_by(words.iter().copied(), party);
+    let (merchant, reseller) = (Party::Merchant(MERCHANT), Party::Reseller(RESELLER));
+    assert_eq!(at(&["merchant-viewer", "merchant-admin", "merchant-operator"], merchant), Some(Role::Admin));
+    assert_eq!(at(&["merchant-viewer", "reseller-admin"], merchant), Some(Role::Viewer));
+    assert_eq!(at(&["merchant-viewer", "reseller-admin"], reseller), Some(Role::Admin));
+    for words in [&[][..], &["admin"], &["merchantadmin"], &["merchant-"], &["Merchant-Admin"], &["merchant-owner"]] {
+        assert_eq!(at(words, merchant), None, "{words:?}");
+    }
+}
+
+#[test]
+fn roles_are_ordered_and_read_back() {
+    assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
+    for role in Role::ALL {
+        assert_eq!(role.to_string().parse(), Ok(role));
+    }
+    assert!("Admin".parse::<Role>().is_err());
+}
+
+#[test]
+fn a_session_ends_with_its_token_or_with_what_can_be_refreshed() {
+    let (lifetime, in_five) = (Duration::hours(10), START + Duration::minutes(5));
+    assert_eq!(Session::end(START, in_five, true, lifetime), START + lifetime);
+    assert_eq!(Session::end(START, in_five, false, lifetime), in_five);
+    assert_eq!(Session::end(START, START + Duration::days(9), false, lifetime), START + lifetime);
+    let session = Session {
+        key: SessionKey([7; 32]),
+        grant: GrantId(Uuid::from_u128(1)),
+        member: Member {
+            user_id: UserId::parse("ann").unwrap(),
+            party: Party::Merchant(MerchantId(Uuid::from_u128(1))),
+            role: Role::Admin,
+        },
+        reseller: None,
+        place: Place { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() },
+        client: None,
+        token_issued_at: START,
+        started_at: START,
+        ends_at: in_five,
+    };
+    assert!(!session.is_over(in_five - Duration::microseconds(1)) && session.is_over(in_five));
+}
+
+#[test]
+fn names_are_bounded() {
+    for (good, kept) in [("Shop", "Shop"), ("  Café 7 ", "Café 7"), (&"é".repeat(200), &*"é".repeat(200))] {
+        assert_eq!(Name::parse(good).map(|name| name.to_string()).as_deref(), Ok(kept));
+    }
+    for bad in ["", "   ", "a\nb", "a\u{7f}", &"x".repeat(201)] {
+        assert!(Name::parse(bad).is_err(), "{bad:?}");
+    }
+    for bad in ["", "Portal", "a b", "a/b", "é", &"x".repeat(65)] {
+        assert!(Slug::parse(bad).is_err(), "{bad:?}");
+    }
+    assert!(Slug::parse("merchant-portal-2").is_ok());
+    for bad in ["", "a b", "a:b", "é", "a/b", &"x".repeat(65)] {
+        assert!(ApiClientId::parse(bad).is_err(), "{bad:?}");
+    }
+    assert!(ApiClientId::parse("Shop_1.till-2").is_ok());
+}
+
+#[test]
+fn keys_and_hashes_are_read_back_and_not_shown() {
+    let key = SessionKey(std::array::from_fn(|place| (place * 9) as u8));
+    assert_eq!(SessionKey::from_hex(&key.to_hex()), Ok(key));
+    for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"A".repeat(64), &"g".repeat(64), &"é".repeat(32)] {
+        assert!(SessionKey::from_hex(bad).is_err(), "{bad:?}");
+    }
+    assert!(!format!("{key:?}").contains(&key.to_hex()));
+    assert!(!format!("{:?}", SecretHash::of_phc("$argon2id$x".into())).contains("argon2"));
+}

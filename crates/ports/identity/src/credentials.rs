@@ -1,0 +1,89 @@
+use std::collections::HashMap;
+use std::error::Error;
+
+use async_trait::async_trait;
+use pos_domain::{ApiClientId, SecretHash};
+use secrecy::{ExposeSecret, SecretString};
+
+/// Hashes secrets, so that what is stored does not let anybody in.
+#[async_trait]
+pub trait SecretHasher: Send + Sync {
+    /// A salted hash.
+    ///
+    /// # Errors
+    /// [`HashError::Busy`] when too many secrets are being looked at.
+    async fn hash(&self, secret: &SecretString) -> Result<SecretHash, HashError>;
+
+    /// Whether a secret is the hashed one. Without a hash the answer is no, and takes as long.
+    ///
+    /// # Errors
+    /// [`HashError::Busy`] when too many secrets are being looked at. [`HashError::Fault`] when the hash is none.
+    async fn verify(&self, secret: &SecretString, hash: Option<&SecretHash>) -> Result<bool, HashError>;
+}
+
+/// Why a secret was not looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum HashError {
+    /// Too many are being looked at; trying again later may work.
+    #[error("too many secrets are being checked")]
+    Busy,
+    /// What is stored is no hash, or the hasher failed. The text holds neither secret nor hash.
+    #[error("the secret cannot be checked: {0}")]
+    Fault(String),
+}
+
+/// Asks the identity provider for a machine's access token, by the client-credentials grant (RFC 6749, section 4.4).
+#[async_trait]
+pub trait ClientTokens: Send + Sync {
+    /// An access token for the client.
+    ///
+    /// # Errors
+    /// [`ClientTokenError`].
+    async fn token_for(&self, client: &ApiClientId, secret: &SecretString) -> Result<SecretString, ClientTokenError>;
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientTokenError {
+    /// The provider does not give this client a token. The text is its word for why, such as `invalid_client`.
+    #[error("the identity provider refused: {0}")]
+    Refused(String),
+    /// The provider does not answer, or not as one.
+    #[error("identity provider unavailable")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// A hasher that hashes nothing, for tests that are about something else. Never near a real secret.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlainHasher;
+
+#[async_trait]
+impl SecretHasher for PlainHasher {
+    async fn hash(&self, secret: &SecretString) -> Result<SecretHash, HashError> {
+        Ok(SecretHash::of_phc(format!("$argon2id$plain${}", secret.expose_secret())))
+    }
+
+    async fn verify(&self, secret: &SecretString, hash: Option<&SecretHash>) -> Result<bool, HashError> {
+        Ok(hash == Some(&self.hash(secret).await?))
+    }
+}
+
+/// A provider that knows a fixed list of clients, each with the token it is given.
+#[derive(Debug, Default)]
+pub struct FixedClientTokens(HashMap<String, String>);
+
+impl FixedClientTokens {
+    /// Knows `tokens` by client id and refuses every other, whatever the secret.
+    #[must_use]
+    pub fn new(tokens: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(tokens.into_iter().collect())
+    }
+}
+
+#[async_trait]
+impl ClientTokens for FixedClientTokens {
+    async fn token_for(&self, client: &ApiClientId, _: &SecretString) -> Result<SecretString, ClientTokenError> {
+        let token = self.0.get(client.as_str()).cloned();
+        token.map(SecretString::from).ok_or_else(|| ClientTokenError::Refused("invalid_client".to_owned()))
+    }
+}

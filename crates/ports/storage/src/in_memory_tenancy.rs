@@ -1,0 +1,273 @@
+//! The fake's half for resellers, merchants, members, API clients and sessions.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use pos_domain::{
+    ApiClient, ApiClientId, ClaimLimit, FailureWindow, GrantId, Member, Membership, Merchant, MerchantId, Party,
+    Reseller, ResellerId, Scope, SecretHash, Session, SessionKey, UserId,
+};
+use time::OffsetDateTime;
+
+use crate::{
+    AddPartyError, ApiClientRepository, ClientFailureRepository, DirectoryRepository, GrantError, InMemoryStore,
+    Logout, MemberRepository, MerchantPage, SessionRepository, StartError, StorageError,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct TenancyTables {
+    resellers: BTreeMap<ResellerId, Reseller>,
+    merchants: BTreeMap<MerchantId, Merchant>,
+    memberships: BTreeMap<GrantId, Membership>,
+    clients: BTreeMap<ApiClientId, (ApiClient, SecretHash)>,
+    failures: HashMap<String, FailureWindow>,
+    sessions: HashMap<SessionKey, Session>,
+    session_logouts: HashMap<SessionKey, OffsetDateTime>,
+    user_logouts: HashMap<UserId, (OffsetDateTime, OffsetDateTime)>,
+}
+
+impl InMemoryStore {
+    fn tenancy(&self) -> MutexGuard<'_, TenancyTables> {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TenancyTables {
+    fn knows(&self, party: Party) -> bool {
+        match party {
+            Party::Merchant(id) => self.merchants.contains_key(&id),
+            Party::Reseller(id) => self.resellers.contains_key(&id),
+        }
+    }
+
+    fn grant_stands(&self, session: &Session) -> bool {
+        let Member { user_id, party, role } = &session.member;
+        match &session.client {
+            Some(client) => self.clients.get(client).is_some_and(|(client, _)| {
+                let same = (client.grant, client.party) == (session.grant, *party);
+                same && *role <= client.role && client.revoked_at.is_none()
+            }),
+            None => self.memberships.get(&session.grant).is_some_and(|membership| {
+                let member = &membership.member;
+                (&member.user_id, member.party) == (user_id, *party) && *role <= member.role
+            }),
+        }
+    }
+
+    fn is_logged_out(&self, session: &Session) -> bool {
+        let user = self.user_logouts.get(&session.member.user_id);
+        self.session_logouts.contains_key(&session.key)
+            || user.is_some_and(|(issued_until, _)| session.token_issued_at <= *issued_until)
+    }
+}
+
+fn page<T>(rows: impl Iterator<Item = T>, limit: u32) -> Vec<T> {
+    rows.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect()
+}
+
+#[async_trait]
+impl DirectoryRepository for InMemoryStore {
+    async fn add_reseller(&self, reseller: &Reseller) -> Result<(), AddPartyError> {
+        let mut tables = self.tenancy();
+        if tables.resellers.contains_key(&reseller.id) {
+            return Err(AddPartyError::Taken);
+        }
+        tables.resellers.insert(reseller.id, reseller.clone());
+        Ok(())
+    }
+
+    async fn add_merchant(&self, merchant: &Merchant) -> Result<(), AddPartyError> {
+        let mut tables = self.tenancy();
+        if merchant.reseller.is_some_and(|reseller| !tables.resellers.contains_key(&reseller)) {
+            return Err(AddPartyError::UnknownReseller);
+        }
+        if tables.merchants.contains_key(&merchant.id) {
+            return Err(AddPartyError::Taken);
+        }
+        tables.merchants.insert(merchant.id, merchant.clone());
+        Ok(())
+    }
+
+    async fn find_reseller(&self, id: ResellerId) -> Result<Option<Reseller>, StorageError> {
+        Ok(self.tenancy().resellers.get(&id).cloned())
+    }
+
+    async fn find_merchant(&self, scope: Scope, id: MerchantId) -> Result<Option<Merchant>, StorageError> {
+        Ok(self.tenancy().merchants.get(&id).filter(|merchant| scope.sees(merchant)).cloned())
+    }
+
+    async fn list_resellers(&self, after: Option<ResellerId>, limit: u32) -> Result<Vec<Reseller>, StorageError> {
+        let tables = self.tenancy();
+        let later = tables.resellers.values().filter(|reseller| after.is_none_or(|after| reseller.id > after));
+        Ok(page(later.cloned(), limit))
+    }
+
+    async fn list_merchants(&self, wanted: &MerchantPage) -> Result<Vec<Merchant>, StorageError> {
+        let tables = self.tenancy();
+        let later = tables.merchants.values().filter(|merchant| wanted.after.is_none_or(|after| merchant.id > after));
+        Ok(page(later.filter(|merchant| wanted.scope.sees(merchant)).cloned(), wanted.limit))
+    }
+}
+
+#[async_trait]
+impl MemberRepository for InMemoryStore {
+    async fn put(&self, membership: &Membership) -> Result<(), GrantError> {
+        let mut tables = self.tenancy();
+        let Member { user_id, party, .. } = &membership.member;
+        if !tables.knows(*party) {
+            return Err(GrantError::UnknownParty);
+        }
+        let is_same = |member: &Member| (&member.user_id, member.party) == (user_id, *party);
+        if tables.memberships.get(&membership.grant).is_some_and(|other| !is_same(&other.member)) {
+            return Err(GrantError::Taken);
+        }
+        tables.memberships.retain(|_, other| !is_same(&other.member));
+        tables.memberships.insert(membership.grant, membership.clone());
+        Ok(())
+    }
+
+    async fn remove(&self, party: Party, user: &UserId) -> Result<bool, StorageError> {
+        let mut tables = self.tenancy();
+        let before = tables.memberships.len();
+        tables.memberships.retain(|_, one| (one.member.party, &one.member.user_id) != (party, user));
+        Ok(tables.memberships.len() < before)
+    }
+
+    async fn find(&self, party: Party, user: &UserId) -> Result<Option<Membership>, StorageError> {
+        let tables = self.tenancy();
+        let found = tables.memberships.values().find(|one| (one.member.party, &one.member.user_id) == (party, user));
+        Ok(found.cloned())
+    }
+
+    async fn list(&self, scope: Scope, after: Option<GrantId>, limit: u32) -> Result<Vec<Membership>, StorageError> {
+        let tables = self.tenancy();
+        let later = tables.memberships.values().filter(|one| after.is_none_or(|after| one.grant > after));
+        Ok(page(later.filter(|one| scope.includes(one.member.party)).cloned(), limit))
+    }
+}
+
+#[async_trait]
+impl ApiClientRepository for InMemoryStore {
+    async fn add(&self, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError> {
+        let mut tables = self.tenancy();
+        if !tables.knows(client.party) {
+            return Err(GrantError::UnknownParty);
+        }
+        let taken = tables.clients.values().any(|(other, _)| other.id == client.id || other.grant == client.grant);
+        if taken {
+            return Err(GrantError::Taken);
+        }
+        tables.clients.insert(client.id.clone(), (client.clone(), secret.clone()));
+        Ok(())
+    }
+
+    async fn find(&self, id: &ApiClientId) -> Result<Option<(ApiClient, SecretHash)>, StorageError> {
+        Ok(self.tenancy().clients.get(id).cloned())
+    }
+
+    async fn rotate(&self, id: &ApiClientId, grant: GrantId, secret: &SecretHash) -> Result<bool, StorageError> {
+        let mut tables = self.tenancy();
+        let Some((client, hash)) = tables.clients.get_mut(id).filter(|(client, _)| client.revoked_at.is_none()) else {
+            return Ok(false);
+        };
+        client.grant = grant;
+        *hash = secret.clone();
+        Ok(true)
+    }
+
+    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
+        let mut tables = self.tenancy();
+        let Some((client, _)) = tables.clients.get_mut(id).filter(|(client, _)| client.revoked_at.is_none()) else {
+            return Ok(false);
+        };
+        client.revoked_at = Some(at);
+        Ok(true)
+    }
+
+    async fn list(
+        &self,
+        scope: Scope,
+        after: Option<&ApiClientId>,
+        limit: u32,
+    ) -> Result<Vec<ApiClient>, StorageError> {
+        let tables = self.tenancy();
+        let all = tables.clients.values().map(|(client, _)| client);
+        let later = all.filter(|client| after.is_none_or(|after| client.id > *after));
+        Ok(page(later.filter(|client| scope.includes(client.party)).cloned(), limit))
+    }
+}
+
+#[async_trait]
+impl ClientFailureRepository for InMemoryStore {
+    async fn window(&self, subject: &str) -> Result<Option<FailureWindow>, StorageError> {
+        Ok(self.tenancy().failures.get(subject).copied())
+    }
+
+    async fn record(
+        &self,
+        subject: &str,
+        limit: &ClaimLimit,
+        now: OffsetDateTime,
+    ) -> Result<FailureWindow, StorageError> {
+        let mut tables = self.tenancy();
+        let window = limit.count(tables.failures.get(subject).copied(), now);
+        tables.failures.insert(subject.to_owned(), window);
+        Ok(window)
+    }
+}
+
+#[async_trait]
+impl SessionRepository for InMemoryStore {
+    async fn start(&self, session: &Session) -> Result<(), StartError> {
+        let mut tables = self.tenancy();
+        if !tables.grant_stands(session) {
+            return Err(StartError::NoGrant);
+        }
+        if tables.is_logged_out(session) {
+            return Err(StartError::LoggedOut);
+        }
+        tables.sessions.insert(session.key, session.clone());
+        Ok(())
+    }
+
+    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+        let tables = self.tenancy();
+        let held = |session: &&Session| {
+            !session.is_over(now) && tables.grant_stands(session) && !tables.is_logged_out(session)
+        };
+        Ok(tables.sessions.get(key).filter(held).map(|session| {
+            let reseller = match session.member.party {
+                Party::Merchant(id) => tables.merchants.get(&id).and_then(|merchant| merchant.reseller),
+                Party::Reseller(id) => Some(id),
+            };
+            Session { reseller, ..session.clone() }
+        }))
+    }
+
+    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError> {
+        Ok(self.tenancy().sessions.remove(key).is_some())
+    }
+
+    async fn log_out(
+        &self,
+        logout: &Logout,
+        now: OffsetDateTime,
+        keep_until: OffsetDateTime,
+    ) -> Result<(), StorageError> {
+        let mut tables = self.tenancy();
+        tables.session_logouts.retain(|_, until| now < *until);
+        tables.user_logouts.retain(|_, (_, until)| now < *until);
+        match logout {
+            Logout::Session(key) => {
+                let kept = tables.session_logouts.entry(*key).or_insert(keep_until);
+                *kept = keep_until.max(*kept);
+            }
+            Logout::User { user_id, issued_until } => {
+                let kept = tables.user_logouts.entry(user_id.clone()).or_insert((*issued_until, keep_until));
+                *kept = (kept.0.max(*issued_until), kept.1.max(keep_until));
+            }
+        }
+        Ok(())
+    }
+}

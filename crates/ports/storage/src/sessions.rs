@@ -1,0 +1,74 @@
+use async_trait::async_trait;
+use pos_domain::{Session, SessionKey, UserId};
+use time::OffsetDateTime;
+
+use crate::StorageError;
+
+/// Keeps initiated sessions.
+///
+/// A session is found only while all of this holds, judged at the moment of the look and not when something was
+/// removed: its grant stands, nobody logged it out, and its time is not over. So of an end and a start that happen at
+/// once, on whatever replicas, the end wins.
+#[async_trait]
+pub trait SessionRepository: Send + Sync {
+    /// Starts a session, in place of the one that has its key.
+    ///
+    /// # Errors
+    /// [`StartError::NoGrant`] when no membership, or no API client that is not revoked, has its grant, its user or
+    /// client, its party, and its role or a higher one. [`StartError::LoggedOut`] when the identity provider ended the token's session, or all
+    /// of the user's that were issued up to the token's instant.
+    async fn start(&self, session: &Session) -> Result<(), StartError>;
+
+    /// The session of this key, if it holds at `now`. Its reseller is the merchant's present one.
+    ///
+    /// # Errors
+    /// Only [`StorageError`]'s own.
+    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError>;
+
+    /// Ends the session of this key and tells whether there was one. Its token may initiate another.
+    ///
+    /// # Errors
+    /// Only [`StorageError`]'s own.
+    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError>;
+
+    /// Keeps what the identity provider ended: the session is over, and none can be started again that the logout
+    /// names, until `keep_until`, when no token of it can hold any more. What was kept too long is forgotten on the
+    /// way. A second logout of the same session or user counts with its later instant.
+    ///
+    /// # Errors
+    /// Only [`StorageError`]'s own.
+    async fn log_out(
+        &self,
+        logout: &Logout,
+        now: OffsetDateTime,
+        keep_until: OffsetDateTime,
+    ) -> Result<(), StorageError>;
+}
+
+/// What the identity provider ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logout {
+    /// One session, whenever its tokens were issued.
+    Session(SessionKey),
+    /// Every session of a user whose token was issued at or before an instant of the provider's clock.
+    User {
+        /// Whose.
+        user_id: UserId,
+        /// Up to when.
+        issued_until: OffsetDateTime,
+    },
+}
+
+/// Why a session was not started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What it would stand on is gone, or was never so.
+    #[error("the membership or the API client is gone")]
+    NoGrant,
+    /// The identity provider has ended it.
+    #[error("the session was logged out")]
+    LoggedOut,
+    /// See [`StorageError`].
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}

@@ -1,0 +1,91 @@
+//! Parties and people the tenancy cases share.
+
+use pos_domain::{
+    ApiClient, ApiClientId, GrantId, Member, Membership, Merchant, Name, Party, Place, Reseller, ResellerId, Role,
+    SecretHash, Session, SessionKey, Slug,
+};
+use time::Duration;
+
+use super::fixtures::{at, merchant, user};
+use crate::Storage;
+
+pub(super) fn reseller(number: u8) -> ResellerId {
+    let text = format!("0e0e0e0e-0000-4000-8000-0000000000{number:02x}");
+    ResellerId(text.parse().unwrap())
+}
+
+pub(super) fn grant(number: u16) -> GrantId {
+    let text = format!("0d0d0d0d-0000-4000-8000-00000000{number:04x}");
+    GrantId(text.parse().unwrap())
+}
+
+pub(super) fn shop(number: u8, of: Option<u8>) -> Merchant {
+    let name = Name::parse(&format!("Shop № {number}")).unwrap();
+    Merchant { id: merchant(number), name, reseller: of.map(reseller), created_at: at(0) }
+}
+
+pub(super) fn bringer(number: u8) -> Reseller {
+    Reseller { id: reseller(number), name: Name::parse(&format!("Reseller {number}")).unwrap(), created_at: at(0) }
+}
+
+/// Resellers 1 and 2; merchants 1 and 2 of the first, 3 of the second, 4 of none.
+pub(super) async fn populated(storage: &Storage) {
+    for number in [1, 2] {
+        storage.directory.add_reseller(&bringer(number)).await.unwrap();
+    }
+    for (number, of) in [(1, Some(1)), (2, Some(1)), (3, Some(2)), (4, None)] {
+        storage.directory.add_merchant(&shop(number, of)).await.unwrap();
+    }
+}
+
+pub(super) fn membership(number: u16, name: &str, party: Party, role: Role) -> Membership {
+    Membership { grant: grant(number), member: Member { user_id: user(name), party, role }, created_at: at(0) }
+}
+
+pub(super) fn client(number: u16, name: &str, party: Party) -> ApiClient {
+    let id = ApiClientId::parse(name).unwrap();
+    ApiClient { id, grant: grant(number), party, role: Role::Operator, created_at: at(0), revoked_at: None }
+}
+
+pub(super) fn hash(number: u16) -> SecretHash {
+    SecretHash::of_phc(format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0${number}"))
+}
+
+pub(super) fn key(number: u8) -> SessionKey {
+    SessionKey([number; 32])
+}
+
+/// A session on a membership: initiated at second 10 with a token of second 5, over at second 100.
+pub(super) fn session_of(number: u8, membership: &Membership) -> Session {
+    let slug = |text| Slug::parse(text).unwrap();
+    Session {
+        key: key(number),
+        grant: membership.grant,
+        member: membership.member.clone(),
+        reseller: match membership.member.party {
+            Party::Merchant(id) if id == merchant(1) || id == merchant(2) => Some(reseller(1)),
+            Party::Merchant(_) => None,
+            Party::Reseller(id) => Some(id),
+        },
+        place: Place { application: slug("merchant-portal"), channel: slug("web") },
+        client: None,
+        token_issued_at: at(5),
+        started_at: at(10),
+        ends_at: at(10) + Duration::seconds(90),
+    }
+}
+
+/// A session on an API client, for its service account.
+pub(super) fn session_of_client(number: u8, client: &ApiClient) -> Session {
+    let member = Member { user_id: user("service-account"), party: client.party, role: client.role };
+    let standing = Membership { grant: client.grant, member, created_at: at(0) };
+    Session { client: Some(client.id.clone()), ..session_of(number, &standing) }
+}
+
+/// Anna's membership of the first merchant, kept.
+pub(super) async fn anna(storage: &Storage) -> Membership {
+    populated(storage).await;
+    let anna = membership(1, "anna", Party::Merchant(merchant(1)), Role::Admin);
+    storage.members.put(&anna).await.unwrap();
+    anna
+}

@@ -1,0 +1,95 @@
+//! What the commands that list have in common.
+
+use std::io::{self, Write};
+
+use anyhow::Context as _;
+use pos_domain::{MerchantId, Party, ResellerId, Scope};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use crate::cli::{AnyParty, OneParty, Page};
+
+/// A list's columns: the title and the width, and the field of the JSON object that stands there.
+pub(super) type Columns<'c> = &'c [(&'c str, usize, &'c str)];
+
+/// Prints rows that are JSON objects: as they are, a line each, or as a table. Says when there may be more after the
+/// last one's `key`.
+pub(super) fn print(rows: &[Value], columns: Columns<'_>, page: &Page, key: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    if !page.json {
+        let titles: Vec<_> = columns.iter().map(|(title, width, _)| format!("{title:<width$}")).collect();
+        writeln!(out, "{}", titles.join(" ").trim_end())?;
+    }
+    for row in rows {
+        if page.json {
+            writeln!(out, "{row}")?;
+        } else {
+            let cell = |(_, width, field): &(&str, usize, &str)| {
+                format!("{:<width$}", row.get(field).and_then(Value::as_str).unwrap_or("-"))
+            };
+            let cells: Vec<_> = columns.iter().map(cell).collect();
+            writeln!(out, "{}", cells.join(" ").trim_end())?;
+        }
+    }
+    if let Some(last) = rows.last().filter(|_| rows.len() as u64 == u64::from(page.limit)) {
+        eprintln!("there may be more: --after {}", last.get(key).and_then(Value::as_str).unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// The id after which a page begins, of a kind that is a UUID.
+pub(super) fn after(page: &Page) -> anyhow::Result<Option<Uuid>> {
+    page.after.as_deref().map(|text| text.parse().with_context(|| format!("--after {text:?}"))).transpose()
+}
+
+/// A party's fields.
+pub(super) fn describe(party: Party) -> Value {
+    json!({
+        "merchant_id": party.merchant().map(|id| id.to_string()),
+        "reseller_id": party.reseller().map(|id| id.to_string()),
+    })
+}
+
+/// Lays the fields of `more` beside those of `fields`.
+pub(super) fn with(mut fields: Value, more: Value) -> Value {
+    if let (Some(fields), Value::Object(more)) = (fields.as_object_mut(), more) {
+        fields.extend(more);
+    }
+    fields
+}
+
+pub(super) fn rfc3339(at: OffsetDateTime) -> anyhow::Result<String> {
+    Ok(at.replace_nanosecond(0)?.format(&Rfc3339)?)
+}
+
+impl OneParty {
+    pub(super) fn party(self) -> anyhow::Result<Party> {
+        party(self.merchant, self.reseller).context("--merchant or --reseller is required")
+    }
+}
+
+impl AnyParty {
+    pub(super) fn scope(self) -> Scope {
+        party(self.merchant, self.reseller).map_or(Scope::Operator, Scope::Of)
+    }
+}
+
+fn party(merchant: Option<Uuid>, reseller: Option<Uuid>) -> Option<Party> {
+    let merchant = merchant.map(|id| Party::Merchant(MerchantId(id)));
+    merchant.or(reseller.map(|id| Party::Reseller(ResellerId(id))))
+}
+
+/// What to say when a party is not there.
+pub(super) fn unknown(party: Party) -> String {
+    match party {
+        Party::Merchant(id) => format!(
+            "there is no merchant {id}: `pos-server merchant add --name NAME --id {id}` makes it known, `pos-server \
+             merchant list` shows those there are"
+        ),
+        Party::Reseller(id) => {
+            format!("there is no reseller {id}: `pos-server reseller list` shows those there are")
+        }
+    }
+}

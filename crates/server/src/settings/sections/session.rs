@@ -1,0 +1,67 @@
+use std::time::Duration;
+
+use pos_domain::{Place, Slug};
+
+use crate::settings::reader::{Reader, Verdict};
+
+/// Initiated sessions.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Whether calls that are made for a merchant need one.
+    pub required: bool,
+    /// How long one lasts at most whose token can be refreshed.
+    pub max_lifetime: Duration,
+    /// Which application, over which channel, is served under which host.
+    pub hosts: Vec<(String, Place)>,
+}
+
+impl SessionSettings {
+    pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let required = reader.flag("session.required");
+        let max_lifetime = reader.seconds("session.max_lifetime_secs", 60..=2_592_000);
+        let hosts = reader.texts("session.hosts", host);
+        Some(Self { required: required?, max_lifetime: max_lifetime?, hosts: hosts? })
+    }
+}
+
+/// `host=application/channel`.
+fn host(text: &str) -> Verdict<(String, Place)> {
+    let read = || {
+        let (host, place) = text.split_once('=')?;
+        let (application, channel) = place.split_once('/')?;
+        let host = host.trim().to_ascii_lowercase();
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-');
+        let fits = (1..=253).contains(&host.len()) && host.bytes().all(plain);
+        let slug = |text: &str| Slug::parse(text.trim()).ok();
+        fits.then_some((host, Place { application: slug(application)?, channel: slug(channel)? }))
+    };
+    read().ok_or_else(|| {
+        let remedy = "write host=application/channel, like merchant.viopay.io=merchant-portal/web; the names after the \
+                      host have lower-case letters, digits and '-'";
+        (format!("holds {text:?}, which names no host, application and channel"), remedy.to_owned())
+    })
+}
+
+/// API clients.
+#[derive(Debug, Clone)]
+pub struct ClientSettings {
+    /// How many wrong secrets are told in a window.
+    pub max_failures: u32,
+    /// How long a window is.
+    pub failure_window: Duration,
+    /// How many secrets are checked at the same time.
+    pub max_concurrent_checks: usize,
+}
+
+impl ClientSettings {
+    pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let max_failures = reader.number("client.max_failures", 1..=1_000_000);
+        let failure_window = reader.seconds("client.failure_window_secs", 1..=604_800);
+        let max_concurrent_checks = reader.number("client.max_concurrent_checks", 1..=256);
+        Some(Self {
+            max_failures: max_failures?,
+            failure_window: failure_window?,
+            max_concurrent_checks: max_concurrent_checks?,
+        })
+    }
+}

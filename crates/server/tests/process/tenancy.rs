@@ -1,0 +1,119 @@
+//! Resellers, merchants, members and API clients at the command line.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{MERCHANT, run, text};
+
+/// Runs a command that must succeed; what it printed.
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    text(&output.stdout)
+}
+
+/// Runs a command that must fail; what it said.
+fn refused(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(!output.status.success(), "{arguments:?}: {output:?}");
+    text(&output.stderr)
+}
+
+fn rows(folder: &Path, arguments: &[&str]) -> Vec<Value> {
+    let listed = done(folder, &[arguments, &["--json"]].concat());
+    listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_reseller_its_merchant_and_their_members_are_made_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let reseller = done(folder, &["reseller", "add", "--name", "Northern Terminals"]).trim().to_owned();
+    assert_eq!(reseller.len(), 36);
+    // Devices may name a merchant before it has a row.
+    done(folder, &["device", "add", "--merchant", MERCHANT]);
+    let added = run(folder, &["merchant", "add", "--name", "Corner Shop", "--reseller", &reseller, "--id", MERCHANT]);
+    assert_eq!(text(&added.stdout), format!("{MERCHANT}\n"));
+    assert!(text(&added.stderr).contains(&format!("next: pos-server member add --merchant {MERCHANT}")), "{added:?}");
+    let again = refused(folder, &["merchant", "add", "--name", "Corner Shop", "--id", MERCHANT]);
+    assert!(again.contains("known already"), "{again}");
+
+    let merchants = rows(folder, &["merchant", "list", "--reseller", &reseller]);
+    assert_eq!(
+        (merchants[0]["name"].as_str(), merchants[0]["reseller_id"].as_str()),
+        (Some("Corner Shop"), Some(&*reseller))
+    );
+    assert!(done(folder, &["reseller", "list"]).contains("Northern Terminals"));
+
+    let member = ["--merchant", MERCHANT, "--user", "ann"];
+    let add = |role| done(folder, &[&["member", "add", "--role", role][..], &member].concat());
+    assert_eq!(add("admin"), format!("ann is admin of merchant {MERCHANT}\n"));
+    assert!(add("admin").contains("nothing to do"));
+    assert!(add("viewer").contains("was admin; the sessions it had there are over"));
+    let members = rows(folder, &["member", "list", "--merchant", MERCHANT]);
+    assert_eq!((members.len(), members[0]["role"].as_str()), (1, Some("viewer")));
+    assert_eq!(rows(folder, &["member", "list", "--reseller", &reseller]), [] as [Value; 0]);
+    done(folder, &[&["member", "remove"][..], &member].concat());
+    let gone = refused(folder, &[&["member", "remove"][..], &member].concat());
+    assert!(gone.contains("no such member"), "{gone}");
+}
+
+#[test]
+fn a_clients_secret_is_shown_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    done(folder, &["merchant", "add", "--name", "Corner Shop", "--id", MERCHANT]);
+    let made = run(folder, &["client", "add", "--merchant", MERCHANT, "--role", "operator"]);
+    let printed = text(&made.stdout);
+    let field = |printed: &str, name: &str| {
+        printed.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{printed}")).to_owned()
+    };
+    let (id, secret) = (field(&printed, "client_id="), field(&printed, "client_secret="));
+    assert_eq!((id.len(), secret.len()), (20, 64));
+    let said = text(&made.stderr);
+    assert!(said.contains("shown only now") && said.contains("next, at the identity provider"), "{said}");
+    assert!(!said.contains(&secret));
+    let rotated = done(folder, &["client", "rotate", &id]);
+    assert_ne!(field(&rotated, "client_secret="), secret);
+    let listed = done(folder, &["client", "list"]);
+    assert!(listed.contains(&id) && listed.contains("active") && !listed.contains(&secret), "{listed}");
+    let file = std::fs::read(folder.join("pos.db")).unwrap();
+    let wal = std::fs::read(folder.join("pos.db-wal")).unwrap_or_default();
+    let kept =
+        |text: &str| file.windows(text.len()).chain(wal.windows(text.len())).any(|window| window == text.as_bytes());
+    assert!(kept(&id) && !kept(&secret), "the secret is kept nowhere");
+    done(folder, &["client", "revoke", &id]);
+    let clients = rows(folder, &["client", "list", "--merchant", MERCHANT]);
+    assert_eq!(clients[0]["status"].as_str(), Some("revoked"));
+    for again in ["rotate", "revoke"] {
+        let told = refused(folder, &["client", again, &id]);
+        assert!(told.contains("it is revoked") && told.contains("client list"), "{told}");
+    }
+}
+
+#[test]
+fn bad_tenancy_arguments_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    for (arguments, said) in [
+        (&["reseller", "add", "--name", " "][..], "1 to 200 characters"),
+        (&["merchant", "add", "--name", "x", "--reseller", nobody], "reseller list"),
+        (&["member", "add", "--user", "ann", "--merchant", nobody, "--role", "admin"], "pos-server merchant add"),
+        (&["member", "add", "--user", "ann", "--role", "admin"], "--merchant"),
+        (
+            &["member", "add", "--user", "a", "--merchant", nobody, "--reseller", nobody, "--role", "admin"],
+            "cannot be used with",
+        ),
+        (&["member", "add", "--user", "ann", "--merchant", nobody, "--role", "owner"], "viewer, operator or admin"),
+        (&["member", "add", "--user", "", "--merchant", nobody, "--role", "admin"], "1 to 255 bytes"),
+        (&["client", "add", "--reseller", nobody, "--role", "admin"], "reseller list"),
+        (&["client", "add", "--merchant", nobody, "--role", "admin", "--id", "a b"], "client id"),
+        (&["client", "revoke", "nobody"], "client list"),
+        (&["merchant", "list", "--after", "x"], "--after"),
+    ] {
+        let told = refused(folder, arguments);
+        assert!(told.contains(said), "{arguments:?}: {told}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Machines: let in by id and secret, kept out when either is wrong, too often wrong, or revoked.
+
+use pos_domain::{ApiClientId, GrantId, Party, SecretHash};
+use pos_tests::server::{MERCHANT, send};
+use reqwest::Method;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::world::{RESELLER, SECRET, World, acts, client_session, end, on_both_engines, shown};
+
+const INVALID: &str = "Client credentials are invalid";
+
+async fn a_machine_is_let_in_and_acts(world: World) {
+    let server = world.server();
+    for path in ["/client/session", "/auth/token"] {
+        let body = json!({"client_id": "till", "client_secret": SECRET});
+        let answer = send(server.request(Method::POST, path).json(&body)).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        let mut told = answer.json();
+        let token = told["access_token"].take().as_str().unwrap().to_owned();
+        let user = told["user_id"].take();
+        assert_eq!(user.as_str().map(str::len), Some(36));
+        let wanted = json!({
+            "access_token": null, "token_type": "Bearer", "expires_in": 300, "status": "initiated", "user_id": null,
+            "client_id": "till", "merchant": shown(MERCHANT, "Corner Shop"),
+            "reseller": {"id": RESELLER.to_string(), "name": "Northern Terminals"},
+            "role": "operator", "application": "api", "channel": "api", "expires_at": "2026-01-02T03:09:05Z",
+        });
+        assert_eq!(told, wanted);
+        assert!(acts(&server, &token).await);
+        assert_eq!(end(&server, &token).await.status, 200);
+        assert!(!acts(&server, &token).await);
+    }
+    server.stop().await;
+}
+
+async fn the_lesser_of_row_and_token_counts(world: World) {
+    let server = world.server();
+    let bare = client_session(&server, "bare", SECRET).await.json();
+    assert_eq!((&bare["role"], &bare["merchant"]), (&json!("viewer"), &shown(MERCHANT, "Corner Shop")));
+    let token = bare["access_token"].as_str().unwrap();
+    let refused = server.claim(token, &json!({"pairing_code": "ZZZZZZ"})).await;
+    assert_eq!(refused.failure(403, "4003"), "Role does not allow this");
+    let fleet = client_session(&server, "fleet", SECRET).await.json();
+    assert_eq!((&fleet["role"], fleet.get("merchant")), (&json!("viewer"), None));
+    assert_eq!(fleet["reseller"]["id"], RESELLER.to_string());
+    server.stop().await;
+}
+
+async fn every_refusal_is_the_same(world: World) {
+    let server = world.server();
+    let revoked = ApiClientId::parse("fleet").unwrap();
+    world.storage.clients.revoke(&revoked, pos_tests::server::START).await.unwrap();
+    for (name, id, secret) in [
+        ("a wrong secret", "till", "battery"),
+        ("an unknown client", "nobody", SECRET),
+        ("no client's name at all", "a b/c: é", SECRET),
+        ("revoked", "fleet", SECRET),
+        ("the provider has another secret", "renamed", SECRET),
+        ("the provider does not know it", "unheard-of", SECRET),
+        ("the provider's token is another merchant's", "elsewhere", SECRET),
+        ("a user of the provider's", "ann", "pw"),
+    ] {
+        let answer = client_session(&server, id, secret).await;
+        assert_eq!(answer.failure(401, "4001"), INVALID, "{name}");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{name}");
+    }
+    server.stop().await;
+}
+
+async fn guessing_is_bounded_for_each_client(world: World) {
+    let settings =
+        || vec![("POS__CLIENT__MAX_FAILURES", "3".into()), ("POS__CLIENT__FAILURE_WINDOW_SECS", "60".into())];
+    let one = world.server_on(world.store.opened(), settings());
+    let other = world.server_on(&world.store.reopened().await, settings());
+    for id in ["till", "nobody"] {
+        for server in [&one, &other, &one] {
+            assert_eq!(client_session(server, id, "guess").await.failure(401, "4001"), INVALID, "{id}");
+        }
+        for secret in ["guess", SECRET] {
+            let refused = client_session(&other, id, secret).await;
+            assert_eq!(refused.failure(429, "4290"), "Too many failed attempts, try again later", "{id}");
+            assert_eq!(refused.header("retry-after"), Some("60"));
+        }
+    }
+    assert_eq!(client_session(&one, "bare", SECRET).await.status, 200, "another client is not held up");
+    world.advance(60);
+    assert_eq!(client_session(&one, "till", SECRET).await.status, 200, "the window has passed");
+    one.stop().await;
+    other.stop().await;
+}
+
+async fn a_rotated_or_revoked_client_is_out_at_once(world: World) {
+    let (one, other) = (world.server(), world.replica().await);
+    let token = async || {
+        let answer = client_session(&one, "till", SECRET).await;
+        answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
+    };
+    let id = ApiClientId::parse("till").unwrap();
+    let (_, hash) = world.storage.clients.find(&id).await.unwrap().unwrap();
+    let before = token().await;
+    assert!(acts(&other, &before).await);
+    assert!(world.storage.clients.rotate(&id, GrantId(Uuid::new_v4()), &hash).await.unwrap());
+    assert!(!acts(&other, &before).await && !acts(&one, &before).await);
+    let after = token().await;
+    assert!(acts(&other, &after).await && !acts(&other, &before).await);
+    assert!(world.storage.clients.revoke(&id, pos_tests::server::START).await.unwrap());
+    assert!(!acts(&other, &after).await);
+    assert_eq!(client_session(&one, "till", SECRET).await.failure(401, "4001"), INVALID);
+    one.stop().await;
+    other.stop().await;
+}
+
+async fn a_provider_that_is_away_is_told(world: World) {
+    let server = world.server();
+    let World { idp, storage, .. } = world;
+    idp.stop().await;
+    let answer = client_session(&server, "till", SECRET).await;
+    assert_eq!(answer.failure(503, "5003"), "Service temporarily unavailable");
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(client_session(&server, "till", "guess").await.failure(401, "4001"), INVALID, "ours to say");
+    let broken = SecretHash::of_phc("$argon2id$broken".to_owned());
+    let id = ApiClientId::parse("till").unwrap();
+    assert!(storage.clients.rotate(&id, GrantId(Uuid::new_v4()), &broken).await.unwrap());
+    let answer = client_session(&server, "till", SECRET).await;
+    assert_eq!(answer.failure(500, "5000"), "Internal server error");
+    server.stop().await;
+}
+
+async fn a_session_of_a_machine_is_not_initiated_by_hand(world: World) {
+    let server = world.server();
+    let answer = client_session(&server, "till", SECRET).await.json();
+    let token = answer["access_token"].as_str().unwrap();
+    end(&server, token).await;
+    let refused = super::world::initiate(&server, token).await;
+    let message = "User is not a member of the merchant or reseller that the access token names";
+    assert_eq!(refused.failure(403, "4003"), message, "its secret must be shown again");
+    assert!(world.storage.members.find(Party::Merchant(MERCHANT), &user(&answer)).await.unwrap().is_none());
+    server.stop().await;
+}
+
+fn user(answer: &serde_json::Value) -> pos_domain::UserId {
+    pos_domain::UserId::parse(answer["user_id"].as_str().unwrap()).unwrap()
+}
+
+on_both_engines!(
+    a_machine_is_let_in_and_acts,
+    the_lesser_of_row_and_token_counts,
+    every_refusal_is_the_same,
+    guessing_is_bounded_for_each_client,
+    a_rotated_or_revoked_client_is_out_at_once,
+    a_provider_that_is_away_is_told,
+    a_session_of_a_machine_is_not_initiated_by_hand,
+);

@@ -1,0 +1,10 @@
+//! Sessions over real HTTP, with the real verifier and the development issuer, on both engines.
+
+mod bad_input;
+mod clients;
+mod initiate;
+mod logout;
+mod races;
+mod replicas;
+mod roles;
+mod world;

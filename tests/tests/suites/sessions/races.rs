@@ -1,0 +1,83 @@
+//! Many at once.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use pos_domain::{ApiClientId, Party, Role};
+use pos_tests::postgres::TestDatabase;
+use pos_tests::server::{MERCHANT, START};
+use pos_tests::stores::TestStore;
+
+use super::world::{SECRET, World, acts, client_session, initiate, on_both_engines};
+
+async fn sixty_four_initiate_one_session(world: World) {
+    let server = world.server();
+    let token = world.log_in("ann").await.access;
+    let answers = join_all((0..64).map(|_| initiate(&server, &token))).await;
+    let first = answers[0].json();
+    for answer in &answers {
+        assert_eq!((answer.status.as_u16(), answer.json()), (200, first.clone()));
+    }
+    assert!(acts(&server, &token).await);
+    super::world::end(&server, &token).await;
+    assert!(!acts(&server, &token).await, "there was one");
+    server.stop().await;
+}
+
+async fn no_machine_outlives_its_revocation(world: World) {
+    let server = Arc::new(world.server());
+    for round in 0..6 {
+        let name = "till";
+        let id = ApiClientId::parse(name).unwrap();
+        let (kept, hash) = world.storage.clients.find(&id).await.unwrap().unwrap();
+        let asking = join_all((0..8).map(|_| client_session(&server, name, SECRET)));
+        let ending = async {
+            if round < 5 {
+                let grant = pos_domain::GrantId(uuid::Uuid::new_v4());
+                world.storage.clients.rotate(&kept.id, grant, &hash).await.unwrap()
+            } else {
+                world.storage.clients.revoke(&kept.id, START).await.unwrap()
+            }
+        };
+        let (answers, ended) = tokio::join!(asking, ending);
+        assert!(ended);
+        let now = world.storage.clients.find(&id).await.unwrap().unwrap().0;
+        for answer in answers {
+            match answer.status.as_u16() {
+                200 => {
+                    let token = answer.json()["access_token"].as_str().unwrap().to_owned();
+                    let alive = acts(&server, &token).await;
+                    assert!(!alive || now.revoked_at.is_none(), "alive after the revocation");
+                }
+                401 => {}
+                _ => panic!("{answer:?}"),
+            }
+        }
+    }
+    assert_eq!(client_session(&server, "till", SECRET).await.status, 401);
+}
+
+on_both_engines!(sixty_four_initiate_one_session, no_machine_outlives_its_revocation);
+
+/// The table itself: one session is one row, and what is over goes with the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_initiates_leave_one_row() {
+    let database = TestDatabase::migrated().await;
+    let world = World::on(TestStore::on_database(database).await).await;
+    let client = world.store.client().await;
+    let rows = async || -> i64 { client.query_one("SELECT count(*) FROM sessions", &[]).await.unwrap().get(0) };
+    let server = world.server();
+    let token = world.log_in("ann").await.access;
+    join_all((0..64).map(|_| initiate(&server, &token))).await;
+    assert_eq!(rows().await, 1);
+    let key: String = client.query_one("SELECT session_key FROM sessions", &[]).await.unwrap().get(0);
+    assert!(key.len() == 64 && !token.contains(&key));
+    initiate(&server, &world.log_in("ann").await.access).await;
+    assert_eq!(rows().await, 2);
+    world.advance(36_001);
+    initiate(&server, &world.log_in("ann").await.access).await;
+    assert_eq!(rows().await, 1, "what is over is taken along");
+    world.member("ann", Party::Merchant(MERCHANT), Role::Viewer).await;
+    assert_eq!(rows().await, 0);
+    server.stop().await;
+}

@@ -1,0 +1,279 @@
+//! An issuer, a directory, and servers that know both.
+
+use std::sync::Arc;
+
+use pos_adapters::clock::SystemEntropy;
+use pos_adapters::identity::Argon2Hasher;
+use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
+use pos_adapters::storage::OpenedStorage;
+use pos_application::{ManageDirectory, ManageMembers};
+use pos_dev_idp::{DevIdp, DevIdpSettings, MintOptions, RunningDevIdp};
+use pos_domain::{
+    ApiClient, ApiClientId, GrantId, Member, MerchantId, Name, Party, Reseller, ResellerId, Role, UserId,
+};
+use pos_port_clock::{Clock as _, ManualClock};
+use pos_port_identity::SecretHasher as _;
+use pos_port_storage::Storage;
+use pos_tests::server::{Answer, MERCHANT, OTHER_MERCHANT, Options, START, TestServer, send};
+use pos_tests::stores::TestStore;
+use reqwest::Method;
+use serde_json::{Value, json};
+use time::Duration;
+use uuid::Uuid;
+
+pub(super) const RESELLER: ResellerId = ResellerId(Uuid::from_u128(0x7777));
+pub(super) const SECRET: &str = "battery&staple+ 7";
+pub(super) const HOST: &str = "merchant.viopay.io";
+pub(super) const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+
+/// What [`World::log_in`] gets.
+pub(super) struct Tokens {
+    pub(super) access: String,
+    pub(super) refresh: String,
+    pub(super) session_id: String,
+}
+
+pub(super) struct World {
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) idp: RunningDevIdp,
+    pub(super) store: TestStore,
+    pub(super) storage: Storage,
+}
+
+fn realm() -> DevIdpSettings {
+    let (shop, other, reseller) = (MERCHANT.to_string(), OTHER_MERCHANT.to_string(), RESELLER.to_string());
+    let user = |name: &str, more: Value| {
+        let mut user = json!({ "username": name, "password": "pw", "sub": name });
+        user.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        user
+    };
+    let settings = json!({
+        "audience": "pos-activation",
+        "users": [
+            user("ann", json!({"merchant_id": shop, "roles": ["merchant-admin"]})),
+            user("vic", json!({"merchant_id": shop, "roles": ["merchant-viewer"]})),
+            user("modest", json!({"merchant_id": shop, "roles": ["merchant-admin"]})),
+            user("roleless", json!({"merchant_id": shop})),
+            user("stranger", json!({"merchant_id": shop, "roles": ["merchant-admin"]})),
+            user("eve", json!({"merchant_id": other, "roles": ["merchant-admin"]})),
+            user("rob", json!({"reseller_id": reseller, "roles": ["reseller-admin", "merchant-admin"]})),
+            user("branch", json!({"merchant_id": shop, "reseller_id": reseller, "roles": ["merchant-admin"]})),
+            user("misled", json!({"merchant_id": other, "reseller_id": reseller, "roles": ["merchant-admin"]})),
+            user("lost", json!({"roles": ["merchant-admin"]})),
+        ],
+        "clients": [
+            {"client_id": "portal"},
+            {"client_id": "till", "secret": SECRET, "merchant_id": shop, "roles": ["merchant-admin"]},
+            {"client_id": "bare", "secret": SECRET},
+            {"client_id": "elsewhere", "secret": SECRET, "merchant_id": other},
+            {"client_id": "fleet", "secret": SECRET, "reseller_id": reseller, "roles": ["reseller-viewer"]},
+            {"client_id": "renamed", "secret": "another secret at the provider"},
+        ],
+    });
+    serde_json::from_value(settings).unwrap()
+}
+
+impl World {
+    pub(super) async fn on(store: TestStore) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let address = ([127, 0, 0, 1], 0).into();
+        let idp = DevIdp::start(realm(), address, clock.clone(), Arc::new(SystemEntropy)).await.unwrap();
+        let storage = store.opened().storage.clone();
+        let world = Self { clock, idp, store, storage };
+        world.populate().await;
+        world
+    }
+
+    async fn populate(&self) {
+        let (directory, entropy) = (&self.storage.directory, Arc::new(SystemEntropy));
+        let name = |text| Name::parse(text).unwrap();
+        let reseller = Reseller { id: RESELLER, name: name("Northern Terminals"), created_at: START };
+        directory.add_reseller(&reseller).await.unwrap();
+        let manage = ManageDirectory::new(directory.clone(), self.clock.clone(), entropy);
+        manage.add_merchant(name("Corner Shop"), Some(RESELLER), Some(MERCHANT)).await.unwrap();
+        manage.add_merchant(name("Other Shop"), None, Some(OTHER_MERCHANT)).await.unwrap();
+        for (user, party, role) in [
+            ("ann", Party::Merchant(MERCHANT), Role::Admin),
+            ("vic", Party::Merchant(MERCHANT), Role::Admin),
+            ("modest", Party::Merchant(MERCHANT), Role::Operator),
+            ("roleless", Party::Merchant(MERCHANT), Role::Admin),
+            ("branch", Party::Merchant(MERCHANT), Role::Operator),
+            ("eve", Party::Merchant(OTHER_MERCHANT), Role::Admin),
+            ("misled", Party::Merchant(OTHER_MERCHANT), Role::Admin),
+            ("rob", Party::Reseller(RESELLER), Role::Admin),
+        ] {
+            self.member(user, party, role).await;
+        }
+        let merchants = [("till", Role::Operator), ("bare", Role::Viewer), ("elsewhere", Role::Operator)];
+        for (client, role) in merchants.into_iter().chain([("renamed", Role::Operator), ("unheard-of", Role::Admin)]) {
+            self.client(client, Party::Merchant(MERCHANT), role).await;
+        }
+        self.client("fleet", Party::Reseller(RESELLER), Role::Admin).await;
+    }
+
+    pub(super) async fn member(&self, user: &str, party: Party, role: Role) {
+        let manage = ManageMembers::new(self.storage.members.clone(), self.clock.clone(), Arc::new(SystemEntropy));
+        manage.add(Member { user_id: UserId::parse(user).unwrap(), party, role }).await.unwrap();
+    }
+
+    /// A client whose secret is [`SECRET`], by the real hasher.
+    pub(super) async fn client(&self, id: &str, party: Party, role: Role) -> ApiClient {
+        let id = ApiClientId::parse(id).unwrap();
+        let grant = GrantId(Uuid::new_v4());
+        let client = ApiClient { id, grant, party, role, created_at: START, revoked_at: None };
+        let hash = hasher().hash(&SECRET.into()).await.unwrap();
+        self.storage.clients.add(&client, &hash).await.unwrap();
+        client
+    }
+
+    /// A server on this world's store; with `required` sessions.
+    pub(super) fn server(&self) -> TestServer {
+        self.server_on(self.store.opened(), vec![("POS__SESSION__REQUIRED", "true".into())])
+    }
+
+    /// A server with these settings, and a bound on failed claims that [`acts`] does not reach.
+    pub(super) fn server_on(&self, opened: &OpenedStorage, mut settings: Vec<(&'static str, String)>) -> TestServer {
+        settings.push(("POS__CLAIM__MAX_FAILURES", "1000000".into()));
+        let mut oidc = OidcSettings::new(self.idp.issuer(), "pos-activation");
+        oidc.logout_clients = vec!["portal".to_owned()];
+        let verifier = Arc::new(OidcVerifier::new(oidc.clone(), self.clock.clone()).unwrap());
+        let client_tokens = Arc::new(OidcClientTokens::new(&oidc, self.clock.clone()).unwrap());
+        TestServer::start(
+            opened,
+            Options {
+                settings,
+                verifier: verifier.clone(),
+                logouts: verifier,
+                client_tokens,
+                hasher: Arc::new(hasher()),
+                clock: self.clock.clone(),
+                ..Options::default()
+            },
+        )
+    }
+
+    /// Another replica, with connections of its own.
+    pub(super) async fn replica(&self) -> TestServer {
+        self.server_on(&self.store.reopened().await, vec![("POS__SESSION__REQUIRED", "true".into())])
+    }
+
+    pub(super) async fn log_in(&self, user: &str) -> Tokens {
+        self.ask(&[("grant_type", "password"), ("username", user), ("password", "pw")]).await
+    }
+
+    pub(super) async fn refreshed(&self, tokens: &Tokens) -> Tokens {
+        self.ask(&[("grant_type", "refresh_token"), ("refresh_token", &tokens.refresh)]).await
+    }
+
+    async fn ask(&self, form: &[(&str, &str)]) -> Tokens {
+        let url = format!("{}/protocol/openid-connect/token", self.idp.issuer());
+        let mut all = vec![("client_id", "portal")];
+        all.extend(form);
+        let answer: Value = reqwest::Client::new().post(url).form(&all).send().await.unwrap().json().await.unwrap();
+        let text = |name: &str| answer[name].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        Tokens { access: text("access_token"), refresh: text("refresh_token"), session_id: text("session_state") }
+    }
+
+    /// A token of the issuer with exactly these claims over the usual ones; `null` takes one away.
+    pub(super) fn mint(&self, changes: &Value) -> String {
+        let now = self.clock.now().unix_timestamp();
+        let mut claims = json!({
+            "iss": self.idp.issuer(), "aud": "pos-activation", "azp": "portal", "typ": "Bearer", "sub": "ann",
+            "iat": now, "exp": now + 300, "merchant_id": MERCHANT.to_string(), "roles": ["merchant-admin"],
+        });
+        lay_over(&mut claims, changes);
+        self.idp.mint(&claims, MintOptions::default()).unwrap()
+    }
+
+    /// A logout token, likewise.
+    pub(super) fn logout_token(&self, changes: &Value) -> String {
+        let now = self.clock.now().unix_timestamp();
+        let mut claims = json!({
+            "iss": self.idp.issuer(), "aud": "portal", "typ": "Logout", "iat": now, "exp": now + 120, "jti": "1",
+            "events": { LOGOUT_EVENT: {} },
+        });
+        lay_over(&mut claims, changes);
+        let header = json!({"typ": "logout+jwt"}).as_object().unwrap().clone();
+        self.idp.mint(&claims, MintOptions { header, ..MintOptions::default() }).unwrap()
+    }
+
+    pub(super) fn advance(&self, seconds: i64) {
+        self.clock.advance(Duration::seconds(seconds));
+    }
+}
+
+fn lay_over(claims: &mut Value, changes: &Value) {
+    for (name, value) in changes.as_object().unwrap() {
+        match value {
+            Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
+            value => claims[name] = value.clone(),
+        }
+    }
+}
+
+fn hasher() -> Argon2Hasher {
+    Argon2Hasher::new(4, std::time::Duration::from_secs(30), Arc::new(SystemEntropy)).unwrap()
+}
+
+pub(super) async fn post(server: &TestServer, path: &str, token: &str, body: &Value) -> Answer {
+    send(server.request(Method::POST, path).bearer_auth(token).json(body)).await
+}
+
+pub(super) async fn initiate(server: &TestServer, token: &str) -> Answer {
+    post(server, "/session/initiate", token, &json!({ "host": HOST })).await
+}
+
+pub(super) async fn end(server: &TestServer, token: &str) -> Answer {
+    send(server.request(Method::POST, "/session/end").bearer_auth(token)).await
+}
+
+pub(super) async fn client_session(server: &TestServer, id: &str, secret: &str) -> Answer {
+    let body = json!({ "client_id": id, "client_secret": secret });
+    send(server.request(Method::POST, "/client/session").json(&body)).await
+}
+
+pub(super) async fn log_out(server: &TestServer, token: &str) -> Answer {
+    let form = [("logout_token", token)];
+    send(server.request(Method::POST, "/session/backchannel-logout").form(&form)).await
+}
+
+/// Whether the server lets a token act for a merchant: a code that nobody has is unknown then (400), and otherwise
+/// asks for a session (401).
+pub(super) async fn acts(server: &TestServer, token: &str) -> bool {
+    let answer = server.claim(token, &json!({"pairing_code": "ZZZZZZ"})).await;
+    match answer.status.as_u16() {
+        400 => true,
+        401 => {
+            assert_eq!(answer.failure(401, "4001"), "Session has not been initiated");
+            let challenge = answer.header("www-authenticate").unwrap();
+            assert!(challenge.starts_with("Bearer error=\"invalid_token\""), "{challenge}");
+            false
+        }
+        _ => panic!("{answer:?}"),
+    }
+}
+
+/// A merchant by its number, as the answers name it.
+pub(super) fn shown(id: MerchantId, name: &str) -> Value {
+    json!({ "id": id.to_string(), "name": name })
+}
+
+/// Makes a test of a case on each engine.
+macro_rules! on_both_engines {
+    ($($case:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(super::World::on(pos_tests::stores::TestStore::sqlite().await).await).await;
+            })+
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(super::World::on(pos_tests::stores::TestStore::postgres().await).await).await;
+            })+
+        }
+    };
+}
+
+pub(super) use on_both_engines;
