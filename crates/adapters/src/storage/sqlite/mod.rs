@@ -3,6 +3,7 @@
 mod connection;
 mod migrate;
 mod schema;
+mod sessions;
 mod tenancy;
 
 use std::path::Path;
