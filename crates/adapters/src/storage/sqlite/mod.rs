@@ -4,6 +4,7 @@ mod audit;
 mod connection;
 mod migrate;
 mod schema;
+mod sessions;
 mod tenancy;
 
 use std::path::Path;
