@@ -151,7 +151,8 @@ pub fn dev_idp_settings() -> DevIdpSettings {
         "users": persons.map(|user| json!({
             "username": user["username"], "sub": user["id"], "email": user["email"],
             "password": user["credentials"][0]["value"],
-            "merchant_id": user["attributes"]["merchant_id"][0], "claims": claims(user),
+            "merchant_id": user["attributes"]["merchant_id"][0], "reseller_id": user["attributes"]["reseller_id"][0],
+            "roles": roles(user),
         })).collect::<Vec<_>>(),
         "clients": clients.map(|client| {
             let account = users.iter().find(|user| user["serviceAccountClientId"] == client["clientId"]);
@@ -162,7 +163,8 @@ pub fn dev_idp_settings() -> DevIdpSettings {
                 "direct_access_grants": client["directAccessGrantsEnabled"],
                 "access_token_lifetime": lifespan.map(|seconds| seconds.parse::<u32>().unwrap()),
                 "merchant_id": account.map(|account| &account["attributes"]["merchant_id"][0]),
-                "claims": account.map(claims).unwrap_or_else(|| json!({})),
+                "reseller_id": account.map(|account| &account["attributes"]["reseller_id"][0]),
+                "roles": account.map(roles).unwrap_or_default(),
             })
         }).collect::<Vec<_>>(),
     });
@@ -173,11 +175,7 @@ fn list(value: &Value) -> &[Value] {
     value.as_array().expect("a list")
 }
 
-/// The claims that Keycloak's mappers make of a user, but for `merchant_id`, which the development issuer knows itself.
-fn claims(user: &Value) -> Value {
-    let mut claims = json!({ "roles": user["clientRoles"][AUDIENCE] });
-    if let Some(reseller) = user["attributes"]["reseller_id"].get(0) {
-        claims["reseller_id"] = reseller.clone();
-    }
-    claims
+/// The roles that Keycloak's mapper makes a claim of.
+fn roles(user: &Value) -> Vec<Value> {
+    user["clientRoles"][AUDIENCE].as_array().cloned().unwrap_or_default()
 }

@@ -52,7 +52,8 @@ async fn an_old_database_is_taken_over(url: DatabaseUrl, at: &str, mut execute: 
     execute(FIRST_APPLIED.to_owned()).await;
     let before = [old_add("POS-00000001", at), old_issue("POS-00000001", 2, "ABC234", at), old_add("POS-00000002", at)];
     execute(before.concat()).await;
-    assert_eq!(storage::migrate(&options(url.clone())).await.unwrap(), ["2026-11-20-200000_audit"]);
+    let applied = storage::migrate(&options(url.clone())).await.unwrap();
+    assert!(applied.contains(&"2026-11-20-200000_audit".to_owned()), "{applied:?}");
     let storage = storage::open(&options(url)).await.unwrap().storage;
     let found = verified(&storage).await;
     assert_eq!((found.devices, found.events, found.unsealed, found.faults.len()), (2, 3, 3, 0), "before any change");
