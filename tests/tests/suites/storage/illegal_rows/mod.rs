@@ -1,0 +1,119 @@
+//! What the databases refuse by themselves, whatever program or hand writes to them.
+
+mod devices;
+mod neighbours;
+mod rows;
+
+use diesel::connection::SimpleConnection;
+use diesel::{Connection, SqliteConnection};
+use pos_tests::postgres::TestDatabase;
+use pos_tests::stores;
+
+use devices::illegal_devices;
+use neighbours::illegal_neighbours;
+use rows::{Dialect, Illegal, POSTGRES, Row, SQLITE, activated, claimed, inactive, insert, text, waiting, with};
+
+fn legal_rows(dialect: Dialect) -> Vec<String> {
+    let other = |row: Row, id: &str| insert("devices", &with(row, [("device_id", text(id))]));
+    let sighting = with(
+        inactive(dialect),
+        [("app_version", text("1.4.2")), ("os", text("Android 12")), ("seen_at", (dialect.instant)(5))],
+    );
+    // A replica whose clock is behind claims "before" the code was issued: legal.
+    let early = with(claimed(dialect), [("claimed_at", (dialect.instant)(9))]);
+    vec![
+        other(inactive(dialect), "POS-00000001"),
+        other(waiting(dialect), "POS-00000002"),
+        other(claimed(dialect), "POS-00000003"),
+        other(activated(dialect), "POS-00000004"),
+        other(early, "POS-00000005"),
+        other(sighting, "POS-00000006"),
+        other(inactive(dialect), "POS-"),
+        other(inactive(dialect), &format!("POS-{}", "~".repeat(60))),
+        other(with(inactive(dialect), [("version", "9223372036854775807".to_owned())]), "POS-00000007"),
+    ]
+}
+
+fn all(dialect: Dialect) -> Vec<Illegal> {
+    illegal_devices(dialect).into_iter().chain(illegal_neighbours(dialect)).collect()
+}
+
+#[tokio::test]
+async fn postgres_accepts_legal_rows() {
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    for statement in legal_rows(POSTGRES) {
+        client.batch_execute(&statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+}
+
+#[tokio::test]
+async fn postgres_refuses_every_illegal_row() {
+    let database = TestDatabase::migrated().await;
+    let client = database.client().await;
+    for case in all(POSTGRES) {
+        client.batch_execute("BEGIN").await.unwrap();
+        for statement in &case.before {
+            client.batch_execute(statement).await.unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+        }
+        let Err(error) = client.batch_execute(&case.statement).await else {
+            panic!("PostgreSQL took {}", case.statement);
+        };
+        let told = error.as_db_error().unwrap().message().to_owned();
+        assert!(told.contains(case.postgres), "{}: {told}", case.statement);
+        client.batch_execute("ROLLBACK").await.unwrap();
+    }
+}
+
+async fn sqlite_connection() -> (SqliteConnection, tempfile::TempDir) {
+    let (_, folder) = stores::sqlite().await;
+    let mut connection = SqliteConnection::establish(folder.path().join("pos.db").to_str().unwrap()).unwrap();
+    connection.batch_execute("PRAGMA foreign_keys = ON").unwrap();
+    (connection, folder)
+}
+
+#[tokio::test]
+async fn sqlite_accepts_legal_rows() {
+    let (mut connection, _folder) = sqlite_connection().await;
+    for statement in legal_rows(SQLITE) {
+        connection.batch_execute(&statement).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+    }
+}
+
+#[tokio::test]
+async fn sqlite_refuses_every_illegal_row() {
+    let (mut connection, _folder) = sqlite_connection().await;
+    let merchant = |value: &str| Illegal {
+        before: Vec::new(),
+        statement: insert("devices", &with(inactive(SQLITE), [("merchant_id", text(value))])),
+        postgres: "",
+        sqlite: "devices_merchant_form",
+    };
+    let typed = |column: &'static str, value: &str| Illegal {
+        before: Vec::new(),
+        statement: insert("devices", &with(inactive(SQLITE), [(column, text(value))])),
+        postgres: "",
+        sqlite: "cannot store TEXT value",
+    };
+    // What PostgreSQL's types refuse by themselves.
+    let own = [
+        merchant(""),
+        merchant("0F0F0F0F-0000-4000-8000-000000000001"),
+        merchant("0f0f0f0f00004000800000000000000001"),
+        merchant("0f0f0f0f-0000-4000-8000-00000000000g"),
+        merchant("0f0f0f0f-0000-4000-8000-0000000000-1"),
+        typed("provisioned_at", "2026-11-20T00:00:00Z"),
+        typed("version", "one"),
+    ];
+    for case in all(SQLITE).into_iter().chain(own) {
+        connection.batch_execute("BEGIN").unwrap();
+        for statement in &case.before {
+            connection.batch_execute(statement).unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+        }
+        let Err(error) = connection.batch_execute(&case.statement) else {
+            panic!("SQLite took {}", case.statement);
+        };
+        assert!(error.to_string().contains(case.sqlite), "{}: {error}", case.statement);
+        connection.batch_execute("ROLLBACK").unwrap();
+    }
+}
