@@ -3,7 +3,7 @@
 //! Each case takes an empty store and panics where the store breaks a documented sentence. [`storage_suite!`](crate::storage_suite) makes
 //! one test of each case, for the fake and for every adapter alike:
 //!
-//! ```ignore
+//! ```text
 //! pos_port_storage::storage_suite!(open_an_empty_store().await);
 //! ```
 //!
