@@ -1,6 +1,6 @@
-//! A server in the test's own process, wired as `pos-server serve` wires it: the system's clock, a store and an identity
-//! provider that the settings name. For tests of how it gets on with a provider; all others stand on [`crate::server`],
-//! whose clock can be moved.
+//! A server in the test's own process, wired as `pos-server serve` wires it: a store and an identity provider that the
+//! settings name. For tests of how it gets on with a provider, whose tokens carry the real time: its clock shows the
+//! system's, and can be moved ahead of it.
 
 use std::net::TcpListener;
 
@@ -8,21 +8,35 @@ use pos_adapters::clock::{SystemClock, SystemEntropy};
 use pos_adapters::storage;
 use pos_application::ProvisionDevices;
 use pos_domain::{Act, MerchantId};
+use pos_port_clock::Clock;
 use pos_server::http_server::HttpServer;
 use pos_server::settings::Settings;
 use pos_server::wiring::Parts;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::json;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::people::AUDIENCE;
 use crate::server::{Answer, USER_AGENT, send};
 use crate::stores::{options, sqlite_url};
 
+/// The system's clock, moved by so many seconds.
+#[derive(Default)]
+struct MovedClock(AtomicI64);
+
+impl Clock for MovedClock {
+    fn now(&self) -> OffsetDateTime {
+        SystemClock.now() + time::Duration::seconds(self.0.load(Ordering::SeqCst))
+    }
+}
+
 /// A running server on an SQLite file of its own.
 pub struct RealServer {
+    clock: Arc<MovedClock>,
     url: String,
     client: Client,
     provision: ProvisionDevices,
@@ -46,16 +60,24 @@ impl RealServer {
             ("POS__IDENTITY__AUDIENCE", AUDIENCE),
         ];
         let variables = own.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let parts = Parts::real(Settings::load(None, variables).expect("the test's settings")).await.expect("parts");
+        let clock = Arc::new(MovedClock::default());
+        let settings = Settings::load(None, variables).expect("the test's settings");
+        let parts = Parts::by_clock(settings, clock.clone()).await.expect("parts");
         let server = HttpServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), &parts).expect("a server");
         let devices = parts.storage.storage.devices.clone();
         Self {
+            clock,
             url: format!("http://{}", server.address()),
             client: Client::builder().no_proxy().build().unwrap(),
             provision: ProvisionDevices::new(devices, Arc::new(SystemClock), Arc::new(SystemEntropy)),
             server,
             _folder: folder,
         }
+    }
+
+    /// Moves its clock on, or back: the provider's stays.
+    pub fn move_clock(&self, seconds: i64) {
+        self.clock.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
     /// Stops it.

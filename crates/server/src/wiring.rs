@@ -48,7 +48,14 @@ impl Parts {
     /// # Errors
     /// When the store cannot be opened, or the settings do not say whose tokens to trust.
     pub async fn real(settings: Settings) -> anyhow::Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::by_clock(settings, Arc::new(SystemClock)).await
+    }
+
+    /// The same by another clock, for a test that must move it.
+    ///
+    /// # Errors
+    /// As [`Parts::real`].
+    pub async fn by_clock(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let storage = open_storage(&settings.database).await?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let oidc = oidc_settings(settings.require_identity()?);

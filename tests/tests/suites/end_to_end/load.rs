@@ -12,12 +12,11 @@ use reqwest::Method;
 use tokio::task::JoinHandle;
 
 /// How long a story waits for what must come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One call and what came of it.
 #[derive(Debug, Clone)]
 pub(super) struct Call {
-    pub(super) at: Instant,
     pub(super) what: What,
     pub(super) status: u16,
 }
@@ -64,9 +63,8 @@ impl Load {
                 let device = server.device(GROCER).await;
                 while !ended.load(Ordering::Relaxed) {
                     for (method, path) in [(Method::POST, "/pos/pairing-code"), (Method::GET, "/pos/status")] {
-                        let at = Instant::now();
                         let answer = server.terminal(method, path, &device).await;
-                        record(&calls, at, What::Terminal, answer.status.as_u16());
+                        record(&calls, What::Terminal, answer.status.as_u16());
                     }
                     pause().await;
                 }
@@ -77,9 +75,8 @@ impl Load {
             tasks.push(tokio::spawn(async move {
                 while !ended.load(Ordering::Relaxed) {
                     let (token, code) = (tokens.token().await, server.code(&server.device(GROCER).await).await);
-                    let at = Instant::now();
                     let answer = server.claim(&token, &code).await;
-                    record(&calls, at, What::Claim, answer.status.as_u16());
+                    record(&calls, What::Claim, answer.status.as_u16());
                     pause().await;
                 }
             }));
@@ -112,8 +109,8 @@ impl Load {
     }
 }
 
-fn record(calls: &Mutex<Vec<Call>>, at: Instant, what: What, status: u16) {
-    calls.lock().unwrap().push(Call { at, what, status });
+fn record(calls: &Mutex<Vec<Call>>, what: What, status: u16) {
+    calls.lock().unwrap().push(Call { what, status });
 }
 
 /// Load, and not a flood: what is measured is whether the answers are right.
