@@ -1,6 +1,6 @@
 //! The devices of a run and the people who claim them.
 
-use pos_domain::{Act, Device, DeviceId, MerchantId, Transition};
+use pos_domain::{Act, Device, DeviceDetails, DeviceId, MerchantId, Transition};
 use pos_port_clock::Clock;
 use uuid::Uuid;
 
@@ -64,7 +64,13 @@ impl Fleet {
     /// The provisioning of a device.
     pub(crate) fn provision(self, device: u32, clock: &dyn Clock) -> anyhow::Result<Transition> {
         let id = DeviceId::parse_new(&device_id(device))?;
-        Ok(Device::provision(id, MerchantId(merchant(self.claimant(device))), Act::operator(), clock.now()))
+        Ok(Device::provision(
+            id,
+            MerchantId(merchant(self.claimant(device))),
+            DeviceDetails::default(),
+            Act::operator(),
+            clock.now(),
+        ))
     }
 }
 

@@ -64,12 +64,12 @@ impl RealServer {
         let settings = Settings::load(None, variables).expect("the test's settings");
         let parts = Parts::by_clock(settings, clock.clone()).await.expect("parts");
         let server = HttpServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), &parts).expect("a server");
-        let devices = parts.storage.storage.devices.clone();
+        let fleet = parts.storage.storage.fleet.clone();
         Self {
             clock,
             url: format!("http://{}", server.address()),
             client: Client::builder().no_proxy().build().unwrap(),
-            provision: ProvisionDevices::new(devices, Arc::new(SystemClock), Arc::new(SystemEntropy)),
+            provision: ProvisionDevices::new(fleet, Arc::new(SystemClock), Arc::new(SystemEntropy)),
             server,
             _folder: folder,
         }

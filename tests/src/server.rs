@@ -123,7 +123,7 @@ impl TestServer {
         Self {
             url: format!("http://{}", server.address()),
             clock: options.clock,
-            provision: ProvisionDevices::new(storage.devices.clone(), clock, Arc::new(SystemEntropy)),
+            provision: ProvisionDevices::new(storage.fleet.clone(), clock, Arc::new(SystemEntropy)),
             storage,
             client: Client::builder().no_proxy().build().expect("a client"),
             server,

@@ -5,6 +5,7 @@ use pos_port_clock::Clock;
 use pos_port_storage::{DeviceRepository, StorageError};
 use time::OffsetDateTime;
 
+use crate::in_use;
 use crate::sighting::{TerminalCall, note};
 
 /// First contact: tells a known terminal the time and the oldest application version that is still supported.
@@ -50,7 +51,7 @@ impl Bootstrap {
     /// [`BootstrapError`].
     pub async fn execute(&self, call: &TerminalCall) -> Result<Bootstrapped, BootstrapError> {
         let now = self.clock.now();
-        self.devices.find(&call.device_id).await?.ok_or(BootstrapError::UnknownDevice)?;
+        in_use(self.devices.find(&call.device_id).await?).ok_or(BootstrapError::UnknownDevice)?;
         note(&*self.devices, call, now).await;
         Ok(Bootstrapped { server_time: now, min_supported_version: self.min_supported_version.clone() })
     }

@@ -4,6 +4,7 @@ use pos_domain::{DeviceStatus, PairingCodeStatus};
 use pos_port_clock::Clock;
 use pos_port_storage::{DeviceRepository, StorageError};
 
+use crate::in_use;
 use crate::sighting::{TerminalCall, note_change};
 
 /// Tells a polling terminal whether it has been claimed. The hot path: one look-up.
@@ -44,7 +45,7 @@ impl CheckStatus {
     /// # Errors
     /// [`CheckStatusError`].
     pub async fn execute(&self, call: &TerminalCall) -> Result<CheckedStatus, CheckStatusError> {
-        let device = self.devices.find(&call.device_id).await?.ok_or(CheckStatusError::UnknownDevice)?;
+        let device = in_use(self.devices.find(&call.device_id).await?).ok_or(CheckStatusError::UnknownDevice)?;
         let now = self.clock.now();
         note_change(&*self.devices, &device, call, now).await;
         Ok(CheckedStatus { device_status: device.status(), pairing_code_status: device.pairing_code_status(now) })

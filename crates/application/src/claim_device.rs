@@ -145,7 +145,7 @@ impl ClaimDevice {
                     tracing::info!(%device_id, merchant_id = %by.merchant_id, user_id = %by.user_id, "device claimed");
                     return Ok(device_id);
                 }
-                Err(SaveError::Conflict | SaveError::CodeTaken) => {}
+                Err(SaveError::Conflict | SaveError::CodeTaken | SaveError::UnknownLocation) => {}
                 Err(SaveError::Storage(error)) => return Err(error.into()),
             }
         }

@@ -5,8 +5,8 @@ use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{DeviceRepository, SaveError, StorageError};
 use time::Duration;
 
-use crate::MAX_ATTEMPTS;
 use crate::sighting::{TerminalCall, note_change};
+use crate::{MAX_ATTEMPTS, in_use};
 
 /// Gives a terminal a new pairing code to show, and retires the one before.
 pub struct IssuePairingCode {
@@ -61,7 +61,7 @@ impl IssuePairingCode {
     pub async fn execute(&self, call: &TerminalCall) -> Result<IssuedPairingCode, IssuePairingCodeError> {
         for attempt in 0..MAX_ATTEMPTS {
             let found = self.devices.find(&call.device_id).await?;
-            let device = found.ok_or(IssuePairingCodeError::UnknownDevice)?;
+            let device = in_use(found).ok_or(IssuePairingCodeError::UnknownDevice)?;
             let now = self.clock.now();
             if attempt == 0 {
                 note_change(&*self.devices, &device, call, now).await;
@@ -73,7 +73,7 @@ impl IssuePairingCode {
                     tracing::info!(device_id = %call.device_id, "pairing code issued");
                     return Ok(IssuedPairingCode { code, ttl: self.ttl });
                 }
-                Err(SaveError::Conflict | SaveError::CodeTaken) => {}
+                Err(SaveError::Conflict | SaveError::CodeTaken | SaveError::UnknownLocation) => {}
                 Err(SaveError::Storage(error)) => return Err(error.into()),
             }
         }

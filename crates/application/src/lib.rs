@@ -8,6 +8,8 @@
 //! from a fresh load. Every answer is therefore one that some order of the callers, one after the other, would have
 //! given.
 
+use pos_domain::{Device, DeviceStatus};
+
 mod bootstrap;
 mod check_status;
 mod claim_device;
@@ -37,3 +39,8 @@ pub use verify_audit::{VerifiedChains, VerifyAudit, VerifyAuditError};
 /// How often a use case starts again after losing a race before it gives up. Every lost race is somebody else's
 /// success on the same device, so only a storm on one device gets near it.
 const MAX_ATTEMPTS: usize = 256;
+
+/// To its terminal, a device that is out of use is one that was never provisioned.
+fn in_use(found: Option<Device>) -> Option<Device> {
+    found.filter(|device| device.status() != DeviceStatus::Decommissioned)
+}

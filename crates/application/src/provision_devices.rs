@@ -1,16 +1,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pos_domain::{Act, Device, DeviceId, MerchantId, Transition};
+use pos_domain::{Act, Device, DeviceDetails, DeviceId, MerchantId, Scope, Transition};
 use pos_port_clock::{Clock, Entropy};
-use pos_port_storage::{DeviceRepository, StorageError};
+use pos_port_storage::{CreateDevicesError, FleetRepository, StorageError};
 
 /// How many devices one transaction stores.
 const BATCH: usize = 1_000;
 
 /// Makes terminals known to the system, for a merchant.
 pub struct ProvisionDevices {
-    devices: Arc<dyn DeviceRepository>,
+    fleet: Arc<dyn FleetRepository>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -29,8 +29,8 @@ pub enum ProvisionDevicesError {
 impl ProvisionDevices {
     /// Provisions devices whose ids are drawn from `entropy`.
     #[must_use]
-    pub fn new(devices: Arc<dyn DeviceRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { devices, clock, entropy }
+    pub fn new(fleet: Arc<dyn FleetRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { fleet, clock, entropy }
     }
 
     /// Provisions the device that is called `id`.
@@ -38,10 +38,12 @@ impl ProvisionDevices {
     /// # Errors
     /// [`ProvisionDevicesError`].
     pub async fn named(&self, id: DeviceId, merchant: MerchantId, by: Act) -> Result<(), ProvisionDevicesError> {
-        let device = Device::provision(id, merchant, by, self.clock.now());
-        match self.devices.add(&[device]).await?.pop() {
-            Some(taken) => Err(ProvisionDevicesError::Taken(taken)),
-            None => Ok(()),
+        let device = Device::provision(id.clone(), merchant, DeviceDetails::default(), by, self.clock.now());
+        match self.fleet.create(Scope::Operator, &[device], None).await {
+            Ok(()) => Ok(()),
+            Err(CreateDevicesError::Taken(_)) => Err(ProvisionDevicesError::Taken(id)),
+            Err(CreateDevicesError::Storage(error)) => Err(error.into()),
+            Err(other) => Err(StorageError::Fault(other.into()).into()),
         }
     }
 
@@ -57,10 +59,17 @@ impl ProvisionDevices {
         by: &Act,
     ) -> Result<Vec<DeviceId>, ProvisionDevicesError> {
         let now = self.clock.now();
-        let ids: BTreeSet<_> = (0..count.min(BATCH)).map(|_| DeviceId::from_bits(self.entropy.bits())).collect();
-        let devices: Vec<Transition> =
-            ids.iter().map(|id| Device::provision(id.clone(), merchant, by.clone(), now)).collect();
-        let taken = self.devices.add(&devices).await?;
-        Ok(ids.into_iter().filter(|id| !taken.contains(id)).collect())
+        let mut ids: BTreeSet<_> = (0..count.min(BATCH)).map(|_| DeviceId::from_bits(self.entropy.bits())).collect();
+        loop {
+            let new =
+                |id: &DeviceId| Device::provision(id.clone(), merchant, DeviceDetails::default(), by.clone(), now);
+            let devices: Vec<Transition> = ids.iter().map(new).collect();
+            match self.fleet.create(Scope::Operator, &devices, None).await {
+                Ok(()) => return Ok(ids.into_iter().collect()),
+                Err(CreateDevicesError::Taken(taken)) => ids.retain(|id| !taken.contains(id)),
+                Err(CreateDevicesError::Storage(error)) => return Err(error.into()),
+                Err(other) => return Err(StorageError::Fault(other.into()).into()),
+            }
+        }
     }
 }

@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use pos_domain::{Act, Device, DeviceId, ReleaseRefusal};
+use pos_domain::{Act, Device, DeviceId, ReleaseRefusal, Scope};
 use pos_port_clock::Clock;
-use pos_port_storage::{DeviceRepository, SaveError, StorageError};
+use pos_port_storage::{FleetRepository, SaveError, StorageError};
 
 use crate::MAX_ATTEMPTS;
 
 /// Takes a claimed or activated device back to inactive, so that it can be paired again.
 pub struct ReleaseDevice {
-    devices: Arc<dyn DeviceRepository>,
+    fleet: Arc<dyn FleetRepository>,
     clock: Arc<dyn Clock>,
 }
 
@@ -32,8 +32,8 @@ pub enum ReleaseDeviceError {
 impl ReleaseDevice {
     /// Releases by `clock`.
     #[must_use]
-    pub fn new(devices: Arc<dyn DeviceRepository>, clock: Arc<dyn Clock>) -> Self {
-        Self { devices, clock }
+    pub fn new(fleet: Arc<dyn FleetRepository>, clock: Arc<dyn Clock>) -> Self {
+        Self { fleet, clock }
     }
 
     /// Releases a device and answers it as it is afterwards.
@@ -42,14 +42,14 @@ impl ReleaseDevice {
     /// [`ReleaseDeviceError`].
     pub async fn execute(&self, id: &DeviceId, by: &Act) -> Result<Device, ReleaseDeviceError> {
         for _ in 0..MAX_ATTEMPTS {
-            let device = self.devices.find(id).await?.ok_or(ReleaseDeviceError::UnknownDevice)?;
+            let device = self.fleet.find(Scope::Operator, id).await?.ok_or(ReleaseDeviceError::UnknownDevice)?;
             let transition = device.release(by.clone(), self.clock.now())?;
-            match self.devices.save(&transition).await {
+            match self.fleet.save(Scope::Operator, &transition).await {
                 Ok(()) => {
                     tracing::info!(device_id = %id, actor = %by.actor, "device released");
                     return Ok(transition.into_device());
                 }
-                Err(SaveError::Conflict | SaveError::CodeTaken) => {}
+                Err(SaveError::Conflict | SaveError::CodeTaken | SaveError::UnknownLocation) => {}
                 Err(SaveError::Storage(error)) => return Err(error.into()),
             }
         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use pos_domain::{ChainCheck, ChainLink, Device, DeviceEvent, DeviceId};
-use pos_port_storage::{DeviceEventPage, DevicePage, DeviceRepository, EventLog, StorageError};
+use pos_domain::{ChainCheck, ChainLink, Device, DeviceEvent, DeviceId, Scope};
+use pos_port_storage::{DeviceEventPage, DevicePage, EventLog, FleetRepository, StorageError};
 
 use crate::MAX_ATTEMPTS;
 
@@ -11,7 +11,7 @@ const PAGE: u32 = 1_000;
 /// Follows the chains of devices' events and tells every fault. Safe while servers write: what looks wrong is looked at
 /// again until the device stood still meanwhile.
 pub struct VerifyAudit {
-    devices: Arc<dyn DeviceRepository>,
+    fleet: Arc<dyn FleetRepository>,
     events: Arc<dyn EventLog>,
 }
 
@@ -47,8 +47,8 @@ pub enum VerifyAuditError {
 impl VerifyAudit {
     /// Verifies what these hold.
     #[must_use]
-    pub fn new(devices: Arc<dyn DeviceRepository>, events: Arc<dyn EventLog>) -> Self {
-        Self { devices, events }
+    pub fn new(fleet: Arc<dyn FleetRepository>, events: Arc<dyn EventLog>) -> Self {
+        Self { fleet, events }
     }
 
     /// Verifies the next page of devices, those after `after`. Ask again with [`VerifiedChains::last`] until that is
@@ -57,7 +57,7 @@ impl VerifyAudit {
     /// # Errors
     /// [`VerifyAuditError`].
     pub async fn page(&self, after: Option<DeviceId>) -> Result<VerifiedChains, VerifyAuditError> {
-        let devices = self.devices.list(&DevicePage { merchant_id: None, after, limit: PAGE }).await?;
+        let devices = self.fleet.list(&DevicePage { after, ..DevicePage::first(Scope::Operator, PAGE) }).await?;
         let mut found = VerifiedChains::default();
         let (Some(first), Some(last)) = (devices.first(), devices.last()) else {
             return Ok(found);
@@ -86,7 +86,7 @@ impl VerifyAudit {
     /// [`VerifyAuditError`].
     pub async fn device(&self, id: &DeviceId) -> Result<VerifiedChains, VerifyAuditError> {
         let mut found = VerifiedChains::default();
-        let device = self.devices.find(id).await?.ok_or(VerifyAuditError::UnknownDevice)?;
+        let device = self.fleet.find(Scope::Operator, id).await?.ok_or(VerifyAuditError::UnknownDevice)?;
         let check = self.check(&device).await?;
         self.judge(&device, check, &mut found).await?;
         Ok(found)
@@ -102,7 +102,8 @@ impl VerifyAudit {
         let (mut version, mut outcome) = (device.version(), check.finish());
         for _ in 0..MAX_ATTEMPTS {
             let still = outcome.1.is_empty() || {
-                let now = self.devices.find(device.id()).await?.ok_or(VerifyAuditError::UnknownDevice)?;
+                let now =
+                    self.fleet.find(Scope::Operator, device.id()).await?.ok_or(VerifyAuditError::UnknownDevice)?;
                 let still = now.version() == version;
                 if !still {
                     (version, outcome) = (now.version(), self.check(&now).await?.finish());

@@ -16,6 +16,8 @@ pub enum Actor {
     User(UserId),
     /// Somebody at the command line.
     Operator,
+    /// The identity provider, which tells who has logged out.
+    IdentityProvider,
 }
 
 const USER: &str = "user:";
@@ -25,6 +27,7 @@ impl fmt::Display for Actor {
         match self {
             Self::Terminal => f.write_str("terminal"),
             Self::Operator => f.write_str("operator"),
+            Self::IdentityProvider => f.write_str("identity_provider"),
             Self::User(user) => write!(f, "{USER}{user}"),
         }
     }
@@ -37,6 +40,7 @@ impl FromStr for Actor {
         match word {
             "terminal" => Ok(Self::Terminal),
             "operator" => Ok(Self::Operator),
+            "identity_provider" => Ok(Self::IdentityProvider),
             _ => word
                 .strip_prefix(USER)
                 .and_then(|user| UserId::parse(user).ok())

@@ -7,24 +7,80 @@ use std::str::FromStr;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{Act, Actor, CallContext, Claimant, DeviceId, MerchantId, UnknownEvent};
+use crate::{
+    Act, Actor, ApiClientId, CallContext, Claimant, DeviceId, LocationId, MerchantId, ResellerId, UnknownEvent, UserId,
+};
 
 /// What kind of thing is on record. To add one: a variant, its word, and its place in [`AuditKind::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AuditKind {
     /// A merchant typed a code and was refused; the detail `reason` says why.
     ClaimRefused,
+    /// A reseller was made known.
+    ResellerAdded,
+    /// A merchant was made known.
+    MerchantAdded,
+    /// What is kept of a merchant was changed.
+    MerchantAmended,
+    /// A location was made known.
+    LocationAdded,
+    /// What is kept of a location was changed.
+    LocationAmended,
+    /// A user was given a membership; the details `party` and `role` say where and as what.
+    MemberAdded,
+    /// A membership was taken away; the detail `party` says where.
+    MemberRemoved,
+    /// An API client was made; the details `party` and `role` say for whom and as what.
+    ClientAdded,
+    /// An API client was given another secret.
+    ClientRotated,
+    /// An API client was revoked.
+    ClientRevoked,
+    /// A session was initiated; the details `party`, `role`, `application` and `channel` say as whom and where.
+    SessionStarted,
+    /// A session was ended by its user.
+    SessionEnded,
+    /// The identity provider ended one session of a user, or all.
+    SessionsLoggedOut,
 }
 
 impl AuditKind {
     /// Every kind.
-    pub const ALL: [Self; 1] = [Self::ClaimRefused];
+    pub const ALL: [Self; 14] = [
+        Self::ClaimRefused,
+        Self::ResellerAdded,
+        Self::MerchantAdded,
+        Self::MerchantAmended,
+        Self::LocationAdded,
+        Self::LocationAmended,
+        Self::MemberAdded,
+        Self::MemberRemoved,
+        Self::ClientAdded,
+        Self::ClientRotated,
+        Self::ClientRevoked,
+        Self::SessionStarted,
+        Self::SessionEnded,
+        Self::SessionsLoggedOut,
+    ];
 
     /// The word a store keeps: lower-case letters and underscores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ClaimRefused => "claim_refused",
+            Self::ResellerAdded => "reseller_added",
+            Self::MerchantAdded => "merchant_added",
+            Self::MerchantAmended => "merchant_amended",
+            Self::LocationAdded => "location_added",
+            Self::LocationAmended => "location_amended",
+            Self::MemberAdded => "member_added",
+            Self::MemberRemoved => "member_removed",
+            Self::ClientAdded => "client_added",
+            Self::ClientRotated => "client_rotated",
+            Self::ClientRevoked => "client_revoked",
+            Self::SessionStarted => "session_started",
+            Self::SessionEnded => "session_ended",
+            Self::SessionsLoggedOut => "sessions_logged_out",
         }
     }
 }
@@ -44,16 +100,25 @@ pub enum Subject {
     Device(DeviceId),
     /// A merchant.
     Merchant(MerchantId),
+    /// A reseller.
+    Reseller(ResellerId),
+    /// A location.
+    Location(LocationId),
+    /// A user, or the user that an API client is at the identity provider.
+    User(UserId),
+    /// An API client.
+    Client(ApiClientId),
 }
-
-const DEVICE: &str = "device:";
-const MERCHANT: &str = "merchant:";
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device(id) => write!(f, "{DEVICE}{id}"),
-            Self::Merchant(id) => write!(f, "{MERCHANT}{id}"),
+            Self::Device(id) => write!(f, "device:{id}"),
+            Self::Merchant(id) => write!(f, "merchant:{id}"),
+            Self::Reseller(id) => write!(f, "reseller:{id}"),
+            Self::Location(id) => write!(f, "location:{id}"),
+            Self::User(id) => write!(f, "user:{id}"),
+            Self::Client(id) => write!(f, "client:{id}"),
         }
     }
 }
@@ -62,11 +127,17 @@ impl FromStr for Subject {
     type Err = UnknownEvent;
 
     fn from_str(text: &str) -> Result<Self, UnknownEvent> {
-        let device = || text.strip_prefix(DEVICE).and_then(|id| DeviceId::parse(id).ok()).map(Self::Device);
-        let merchant = || text.strip_prefix(MERCHANT).and_then(|id| Uuid::try_parse(id).ok());
-        device()
-            .or_else(|| merchant().map(|id| Self::Merchant(MerchantId(id))))
-            .ok_or_else(|| UnknownEvent(text.to_owned()))
+        let uuid = |id| Uuid::try_parse(id).ok();
+        let read = |(sort, id)| match sort {
+            "device" => DeviceId::parse(id).ok().map(Self::Device),
+            "merchant" => uuid(id).map(|id| Self::Merchant(MerchantId(id))),
+            "reseller" => uuid(id).map(|id| Self::Reseller(ResellerId(id))),
+            "location" => uuid(id).map(|id| Self::Location(LocationId(id))),
+            "user" => UserId::parse(id).ok().map(Self::User),
+            "client" => ApiClientId::parse(id).ok().map(Self::Client),
+            _ => None,
+        };
+        text.split_once(':').and_then(read).ok_or_else(|| UnknownEvent(text.to_owned()))
     }
 }
 
@@ -85,6 +156,27 @@ pub struct AuditEvent {
     pub subject: Option<Subject>,
     /// What else there is to say, by name.
     pub detail: BTreeMap<String, String>,
+}
+
+impl AuditEvent {
+    /// An administrative act on a subject, in the affairs of nobody in particular and with nothing else to say.
+    #[must_use]
+    pub fn of(kind: AuditKind, subject: Subject, act: Act, at: OffsetDateTime) -> Self {
+        Self { at, act, merchant_id: None, kind, subject: Some(subject), detail: BTreeMap::new() }
+    }
+
+    /// The same, in the affairs of this merchant.
+    #[must_use]
+    pub fn for_merchant(self, merchant_id: impl Into<Option<MerchantId>>) -> Self {
+        Self { merchant_id: merchant_id.into(), ..self }
+    }
+
+    /// The same, with one thing more to say. Never a code, a token, a key or a secret.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
+        self.detail.insert(name.to_owned(), value.to_string());
+        self
+    }
 }
 
 /// Why a claim was refused.

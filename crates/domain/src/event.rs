@@ -19,6 +19,12 @@ pub enum DeviceEventKind {
     Activated,
     /// The device went back to inactive.
     Released,
+    /// What is kept of the device beside its state was changed.
+    Amended,
+    /// The device went to another merchant, the one that the event names.
+    Moved,
+    /// The device was taken out of use.
+    Decommissioned,
 }
 
 /// One thing that happened to one device. Never carries a code, a token or a key.
@@ -31,7 +37,7 @@ pub struct DeviceEvent {
     pub device_id: DeviceId,
     /// The device's version after the change.
     pub sequence: u64,
-    /// The merchant the device belonged to then.
+    /// The merchant the device belonged to after the change.
     pub merchant_id: MerchantId,
     /// When, by the server's clock.
     pub at: OffsetDateTime,
@@ -51,8 +57,16 @@ pub struct UnknownEvent(pub String);
 
 impl DeviceEventKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Provisioned, Self::PairingCodeIssued, Self::Claimed, Self::Activated, Self::Released];
+    pub const ALL: [Self; 8] = [
+        Self::Provisioned,
+        Self::PairingCodeIssued,
+        Self::Claimed,
+        Self::Activated,
+        Self::Released,
+        Self::Amended,
+        Self::Moved,
+        Self::Decommissioned,
+    ];
 
     /// The word a store keeps.
     #[must_use]
@@ -63,6 +77,9 @@ impl DeviceEventKind {
             Self::Claimed => "claimed",
             Self::Activated => "activated",
             Self::Released => "released",
+            Self::Amended => "amended",
+            Self::Moved => "moved",
+            Self::Decommissioned => "decommissioned",
         }
     }
 }

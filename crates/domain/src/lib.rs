@@ -17,6 +17,7 @@ mod chain;
 mod claim_limit;
 mod device;
 mod event;
+mod idempotency;
 mod ids;
 mod pairing_code;
 mod tenancy;
@@ -28,15 +29,17 @@ pub use audit::{AuditEvent, AuditKind, RefusedClaim, RefusedClaimReason, Subject
 pub use chain::{ChainCheck, ChainFault, ChainHead, ChainLink, EventHash};
 pub use claim_limit::{ClaimLimit, ClaimStanding, FailureWindow, RefusalRecord, TooManyFailures};
 pub use device::{
-    ActivateRefusal, Claim, ClaimRefusal, Claimant, CorruptDevice, Device, DeviceRecord, DeviceState, DeviceStatus,
-    IssueRefusal, IssuedCode, PairingCodeStatus, ReleaseRefusal, Sighting, Transition,
+    ActivateRefusal, AmendRefusal, Claim, ClaimRefusal, Claimant, CorruptDevice, DecommissionRefusal, Device,
+    DeviceDetails, DeviceRecord, DeviceState, DeviceStatus, IssueRefusal, IssuedCode, MoveRefusal, PairingCodeStatus,
+    ReleaseRefusal, Sighting, Transition,
 };
 pub use event::{DeviceEvent, DeviceEventKind, UnknownEvent};
+pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
 pub use ids::{DeviceId, InvalidDeviceId, InvalidUserId, MerchantId, UserId};
 pub use pairing_code::{CodeEnd, EndedCode, InvalidPairingCode, PairingCode};
 pub use tenancy::{
     Action, ApiClient, ApiClientId, Denial, GrantId, InvalidApiClientId, InvalidName, InvalidSessionKey, InvalidSlug,
-    LocationId, Member, Membership, Merchant, Name, Party, Place, Relation, Reseller, ResellerId, Role, Scope,
-    SecretHash, Session, SessionKey, Slug, UnknownRole, permit,
+    Location, LocationId, Member, Membership, Merchant, Name, Party, Place, Relation, Reseller, ResellerId, Role,
+    Scope, SecretHash, Session, SessionKey, Slug, UnknownRole, permit,
 };
 pub use user_agent::{InvalidUserAgent, UserAgent};

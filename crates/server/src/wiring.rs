@@ -181,15 +181,15 @@ impl Back {
     /// When it cannot be opened.
     pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let storage = open_storage(&settings.database).await?;
-        let devices = storage.storage.devices.clone();
+        let fleet = storage.storage.fleet.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let (directory, members) = (storage.storage.directory.clone(), storage.storage.members.clone());
         let (clients, hasher) = (storage.storage.clients.clone(), hasher(1, entropy.clone())?);
         Ok(Self {
-            provision: ProvisionDevices::new(devices.clone(), clock.clone(), entropy.clone()),
-            release: ReleaseDevice::new(devices.clone(), clock.clone()),
-            verify: VerifyAudit::new(devices, storage.storage.events.clone()),
+            provision: ProvisionDevices::new(fleet.clone(), clock.clone(), entropy.clone()),
+            release: ReleaseDevice::new(fleet.clone(), clock.clone()),
+            verify: VerifyAudit::new(fleet, storage.storage.events.clone()),
             export: ExportAudit::new(storage.storage.events.clone()),
             directory: ManageDirectory::new(directory, clock.clone(), entropy.clone()),
             members: ManageMembers::new(members, clock.clone(), entropy.clone()),

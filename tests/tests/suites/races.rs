@@ -13,7 +13,7 @@ use pos_domain::{
     ReleaseRefusal, UserAgent, UserId,
 };
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
-use pos_port_storage::{InMemoryStore, Span, Storage};
+use pos_port_storage::{History, InMemoryStore, Span, Storage};
 use pos_tests::server::{MERCHANT, START};
 use pos_tests::stores::TestStore;
 use time::Duration;
@@ -42,9 +42,9 @@ impl Replica {
         Arc::new(Self {
             issue: IssuePairingCode::new(devices.clone(), time.clone(), chance.clone(), TTL),
             status: CheckStatus::new(devices.clone(), time.clone()),
-            claim: ClaimDevice::new(devices.clone(), failures, time.clone(), limit),
-            release: ReleaseDevice::new(devices.clone(), time.clone()),
-            provision: ProvisionDevices::new(devices, time, chance),
+            claim: ClaimDevice::new(devices, failures, time.clone(), limit),
+            release: ReleaseDevice::new(storage.fleet.clone(), time.clone()),
+            provision: ProvisionDevices::new(storage.fleet.clone(), time, chance),
             clock,
             storage,
         })
@@ -101,7 +101,7 @@ async fn one_code_is_claimed_once(storage: Storage) {
     let used = answers.iter().filter(|answer| matches!(answer, Err(ClaimDeviceError::CodeUsed))).count();
     let claimed = answers.iter().filter(|answer| answer.is_ok()).count();
     assert_eq!((claimed, used), (1, CALLERS - 1));
-    let events = replica.storage.events.events_of(&call.device_id).await.unwrap();
+    let events = replica.storage.events.events_of(&History::whole(&call.device_id)).await.unwrap();
     assert_eq!(events.len(), 3, "provisioned, issued, claimed: one of each");
     let all = Span { limit: 1_000, ..Span::default() };
     let refused = replica.storage.events.audit_by_time(&all, None).await.unwrap();
@@ -133,7 +133,7 @@ async fn one_device_has_one_active_code(storage: Storage) {
 async fn a_verification_finds_no_fault_while_devices_change(storage: Storage) {
     let replica = Replica::new(storage, [], u32::MAX);
     let calls = Arc::new(join_all((1..=8).map(|number| replica.device(number))).await);
-    let verify = Arc::new(VerifyAudit::new(replica.storage.devices.clone(), replica.storage.events.clone()));
+    let verify = Arc::new(VerifyAudit::new(replica.storage.fleet.clone(), replica.storage.events.clone()));
     let found = at_once(16, |caller| {
         let (replica, calls, verify) = (replica.clone(), calls.clone(), verify.clone());
         async move {

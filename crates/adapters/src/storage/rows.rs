@@ -168,6 +168,8 @@ impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
             claimed_by: reader.maybe("claimed_by", self.claimed_by, |user| UserId::parse(&user).ok())?,
             claimed_at: instant("claimed_at", self.claimed_at)?,
             activated_at: instant("activated_at", self.activated_at)?,
+            decommissioned_at: None,
+            details: pos_domain::DeviceDetails::default(),
             last_seen,
             chain,
         };

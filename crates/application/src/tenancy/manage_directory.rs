@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pos_domain::{Merchant, MerchantId, Name, Reseller, ResellerId};
+use pos_domain::{Act, AuditEvent, AuditKind, Merchant, MerchantId, Name, Reseller, ResellerId, Subject};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{AddPartyError, DirectoryRepository};
 
@@ -32,10 +32,11 @@ impl ManageDirectory {
     ///
     /// # Errors
     /// [`ManageDirectoryError`].
-    pub async fn add_reseller(&self, name: Name) -> Result<Reseller, ManageDirectoryError> {
+    pub async fn add_reseller(&self, name: Name, by: Act) -> Result<Reseller, ManageDirectoryError> {
         let id = ResellerId(draw::uuid(&*self.entropy));
         let reseller = Reseller { id, name, created_at: self.clock.now() };
-        self.directory.add_reseller(&reseller).await?;
+        let told = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), by, reseller.created_at);
+        self.directory.add_reseller(&reseller, &told).await?;
         tracing::info!(reseller_id = %id, "reseller added");
         Ok(reseller)
     }
@@ -49,10 +50,12 @@ impl ManageDirectory {
         name: Name,
         reseller: Option<ResellerId>,
         id: Option<MerchantId>,
+        by: Act,
     ) -> Result<Merchant, ManageDirectoryError> {
         let id = id.unwrap_or_else(|| MerchantId(draw::uuid(&*self.entropy)));
         let merchant = Merchant { id, name, reseller, created_at: self.clock.now() };
-        self.directory.add_merchant(&merchant).await?;
+        let told = AuditEvent::of(AuditKind::MerchantAdded, Subject::Merchant(id), by, merchant.created_at);
+        self.directory.add_merchant(&merchant, None, &told.for_merchant(id)).await?;
         tracing::info!(merchant_id = %id, "merchant added");
         Ok(merchant)
     }

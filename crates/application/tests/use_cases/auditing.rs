@@ -2,7 +2,7 @@
 
 use pos_application::{AuditEntry, ClaimAttempt, VerifyAuditError};
 use pos_domain::{Actor, AuditEvent, DeviceId, Subject};
-use pos_port_storage::Span;
+use pos_port_storage::{History, Span};
 use time::Duration;
 
 use crate::{House, LIMIT, MERCHANT, OTHER_MERCHANT, TTL, attempt, from, user};
@@ -30,8 +30,15 @@ async fn every_change_says_who_from_where_and_by_which_call() {
     let ann = user(MERCHANT, "ann");
     let code = house.code(&call).await;
     house.claim(&ann, &code).await.unwrap();
-    let acts: Vec<_> =
-        house.storage.events.events_of(&call.device_id).await.unwrap().into_iter().map(|event| event.act).collect();
+    let acts: Vec<_> = house
+        .storage
+        .events
+        .events_of(&History::whole(&call.device_id))
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|event| event.act)
+        .collect();
     let expected = [pos_domain::Act::operator(), from(1).by(Actor::Terminal), from(2).by(Actor::User(ann.user_id))];
     assert_eq!(acts, expected);
 }

@@ -2,6 +2,7 @@
 
 use pos_application::{ClaimAttempt, ClaimDeviceError, ReleaseDeviceError};
 use pos_domain::{Act, Actor, DeviceEventKind, ReleaseRefusal};
+use pos_port_storage::History;
 use time::Duration;
 
 use crate::{House, LIMIT, MERCHANT, OTHER_MERCHANT, TTL, from, user};
@@ -14,7 +15,7 @@ async fn a_typed_code_claims_its_device_once() {
     let code = house.code(&call).await;
     assert_eq!(house.claim(&ann, &format!(" {} ", code.to_lowercase())).await.unwrap(), call.device_id);
     assert!(matches!(house.claim(&ann, &code).await, Err(ClaimDeviceError::CodeUsed)));
-    let events = house.storage.events.events_of(&call.device_id).await.unwrap();
+    let events = house.storage.events.events_of(&History::whole(&call.device_id)).await.unwrap();
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();
     let wanted = [DeviceEventKind::Provisioned, DeviceEventKind::PairingCodeIssued, DeviceEventKind::Claimed];
     assert_eq!(kinds, wanted);

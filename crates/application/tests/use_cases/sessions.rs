@@ -46,7 +46,10 @@ impl Tenancy {
         let (time, chance): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(ScriptedEntropy::new([])));
         let storage = Storage::of(Arc::new(InMemoryStore::default()));
         let directory = ManageDirectory::new(storage.directory.clone(), time.clone(), chance.clone());
-        directory.add_merchant(Name::parse("Shop").unwrap(), None, Some(MERCHANT)).await.unwrap();
+        directory
+            .add_merchant(Name::parse("Shop").unwrap(), None, Some(MERCHANT), pos_domain::Act::operator())
+            .await
+            .unwrap();
         let (members, sessions) = (storage.members.clone(), storage.sessions.clone());
         let tenancy = Self {
             initiate: InitiateSession::new(

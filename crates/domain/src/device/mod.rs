@@ -6,8 +6,13 @@
 //!   provision ──▶ inactive ─┴────┴─ claim ──▶ claimed ── activate ──▶ activated
 //!                    ▲                           │                        │
 //!                    └───────── release ─────────┴────────────────────────┘
+//!
+//!   inactive ── move_to ──▶ inactive, at another merchant, without a code
+//!   every state ── amend ──▶ the same state
+//!   every state ── decommission ──▶ decommissioned, for good
 //! ```
 
+mod details;
 mod record;
 mod refusal;
 mod state;
@@ -19,8 +24,11 @@ use crate::{
     PairingCode, UserAgent, UserId,
 };
 
+pub use details::DeviceDetails;
 pub use record::{CorruptDevice, DeviceRecord};
-pub use refusal::{ActivateRefusal, ClaimRefusal, IssueRefusal, ReleaseRefusal};
+pub use refusal::{
+    ActivateRefusal, AmendRefusal, ClaimRefusal, DecommissionRefusal, IssueRefusal, MoveRefusal, ReleaseRefusal,
+};
 pub use state::{Claim, DeviceState, DeviceStatus, IssuedCode, PairingCodeStatus};
 
 /// One terminal, from provisioning to activation.
@@ -34,6 +42,7 @@ pub struct Device {
     version: u64,
     provisioned_at: OffsetDateTime,
     state: DeviceState,
+    details: DeviceDetails,
     last_seen: Option<Sighting>,
     chain: Option<ChainHead>,
 }
@@ -101,7 +110,13 @@ impl Transition {
 impl Device {
     /// Makes a terminal known, for a merchant. It starts inactive, without a code, at version 1.
     #[must_use]
-    pub fn provision(id: DeviceId, merchant_id: MerchantId, by: Act, now: OffsetDateTime) -> Transition {
+    pub fn provision(
+        id: DeviceId,
+        merchant_id: MerchantId,
+        details: DeviceDetails,
+        by: Act,
+        now: OffsetDateTime,
+    ) -> Transition {
         let state = DeviceState::Inactive { code: None };
         let device = Self {
             id,
@@ -109,6 +124,7 @@ impl Device {
             version: 0,
             provisioned_at: now,
             state: state.clone(),
+            details,
             last_seen: None,
             chain: None,
         };
@@ -118,7 +134,8 @@ impl Device {
     /// Gives the terminal a new code, valid for `ttl` from `now`, and retires the one before (contract, section 3).
     ///
     /// # Errors
-    /// [`IssueRefusal::AlreadyClaimed`] for a device that is claimed or activated.
+    /// [`IssueRefusal::AlreadyClaimed`] for a device that is claimed or activated, [`IssueRefusal::Decommissioned`] for
+    /// one that is out of use.
     pub fn issue_pairing_code(
         self,
         code: PairingCode,
@@ -126,10 +143,12 @@ impl Device {
         context: CallContext,
         now: OffsetDateTime,
     ) -> Result<Transition, IssueRefusal> {
-        let DeviceState::Inactive { code: before } = &self.state else {
-            return Err(IssueRefusal::AlreadyClaimed);
-        };
-        let retired = before.as_ref().map(|issued| self.ended(issued, CodeEnd::Retired, now));
+        match &self.state {
+            DeviceState::Inactive { .. } => {}
+            DeviceState::Claimed(_) | DeviceState::Activated { .. } => return Err(IssueRefusal::AlreadyClaimed),
+            DeviceState::Decommissioned { .. } => return Err(IssueRefusal::Decommissioned),
+        }
+        let retired = self.ended_code(now);
         let issued = IssuedCode { code, issued_at: now, expires_at: now.saturating_add(ttl) };
         let next = DeviceState::Inactive { code: Some(issued) };
         Ok(self.step(next, DeviceEventKind::PairingCodeIssued, context.by(Actor::Terminal), now, retired))
@@ -149,7 +168,7 @@ impl Device {
     ) -> Result<Transition, ClaimRefusal> {
         let issued = match &self.state {
             DeviceState::Inactive { code: Some(issued) } if issued.code == code => issued.clone(),
-            DeviceState::Inactive { .. } => return Err(ClaimRefusal::Expired),
+            DeviceState::Inactive { .. } | DeviceState::Decommissioned { .. } => return Err(ClaimRefusal::Expired),
             DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => {
                 let used = claim.code.code == code;
                 return Err(if used { ClaimRefusal::AlreadyUsed } else { ClaimRefusal::Expired });
@@ -168,12 +187,14 @@ impl Device {
     /// Makes a claimed terminal ready for payments.
     ///
     /// # Errors
-    /// [`ActivateRefusal::NotClaimed`] while it is inactive, [`ActivateRefusal::AlreadyActivated`] the second time.
+    /// [`ActivateRefusal::NotClaimed`] while it is inactive, [`ActivateRefusal::AlreadyActivated`] the second time,
+    /// [`ActivateRefusal::Decommissioned`] when it is out of use.
     pub fn activate(self, context: CallContext, now: OffsetDateTime) -> Result<Transition, ActivateRefusal> {
         let claim = match &self.state {
             DeviceState::Claimed(claim) => claim.clone(),
             DeviceState::Inactive { .. } => return Err(ActivateRefusal::NotClaimed),
             DeviceState::Activated { .. } => return Err(ActivateRefusal::AlreadyActivated),
+            DeviceState::Decommissioned { .. } => return Err(ActivateRefusal::Decommissioned),
         };
         let next = DeviceState::Activated { claim, at: now };
         Ok(self.step(next, DeviceEventKind::Activated, context.by(Actor::Terminal), now, None))
@@ -182,15 +203,57 @@ impl Device {
     /// Takes the terminal back to inactive, without a code; the one it was claimed with stays known as used.
     ///
     /// # Errors
-    /// [`ReleaseRefusal::NotClaimed`] for a device that is inactive already.
+    /// [`ReleaseRefusal::NotClaimed`] for a device that is inactive already, [`ReleaseRefusal::Decommissioned`] for one
+    /// that is out of use.
     pub fn release(self, by: Act, now: OffsetDateTime) -> Result<Transition, ReleaseRefusal> {
-        let used = match &self.state {
-            DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => {
-                self.ended(&claim.code, CodeEnd::Used, now)
-            }
+        match &self.state {
+            DeviceState::Claimed(_) | DeviceState::Activated { .. } => {}
             DeviceState::Inactive { .. } => return Err(ReleaseRefusal::NotClaimed),
-        };
-        Ok(self.step(DeviceState::Inactive { code: None }, DeviceEventKind::Released, by, now, Some(used)))
+            DeviceState::Decommissioned { .. } => return Err(ReleaseRefusal::Decommissioned),
+        }
+        let used = self.ended_code(now);
+        Ok(self.step(DeviceState::Inactive { code: None }, DeviceEventKind::Released, by, now, used))
+    }
+
+    /// Changes what is kept of the terminal beside its state.
+    ///
+    /// # Errors
+    /// [`AmendRefusal::Decommissioned`].
+    pub fn amend(self, details: DeviceDetails, by: Act, now: OffsetDateTime) -> Result<Transition, AmendRefusal> {
+        if self.status() == DeviceStatus::Decommissioned {
+            return Err(AmendRefusal::Decommissioned);
+        }
+        let state = self.state.clone();
+        Ok(Self { details, ..self }.step(state, DeviceEventKind::Amended, by, now, None))
+    }
+
+    /// Gives an inactive terminal to another merchant. Its code is retired, and what its former merchant kept of it
+    /// stays behind.
+    ///
+    /// # Errors
+    /// [`MoveRefusal`]: a device that is claimed must be released first.
+    pub fn move_to(self, merchant_id: MerchantId, by: Act, now: OffsetDateTime) -> Result<Transition, MoveRefusal> {
+        match &self.state {
+            DeviceState::Inactive { .. } if self.merchant_id == merchant_id => return Err(MoveRefusal::SameMerchant),
+            DeviceState::Inactive { .. } => {}
+            DeviceState::Claimed(_) | DeviceState::Activated { .. } => return Err(MoveRefusal::AlreadyClaimed),
+            DeviceState::Decommissioned { .. } => return Err(MoveRefusal::Decommissioned),
+        }
+        let retired = self.ended_code(now);
+        let moved = Self { merchant_id, details: DeviceDetails::default(), ..self };
+        Ok(moved.step(DeviceState::Inactive { code: None }, DeviceEventKind::Moved, by, now, retired))
+    }
+
+    /// Takes the terminal out of use for good, whatever it was doing; its code ends with it.
+    ///
+    /// # Errors
+    /// [`DecommissionRefusal::AlreadyDecommissioned`].
+    pub fn decommission(self, by: Act, now: OffsetDateTime) -> Result<Transition, DecommissionRefusal> {
+        if self.status() == DeviceStatus::Decommissioned {
+            return Err(DecommissionRefusal::AlreadyDecommissioned);
+        }
+        let ended = self.ended_code(now);
+        Ok(self.step(DeviceState::Decommissioned { at: now }, DeviceEventKind::Decommissioned, by, now, ended))
     }
 
     /// Inactive, claimed or activated.
@@ -235,6 +298,12 @@ impl Device {
         &self.state
     }
 
+    /// What people keep of it.
+    #[must_use]
+    pub fn details(&self) -> &DeviceDetails {
+        &self.details
+    }
+
     /// What the terminal last said of itself.
     #[must_use]
     pub fn last_seen(&self) -> Option<&Sighting> {
@@ -247,8 +316,14 @@ impl Device {
         self.chain
     }
 
-    fn ended(&self, issued: &IssuedCode, end: CodeEnd, at: OffsetDateTime) -> EndedCode {
-        EndedCode { code: issued.code, device_id: self.id.clone(), end, at }
+    /// How the current code ends when the device leaves its state.
+    fn ended_code(&self, at: OffsetDateTime) -> Option<EndedCode> {
+        let (issued, end) = match &self.state {
+            DeviceState::Inactive { code: None } | DeviceState::Decommissioned { .. } => return None,
+            DeviceState::Inactive { code: Some(issued) } => (issued, CodeEnd::Retired),
+            DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => (&claim.code, CodeEnd::Used),
+        };
+        Some(EndedCode { code: issued.code, device_id: self.id.clone(), end, at })
     }
 
     fn step(

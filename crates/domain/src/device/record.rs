@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Claim, Device, DeviceState, DeviceStatus, IssuedCode, Sighting};
+use super::{Claim, Device, DeviceDetails, DeviceState, DeviceStatus, IssuedCode, Sighting};
 use crate::{ChainHead, DeviceId, MerchantId, PairingCode, UserId};
 
 /// The facts of a device, side by side. For storage adapters: [`Device::record`] lays one out, [`Device::restore`]
@@ -31,6 +31,10 @@ pub struct DeviceRecord {
     pub claimed_at: Option<OffsetDateTime>,
     /// When it was activated; there only then.
     pub activated_at: Option<OffsetDateTime>,
+    /// When it was taken out of use; there only then.
+    pub decommissioned_at: Option<OffsetDateTime>,
+    /// What people keep of it.
+    pub details: DeviceDetails,
     /// What the terminal last said of itself.
     pub last_seen: Option<Sighting>,
     /// The end of its chain of events.
@@ -53,6 +57,7 @@ impl Device {
     pub fn record(&self) -> DeviceRecord {
         let (code, claim, activated_at) = match &self.state {
             DeviceState::Inactive { code } => (code.as_ref(), None, None),
+            DeviceState::Decommissioned { .. } => (None, None, None),
             DeviceState::Claimed(claim) => (Some(&claim.code), Some(claim), None),
             DeviceState::Activated { claim, at } => (Some(&claim.code), Some(claim), Some(*at)),
         };
@@ -68,6 +73,11 @@ impl Device {
             claimed_by: claim.map(|claim| claim.by.clone()),
             claimed_at: claim.map(|claim| claim.at),
             activated_at,
+            decommissioned_at: match &self.state {
+                DeviceState::Decommissioned { at } => Some(*at),
+                DeviceState::Inactive { .. } | DeviceState::Claimed(_) | DeviceState::Activated { .. } => None,
+            },
+            details: self.details.clone(),
             last_seen: self.last_seen.clone(),
             chain: self.chain,
         }
@@ -78,7 +88,7 @@ impl Device {
     /// # Errors
     /// [`CorruptDevice`] when the facts do not fit the status.
     pub fn restore(record: DeviceRecord) -> Result<Self, CorruptDevice> {
-        let DeviceRecord { id, merchant_id, version, provisioned_at, status, last_seen, chain, .. } = record;
+        let DeviceRecord { id, merchant_id, version, provisioned_at, status, details, last_seen, chain, .. } = record;
         let corrupt = |fault| CorruptDevice { device_id: id.clone(), fault };
         if version == 0 {
             return Err(corrupt("version must be at least 1"));
@@ -97,16 +107,20 @@ impl Device {
             _ => return Err(corrupt("who claimed and when must be there together")),
         };
         let claimed = |code, by, at| Claim { code, by, at };
-        let state = match (status, code, claim, record.activated_at) {
-            (DeviceStatus::Inactive, code, None, None) => DeviceState::Inactive { code },
-            (DeviceStatus::Claimed, Some(code), Some((by, at)), None) => DeviceState::Claimed(claimed(code, by, at)),
-            (DeviceStatus::Activated, Some(code), Some((by, at)), Some(activated)) => {
+        let state = match (status, code, claim, record.activated_at, record.decommissioned_at) {
+            (DeviceStatus::Inactive, code, None, None, None) => DeviceState::Inactive { code },
+            (DeviceStatus::Claimed, Some(code), Some((by, at)), None, None) => {
+                DeviceState::Claimed(claimed(code, by, at))
+            }
+            (DeviceStatus::Activated, Some(code), Some((by, at)), Some(activated), None) => {
                 DeviceState::Activated { claim: claimed(code, by, at), at: activated }
             }
-            (DeviceStatus::Inactive | DeviceStatus::Claimed | DeviceStatus::Activated, ..) => {
-                return Err(corrupt("the facts do not fit the status"));
-            }
+            (DeviceStatus::Decommissioned, None, None, None, Some(at)) => DeviceState::Decommissioned { at },
+            (
+                DeviceStatus::Inactive | DeviceStatus::Claimed | DeviceStatus::Activated | DeviceStatus::Decommissioned,
+                ..,
+            ) => return Err(corrupt("the facts do not fit the status")),
         };
-        Ok(Self { id, merchant_id, version, provisioned_at, state, last_seen, chain })
+        Ok(Self { id, merchant_id, version, provisioned_at, state, details, last_seen, chain })
     }
 }

@@ -6,6 +6,9 @@ pub enum IssueRefusal {
     /// It is claimed or activated.
     #[error("Device has already been claimed")]
     AlreadyClaimed,
+    /// It is out of use.
+    #[error("Device has been decommissioned")]
+    Decommissioned,
 }
 
 /// Why a code does not claim its device.
@@ -31,6 +34,9 @@ pub enum ActivateRefusal {
     /// It is activated already.
     #[error("Device has already been activated")]
     AlreadyActivated,
+    /// It is out of use.
+    #[error("Device has been decommissioned")]
+    Decommissioned,
 }
 
 /// Why a device is not released.
@@ -39,4 +45,37 @@ pub enum ReleaseRefusal {
     /// There is no claim to take back.
     #[error("Device has not been claimed")]
     NotClaimed,
+    /// It is out of use.
+    #[error("Device has been decommissioned")]
+    Decommissioned,
+}
+
+/// Why what is kept of a device is not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AmendRefusal {
+    /// It is out of use.
+    #[error("Device has been decommissioned")]
+    Decommissioned,
+}
+
+/// Why a device does not go to another merchant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MoveRefusal {
+    /// It is claimed or activated: release it first.
+    #[error("Device has already been claimed")]
+    AlreadyClaimed,
+    /// It belongs to that merchant already.
+    #[error("Device belongs to this merchant already")]
+    SameMerchant,
+    /// It is out of use.
+    #[error("Device has been decommissioned")]
+    Decommissioned,
+}
+
+/// Why a device is not taken out of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecommissionRefusal {
+    /// It is already.
+    #[error("Device has already been decommissioned")]
+    AlreadyDecommissioned,
 }

@@ -21,6 +21,11 @@ pub enum DeviceState {
         /// When the terminal was activated.
         at: OffsetDateTime,
     },
+    /// Out of use for good.
+    Decommissioned {
+        /// When it was taken out of use.
+        at: OffsetDateTime,
+    },
 }
 
 /// A code on a terminal's screen.
@@ -62,11 +67,13 @@ pub enum DeviceStatus {
     Claimed,
     /// Ready for payments.
     Activated,
+    /// Out of use for good. To its terminal it is as if it had never been provisioned.
+    Decommissioned,
 }
 
 impl DeviceStatus {
     /// Every status.
-    pub const ALL: [Self; 3] = [Self::Inactive, Self::Claimed, Self::Activated];
+    pub const ALL: [Self; 4] = [Self::Inactive, Self::Claimed, Self::Activated, Self::Decommissioned];
 
     /// The word on the wire and in a store.
     #[must_use]
@@ -75,6 +82,7 @@ impl DeviceStatus {
             Self::Inactive => "inactive",
             Self::Claimed => "claimed",
             Self::Activated => "activated",
+            Self::Decommissioned => "decommissioned",
         }
     }
 
@@ -88,7 +96,7 @@ impl DeviceStatus {
     #[must_use]
     pub fn is_claimed(self) -> bool {
         match self {
-            Self::Inactive => false,
+            Self::Inactive | Self::Decommissioned => false,
             Self::Claimed | Self::Activated => true,
         }
     }
@@ -97,7 +105,7 @@ impl DeviceStatus {
 /// How a device's latest pairing code stands at some instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PairingCodeStatus {
-    /// None was issued since the device was provisioned or released.
+    /// None was issued since the device was provisioned, released or moved.
     None,
     /// Waiting for a merchant to type it.
     Pending,
@@ -126,12 +134,13 @@ impl DeviceState {
             Self::Inactive { .. } => DeviceStatus::Inactive,
             Self::Claimed(_) => DeviceStatus::Claimed,
             Self::Activated { .. } => DeviceStatus::Activated,
+            Self::Decommissioned { .. } => DeviceStatus::Decommissioned,
         }
     }
 
     pub(super) fn pairing_code_status(&self, now: OffsetDateTime) -> PairingCodeStatus {
         match self {
-            Self::Inactive { code: None } => PairingCodeStatus::None,
+            Self::Inactive { code: None } | Self::Decommissioned { .. } => PairingCodeStatus::None,
             Self::Inactive { code: Some(issued) } if issued.is_expired(now) => PairingCodeStatus::Expired,
             Self::Inactive { code: Some(_) } => PairingCodeStatus::Pending,
             Self::Claimed(_) | Self::Activated { .. } => PairingCodeStatus::Used,

@@ -13,7 +13,7 @@ mod session;
 
 pub use api_client::{ApiClient, ApiClientId, InvalidApiClientId, SecretHash};
 pub use ids::{GrantId, InvalidName, LocationId, Name, ResellerId};
-pub use parties::{Member, Membership, Merchant, Party, Relation, Reseller, Scope};
+pub use parties::{Location, Member, Membership, Merchant, Party, Relation, Reseller, Scope};
 pub use permit::{Action, Denial, permit};
 pub use role::{Role, UnknownRole};
 pub use session::{InvalidSessionKey, InvalidSlug, Place, Session, SessionKey, Slug};

@@ -2,7 +2,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::{GrantId, Name, ResellerId, Role};
+use super::{GrantId, LocationId, Name, ResellerId, Role};
 use crate::{MerchantId, UserId};
 
 /// Whom a user or an API client belongs to and acts for.
@@ -34,6 +34,19 @@ pub struct Merchant {
     pub name: Name,
     /// The reseller that brought it, if one did.
     pub reseller: Option<ResellerId>,
+    /// When it was made known.
+    pub created_at: OffsetDateTime,
+}
+
+/// A place where a merchant's terminals stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// Its id.
+    pub id: LocationId,
+    /// Whose it is.
+    pub merchant_id: MerchantId,
+    /// What people call it.
+    pub name: Name,
     /// When it was made known.
     pub created_at: OffsetDateTime,
 }

@@ -27,6 +27,10 @@ pub enum Action {
     MoveDevice,
     /// Make many devices known for the merchant at once.
     ImportDevices,
+    /// See the merchant's locations.
+    ViewLocations,
+    /// Make a location known for the merchant, or change what is kept of one.
+    EditLocations,
 }
 
 /// Why something is not done.
@@ -42,7 +46,7 @@ pub enum Denial {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ClaimDevice,
         Self::ViewDevices,
         Self::ProvisionDevice,
@@ -55,14 +59,18 @@ impl Action {
         Self::EditMerchant,
         Self::MoveDevice,
         Self::ImportDevices,
+        Self::ViewLocations,
+        Self::EditLocations,
     ];
 
     /// The least role that may do it in a relation; `None` when no role there may.
     fn least_role(self, relation: Relation) -> Option<Role> {
         match (relation, self) {
             (Relation::Stranger, _) => None,
-            (_, Self::ViewDevices | Self::ViewEvents | Self::ViewMerchant) => Some(Role::Viewer),
-            (_, Self::ProvisionDevice | Self::EditDevice | Self::ReleaseDevice) => Some(Role::Operator),
+            (_, Self::ViewDevices | Self::ViewEvents | Self::ViewMerchant | Self::ViewLocations) => Some(Role::Viewer),
+            (_, Self::ProvisionDevice | Self::EditDevice | Self::ReleaseDevice | Self::EditLocations) => {
+                Some(Role::Operator)
+            }
             (_, Self::DecommissionDevice | Self::EditMerchant) => Some(Role::Admin),
             // The code stands on a screen in the merchant's shop, for the merchant to type.
             (Relation::Own, Self::ClaimDevice) => Some(Role::Operator),

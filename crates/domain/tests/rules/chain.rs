@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use pos_domain::{
-    Act, Actor, CallContext, ChainCheck, ChainFault, ChainHead, Device, DeviceEvent, DeviceEventKind, DeviceId,
-    EventHash, MerchantId, TraceId, UserId,
+    Act, Actor, CallContext, ChainCheck, ChainFault, ChainHead, Device, DeviceDetails, DeviceEvent, DeviceEventKind,
+    DeviceId, EventHash, MerchantId, TraceId, UserId,
 };
 use time::Duration;
 
@@ -18,7 +18,7 @@ const CONTEXT: CallContext = CallContext {
 /// A device with five events: provisioned, issued, claimed, activated, released.
 fn history() -> (Device, Vec<DeviceEvent>) {
     let id = DeviceId::parse_new("POS-8F3A2C91").unwrap();
-    let mut step = Device::provision(id, MERCHANT, Act::operator(), START);
+    let mut step = Device::provision(id, MERCHANT, DeviceDetails::default(), Act::operator(), START);
     let mut events = vec![step.event().clone()];
     let steps: [fn(Device) -> pos_domain::Transition; 4] = [
         |device| device.issue_pairing_code(code(1), TTL, CONTEXT, START).unwrap(),

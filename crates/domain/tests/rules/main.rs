@@ -16,7 +16,7 @@ mod records;
 mod table;
 mod tenancy;
 
-use pos_domain::{Act, CallContext, Claimant, Device, DeviceId, MerchantId, PairingCode, UserId};
+use pos_domain::{Act, CallContext, Claimant, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, UserId};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -36,7 +36,7 @@ fn claimant(merchant_id: MerchantId) -> Claimant {
 
 fn inactive() -> Device {
     let id = DeviceId::parse_new("POS-8F3A2C91").unwrap();
-    Device::provision(id, MERCHANT, Act::operator(), START).into_device()
+    Device::provision(id, MERCHANT, DeviceDetails::default(), Act::operator(), START).into_device()
 }
 
 fn pending() -> Device {

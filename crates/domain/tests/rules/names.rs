@@ -1,11 +1,13 @@
 //! Ids, codes, versions and user agents as texts.
 
 use pos_domain::{
-    Actor, AppVersion, CodeEnd, DeviceEventKind, DeviceId, DeviceStatus, InvalidDeviceId, InvalidUserAgent,
-    PairingCode, UserAgent, UserId,
+    Actor, ApiClientId, AppVersion, AuditKind, CodeEnd, DeviceEventKind, DeviceId, DeviceStatus, Fingerprint,
+    IdempotencyKey, InvalidDeviceId, InvalidUserAgent, LocationId, PairingCode, ResellerId, Subject, UserAgent, UserId,
 };
 use proptest::prelude::{any, proptest};
 use proptest::prop_assert_eq;
+
+use crate::MERCHANT;
 
 #[test]
 fn a_device_id_may_be_any_visible_name_with_the_prefix() {
@@ -140,9 +142,47 @@ fn stored_words_are_read_back() {
     for end in [CodeEnd::Retired, CodeEnd::Used] {
         assert_eq!(CodeEnd::parse(end.as_str()), Some(end));
     }
-    for actor in [Actor::Terminal, Actor::Operator, Actor::User(UserId::parse("user:operator").unwrap())] {
+    for kind in AuditKind::ALL {
+        assert_eq!(kind.as_str().parse(), Ok(kind));
+    }
+    for subject in [
+        Subject::Device(DeviceId::from_bits(1)),
+        Subject::Merchant(MERCHANT),
+        Subject::Reseller(ResellerId(MERCHANT.0)),
+        Subject::Location(LocationId(MERCHANT.0)),
+        Subject::User(UserId::parse("a:b").unwrap()),
+        Subject::Client(ApiClientId::parse("till-1").unwrap()),
+    ] {
+        assert_eq!(subject.to_string().parse(), Ok(subject));
+    }
+    for actor in [
+        Actor::Terminal,
+        Actor::Operator,
+        Actor::IdentityProvider,
+        Actor::User(UserId::parse("user:operator").unwrap()),
+    ] {
         assert_eq!(actor.to_string().parse(), Ok(actor));
     }
-    assert!("nobody".parse::<Actor>().is_err() && "moved".parse::<DeviceEventKind>().is_err());
+    assert!("nobody".parse::<Actor>().is_err() && "lost".parse::<DeviceEventKind>().is_err());
+    assert!("moon:1".parse::<Subject>().is_err() && "device:1".parse::<Subject>().is_err());
     assert!(DeviceStatus::parse("Inactive").is_none() && CodeEnd::parse("").is_none());
+}
+
+#[test]
+fn an_idempotency_key_is_visible_ascii() {
+    let long = "k".repeat(255);
+    for good in ["1", "a3f1-07", "!~", &long] {
+        assert_eq!(IdempotencyKey::parse(good).map(|key| key.to_string()), Ok(good.to_owned()));
+    }
+    for bad in ["", "a b", "ü", "a\n", &"k".repeat(256)] {
+        assert!(IdempotencyKey::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_fingerprint_tells_where_a_part_ends() {
+    let of = Fingerprint::of;
+    assert_eq!(of(&[b"POST", b"{}"]), of(&[b"POST", b"{}"]));
+    assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));
+    assert_ne!(of(&[b"ab"]), of(&[b"ab", b""]));
 }

@@ -27,6 +27,8 @@ const TABLE: &str = "
     EditMerchant        ffy ffy hhh
     MoveDevice          fff fyy hhh
     ImportDevices       fff fyy hhh
+    ViewLocations       yyy yyy hhh
+    EditLocations       fyy fyy hhh
 ";
 
 #[test]

@@ -1,18 +1,22 @@
 use async_trait::async_trait;
-use pos_domain::{AuditEvent, DeviceEvent, DeviceId};
+use pos_domain::{AuditEvent, DeviceEvent, DeviceId, Scope};
 use time::OffsetDateTime;
 
 use crate::StorageError;
 
 /// Reads the audit trail: the events of devices, and what else is on record. Writing is done by whatever repository
 /// makes the change, in the same transaction.
+///
+/// A tenant reads the events of one device ([`EventLog::events_of`]). The other methods are for an operator, who exports
+/// and verifies the trail of everybody.
 #[async_trait]
 pub trait EventLog: Send + Sync {
-    /// What happened to a device, oldest first; empty for an unknown one.
+    /// What happened to a device while it belonged to merchants that the scope sees, oldest first; empty for an unknown
+    /// device.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own; a row that cannot be read is [`StorageError::Fault`].
-    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError>;
+    async fn events_of(&self, history: &History) -> Result<Vec<DeviceEvent>, StorageError>;
 
     /// Events of devices in the order of the devices' ids, each device's in the order of their sequences.
     ///
@@ -31,6 +35,27 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// As [`EventLog::events_of`].
     async fn audit_by_time(&self, span: &Span, after: Option<AuditMark>) -> Result<Vec<KeptAuditEvent>, StorageError>;
+}
+
+/// Which events of one device to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// On whose behalf.
+    pub scope: Scope,
+    /// Whose events.
+    pub device_id: DeviceId,
+    /// Only those after this sequence: the last of the page before, or 0.
+    pub after: u64,
+    /// At most so many.
+    pub limit: u32,
+}
+
+impl History {
+    /// All that ever happened to a device, for an operator.
+    #[must_use]
+    pub fn whole(device_id: &DeviceId) -> Self {
+        Self { scope: Scope::Operator, device_id: device_id.clone(), after: 0, limit: u32::MAX }
+    }
 }
 
 /// Which events of devices to read.

@@ -1,23 +1,17 @@
 use async_trait::async_trait;
-use pos_domain::{Device, DeviceId, EndedCode, MerchantId, PairingCode, Sighting, Transition};
+use pos_domain::{Device, DeviceId, EndedCode, PairingCode, Sighting, Transition};
 
 use crate::{SaveError, StorageError};
 
-/// Keeps devices, each with its current pairing code, and the codes that left them.
+/// Keeps devices, each with its current pairing code, and the codes that left them: the view of a terminal, which speaks
+/// for itself, and of a merchant with a code in hand, who is told whose device it is not (contract, section 4). All
+/// others go through [`FleetRepository`](crate::FleetRepository), which asks on whose behalf.
 ///
 /// A device changes only by [`DeviceRepository::save`] of a [`Transition`], which is conditional on the version it was
 /// made from. Whatever order calls arrive in, on however many replicas, of the transitions made from one version
 /// exactly one is kept.
 #[async_trait]
 pub trait DeviceRepository: Send + Sync {
-    /// Stores new devices with their first events, those whose id is free, and answers the ids that were taken. One
-    /// transaction: a failure stores none.
-    ///
-    /// # Errors
-    /// Only [`StorageError`]'s own; a transition of a device that is not new ([`Transition::expected_version`] is not 0)
-    /// is [`StorageError::Fault`].
-    async fn add(&self, devices: &[Transition]) -> Result<Vec<DeviceId>, StorageError>;
-
     /// The device of this id, as last saved.
     ///
     /// # Errors
@@ -43,6 +37,7 @@ pub trait DeviceRepository: Send + Sync {
     /// # Errors
     /// [`SaveError::Conflict`] unless the stored device is at [`Transition::expected_version`].
     /// [`SaveError::CodeTaken`] when another inactive device has the same current code, even an expired one.
+    /// [`SaveError::UnknownLocation`] when the device would be at a location that is not its merchant's, or not there.
     async fn save(&self, transition: &Transition) -> Result<(), SaveError>;
 
     /// Notes what a terminal said of itself, beside the state machine: no version changes, no concurrent
@@ -51,21 +46,4 @@ pub trait DeviceRepository: Send + Sync {
     /// # Errors
     /// Only [`StorageError`]'s own.
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError>;
-
-    /// Devices in the order of their ids.
-    ///
-    /// # Errors
-    /// As [`DeviceRepository::find`].
-    async fn list(&self, page: &DevicePage) -> Result<Vec<Device>, StorageError>;
-}
-
-/// Which devices to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DevicePage {
-    /// Only this merchant's.
-    pub merchant_id: Option<MerchantId>,
-    /// Only those whose id comes after this one: the last id of the page before.
-    pub after: Option<DeviceId>,
-    /// At most so many.
-    pub limit: u32,
 }

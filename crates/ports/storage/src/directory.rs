@@ -1,25 +1,44 @@
 use async_trait::async_trait;
-use pos_domain::{Merchant, MerchantId, Reseller, ResellerId, Scope};
+use pos_domain::{AuditEvent, Merchant, MerchantId, Name, Reseller, ResellerId, Scope};
 
-use crate::StorageError;
+use crate::{KeptAnswer, Once, StorageError};
 
 /// Keeps who is there: resellers and merchants.
 ///
-/// Whoever reads merchants says on whose behalf ([`Scope`]); what is not that party's is not found.
+/// Whoever reads merchants says on whose behalf ([`Scope`]); what is not that party's is not found. What changes is put
+/// on record in the same transaction.
 #[async_trait]
 pub trait DirectoryRepository: Send + Sync {
     /// Makes a reseller known.
     ///
     /// # Errors
     /// [`AddPartyError::Taken`] when the id is.
-    async fn add_reseller(&self, reseller: &Reseller) -> Result<(), AddPartyError>;
+    async fn add_reseller(&self, reseller: &Reseller, told: &AuditEvent) -> Result<(), AddPartyError>;
 
-    /// Makes a merchant known. Devices may have been provisioned for its id before.
+    /// Makes a merchant known, once if asked to, as [`FleetRepository::create`](crate::FleetRepository::create) does.
+    /// Devices may have been provisioned for its id before.
     ///
     /// # Errors
-    /// [`AddPartyError::Taken`] when the id is; [`AddPartyError::UnknownReseller`] when it names a reseller that is
-    /// not there.
-    async fn add_merchant(&self, merchant: &Merchant) -> Result<(), AddPartyError>;
+    /// In this order: [`AddPartyError::Answered`]; [`AddPartyError::UnknownReseller`] when it names a reseller that is
+    /// not there; [`AddPartyError::Taken`] when the id is.
+    async fn add_merchant(
+        &self,
+        merchant: &Merchant,
+        once: Option<&Once>,
+        told: &AuditEvent,
+    ) -> Result<(), AddPartyError>;
+
+    /// Gives a merchant another name and answers it; `None`, and nothing on record, when the scope does not see it.
+    ///
+    /// # Errors
+    /// Only [`StorageError`]'s own.
+    async fn rename_merchant(
+        &self,
+        scope: Scope,
+        id: MerchantId,
+        name: &Name,
+        told: &AuditEvent,
+    ) -> Result<Option<Merchant>, StorageError>;
 
     /// The reseller of this id. Resellers' names are no secret among those who deal with them, so there is no scope.
     ///
@@ -60,6 +79,9 @@ pub struct MerchantPage {
 /// Why a reseller or a merchant was not made known.
 #[derive(Debug, thiserror::Error)]
 pub enum AddPartyError {
+    /// The key of the call is kept, with this answer.
+    #[error("the call was made before")]
+    Answered(KeptAnswer),
     /// Another has this id.
     #[error("the id is taken")]
     Taken,

@@ -22,6 +22,9 @@ pub enum SaveError {
     /// Another inactive device holds the same pairing code: draw another.
     #[error("the pairing code is taken")]
     CodeTaken,
+    /// The device would be at a location that is not its merchant's, or not there.
+    #[error("there is no such location")]
+    UnknownLocation,
     /// See [`StorageError`].
     #[error(transparent)]
     Storage(#[from] StorageError),

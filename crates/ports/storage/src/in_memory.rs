@@ -6,15 +6,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use pos_domain::{
     AuditEvent, ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, DeviceRecord, DeviceStatus,
-    EndedCode, FailureWindow, MerchantId, PairingCode, RefusalRecord, RefusedClaim, Sighting, Subject, Transition,
-    UserId,
+    EndedCode, FailureWindow, MerchantId, PairingCode, RefusalRecord, RefusedClaim, Scope, Sighting, Subject,
+    Transition, UserId,
 };
 use time::OffsetDateTime;
 
 use crate::in_memory_tenancy::TenancyTables;
 use crate::{
-    AuditMark, ClaimFailureRepository, DeviceEventPage, DevicePage, DeviceRepository, EventLog, EventMark,
-    KeptAuditEvent, SaveError, Span, StorageError, StorageHealth,
+    AuditMark, ClaimFailureRepository, DeviceEventPage, DeviceRepository, EventLog, EventMark, History, KeptAuditEvent,
+    SaveError, Span, StorageError, StorageHealth,
 };
 
 /// Keeps everything in this process, with the conflict semantics of a real store: one lock is one transaction.
@@ -22,17 +22,17 @@ use crate::{
 pub struct InMemoryStore(Mutex<Tables>, pub(crate) Mutex<TenancyTables>);
 
 #[derive(Debug, Default)]
-struct Tables {
-    devices: BTreeMap<DeviceId, Device>,
-    events: Vec<DeviceEvent>,
-    ended_codes: Vec<EndedCode>,
+pub(crate) struct Tables {
+    pub(crate) devices: BTreeMap<DeviceId, Device>,
+    pub(crate) events: Vec<DeviceEvent>,
+    pub(crate) ended_codes: Vec<EndedCode>,
     merchant_failures: HashMap<MerchantId, FailureWindow>,
     user_failures: HashMap<UserId, FailureWindow>,
     audit: Vec<KeptAuditEvent>,
 }
 
 impl InMemoryStore {
-    fn tables(&self) -> MutexGuard<'_, Tables> {
+    pub(crate) fn tables(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -45,7 +45,7 @@ impl Tables {
             .filter(move |(_, record)| record.pairing_code == Some(code))
     }
 
-    fn code_is_taken(&self, by: &Device) -> bool {
+    pub(crate) fn code_is_taken(&self, by: &Device) -> bool {
         let record = by.record();
         record.status == DeviceStatus::Inactive
             && record.pairing_code.is_some_and(|code| {
@@ -54,7 +54,7 @@ impl Tables {
             })
     }
 
-    fn tell(&mut self, event: AuditEvent) {
+    pub(crate) fn tell(&mut self, event: AuditEvent) {
         let number = self.audit.len() as u64 + 1;
         self.audit.push(KeptAuditEvent { number, event });
     }
@@ -69,24 +69,6 @@ impl Tables {
 
 #[async_trait]
 impl DeviceRepository for InMemoryStore {
-    async fn add(&self, devices: &[Transition]) -> Result<Vec<DeviceId>, StorageError> {
-        if let Some(known) = devices.iter().find(|transition| transition.expected_version() != 0) {
-            return Err(StorageError::Fault(format!("device {} is not new", known.device().id()).into()));
-        }
-        let mut tables = self.tables();
-        let mut taken = Vec::new();
-        for transition in devices {
-            let device = transition.device();
-            if tables.devices.contains_key(device.id()) {
-                taken.push(device.id().clone());
-                continue;
-            }
-            tables.devices.insert(device.id().clone(), device.clone());
-            tables.events.push(transition.event().clone());
-        }
-        Ok(taken)
-    }
-
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
         Ok(self.tables().devices.get(id).cloned())
     }
@@ -106,21 +88,7 @@ impl DeviceRepository for InMemoryStore {
     }
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
-        let mut tables = self.tables();
-        let device = transition.device();
-        let stored = tables.devices.get(device.id()).ok_or(SaveError::Conflict)?;
-        if stored.version() != transition.expected_version() {
-            return Err(SaveError::Conflict);
-        }
-        if tables.code_is_taken(device) {
-            return Err(SaveError::CodeTaken);
-        }
-        let record = DeviceRecord { last_seen: stored.last_seen().cloned(), ..device.record() };
-        let kept = Device::restore(record).map_err(|corrupt| StorageError::Fault(corrupt.into()))?;
-        tables.devices.insert(kept.id().clone(), kept);
-        tables.events.push(transition.event().clone());
-        tables.ended_codes.extend(transition.ended_code().cloned());
-        Ok(())
+        self.keep(Scope::Operator, transition)
     }
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {
@@ -131,27 +99,27 @@ impl DeviceRepository for InMemoryStore {
         }
         Ok(())
     }
-
-    async fn list(&self, page: &DevicePage) -> Result<Vec<Device>, StorageError> {
-        let tables = self.tables();
-        let after = |device: &&Device| page.after.as_ref().is_none_or(|after| device.id() > after);
-        let theirs = |device: &&Device| page.merchant_id.is_none_or(|merchant| device.merchant_id() == merchant);
-        Ok(tables.devices.values().filter(after).filter(theirs).take(most(page.limit)).cloned().collect())
-    }
 }
 
 fn within(span: &Span, at: OffsetDateTime) -> bool {
     span.since.is_none_or(|since| at >= since) && span.until.is_none_or(|until| at < until)
 }
 
-fn most(limit: u32) -> usize {
+pub(crate) fn most(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 #[async_trait]
 impl EventLog for InMemoryStore {
-    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError> {
-        Ok(self.tables().events.iter().filter(|event| event.device_id == *id).cloned().collect())
+    async fn events_of(&self, history: &History) -> Result<Vec<DeviceEvent>, StorageError> {
+        let tenancy = self.tenancy();
+        let tables = self.tables();
+        let own = |event: &&DeviceEvent| {
+            event.device_id == history.device_id
+                && event.sequence > history.after
+                && tenancy.sees(history.scope, event.merchant_id)
+        };
+        Ok(tables.events.iter().filter(own).take(most(history.limit)).cloned().collect())
     }
 
     async fn events_by_device(&self, page: &DeviceEventPage) -> Result<Vec<DeviceEvent>, StorageError> {

@@ -5,20 +5,23 @@ use std::sync::{MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pos_domain::{
-    ApiClient, ApiClientId, ClaimLimit, FailureWindow, GrantId, Member, Membership, Merchant, MerchantId, Party,
-    Reseller, ResellerId, Scope, SecretHash, Session, SessionKey, UserId,
+    ApiClient, ApiClientId, AuditEvent, ClaimLimit, FailureWindow, GrantId, IdempotencyKey, Location, LocationId,
+    Member, Membership, Merchant, MerchantId, Name, Party, Reseller, ResellerId, Scope, SecretHash, Session,
+    SessionKey, UserId,
 };
 use time::OffsetDateTime;
 
 use crate::{
     AddPartyError, ApiClientRepository, ClientFailureRepository, DirectoryRepository, GrantError, InMemoryStore,
-    Logout, MemberRepository, MerchantPage, SessionRepository, StartError, StorageError,
+    Logout, MemberRepository, MerchantPage, Once, SessionRepository, StartError, StorageError,
 };
 
 #[derive(Debug, Default)]
 pub(crate) struct TenancyTables {
     resellers: BTreeMap<ResellerId, Reseller>,
-    merchants: BTreeMap<MerchantId, Merchant>,
+    pub(crate) merchants: BTreeMap<MerchantId, Merchant>,
+    pub(crate) locations: BTreeMap<LocationId, Location>,
+    pub(crate) answers: HashMap<(Party, IdempotencyKey), Once>,
     memberships: BTreeMap<GrantId, Membership>,
     clients: BTreeMap<ApiClientId, (ApiClient, SecretHash)>,
     failures: HashMap<String, FailureWindow>,
@@ -28,7 +31,7 @@ pub(crate) struct TenancyTables {
 }
 
 impl InMemoryStore {
-    fn tenancy(&self) -> MutexGuard<'_, TenancyTables> {
+    pub(crate) fn tenancy(&self) -> MutexGuard<'_, TenancyTables> {
         self.1.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -68,17 +71,26 @@ fn page<T>(rows: impl Iterator<Item = T>, limit: u32) -> Vec<T> {
 
 #[async_trait]
 impl DirectoryRepository for InMemoryStore {
-    async fn add_reseller(&self, reseller: &Reseller) -> Result<(), AddPartyError> {
+    async fn add_reseller(&self, reseller: &Reseller, told: &AuditEvent) -> Result<(), AddPartyError> {
         let mut tables = self.tenancy();
         if tables.resellers.contains_key(&reseller.id) {
             return Err(AddPartyError::Taken);
         }
         tables.resellers.insert(reseller.id, reseller.clone());
+        self.tables().tell(told.clone());
         Ok(())
     }
 
-    async fn add_merchant(&self, merchant: &Merchant) -> Result<(), AddPartyError> {
+    async fn add_merchant(
+        &self,
+        merchant: &Merchant,
+        once: Option<&Once>,
+        told: &AuditEvent,
+    ) -> Result<(), AddPartyError> {
         let mut tables = self.tenancy();
+        if let Some(kept) = tables.answered(once) {
+            return Err(AddPartyError::Answered(kept));
+        }
         if merchant.reseller.is_some_and(|reseller| !tables.resellers.contains_key(&reseller)) {
             return Err(AddPartyError::UnknownReseller);
         }
@@ -86,7 +98,26 @@ impl DirectoryRepository for InMemoryStore {
             return Err(AddPartyError::Taken);
         }
         tables.merchants.insert(merchant.id, merchant.clone());
+        tables.keep_answer(once);
+        self.tables().tell(told.clone());
         Ok(())
+    }
+
+    async fn rename_merchant(
+        &self,
+        scope: Scope,
+        id: MerchantId,
+        name: &Name,
+        told: &AuditEvent,
+    ) -> Result<Option<Merchant>, StorageError> {
+        let mut tables = self.tenancy();
+        let Some(merchant) = tables.merchants.get_mut(&id).filter(|merchant| scope.sees(merchant)) else {
+            return Ok(None);
+        };
+        merchant.name = name.clone();
+        let renamed = merchant.clone();
+        self.tables().tell(told.clone());
+        Ok(Some(renamed))
     }
 
     async fn find_reseller(&self, id: ResellerId) -> Result<Option<Reseller>, StorageError> {

@@ -8,14 +8,18 @@
 //! on each adapter, then make it pass. To add an adapter: implement the traits and hand the suite a way to open an
 //! empty store (`tests/src/stores.rs` shows how).
 
+mod answers;
 mod audit;
 mod clients;
 mod devices;
 mod directory;
 mod error;
 mod failures;
+mod fleet;
 mod in_memory;
+mod in_memory_fleet;
 mod in_memory_tenancy;
+mod locations;
 mod members;
 mod sessions;
 #[cfg(feature = "suite")]
@@ -25,13 +29,16 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use audit::{AuditMark, DeviceEventPage, EventLog, EventMark, KeptAuditEvent, Span};
+pub use answers::{AnswerRepository, KeptAnswer, Once};
+pub use audit::{AuditMark, DeviceEventPage, EventLog, EventMark, History, KeptAuditEvent, Span};
 pub use clients::{ApiClientRepository, ClientFailureRepository, GrantError};
-pub use devices::{DevicePage, DeviceRepository};
+pub use devices::DeviceRepository;
 pub use directory::{AddPartyError, DirectoryRepository, MerchantPage};
 pub use error::{SaveError, StorageError};
 pub use failures::ClaimFailureRepository;
+pub use fleet::{CreateDevicesError, DevicePage, FleetRepository};
 pub use in_memory::InMemoryStore;
+pub use locations::{AddLocationError, LocationPage, LocationRepository};
 pub use members::MemberRepository;
 pub use sessions::{Logout, SessionRepository, StartError};
 
@@ -48,8 +55,14 @@ pub trait StorageHealth: Send + Sync {
 /// The ports of one opened store.
 #[derive(Clone)]
 pub struct Storage {
-    /// Devices and their codes.
+    /// Devices and their codes, as terminals see them.
     pub devices: Arc<dyn DeviceRepository>,
+    /// Devices, as those see them who manage them.
+    pub fleet: Arc<dyn FleetRepository>,
+    /// Where devices stand.
+    pub locations: Arc<dyn LocationRepository>,
+    /// What creating calls were answered.
+    pub answers: Arc<dyn AnswerRepository>,
     /// The audit trail.
     pub events: Arc<dyn EventLog>,
     /// The count of failed claims.
@@ -74,10 +87,14 @@ impl Storage {
     pub fn of<S>(store: Arc<S>) -> Self
     where
         S: DeviceRepository + EventLog + ClaimFailureRepository + StorageHealth + 'static,
+        S: FleetRepository + LocationRepository + AnswerRepository,
         S: DirectoryRepository + MemberRepository + ApiClientRepository + ClientFailureRepository + SessionRepository,
     {
         Self {
             devices: store.clone(),
+            fleet: store.clone(),
+            locations: store.clone(),
+            answers: store.clone(),
             events: store.clone(),
             failures: store.clone(),
             directory: store.clone(),

@@ -97,7 +97,10 @@ fn other_line(kept: &KeptAuditEvent) -> anyhow::Result<Value> {
     let event = &kept.event;
     let device_id = match &event.subject {
         Some(Subject::Device(id)) => Some(id.as_str()),
-        Some(Subject::Merchant(_)) | None => None,
+        Some(
+            Subject::Merchant(_) | Subject::Reseller(_) | Subject::Location(_) | Subject::User(_) | Subject::Client(_),
+        )
+        | None => None,
     };
     let more = json!({
         "merchant_id": event.merchant_id.map(|merchant| merchant.to_string()),

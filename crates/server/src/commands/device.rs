@@ -1,8 +1,8 @@
 use std::io::{self, Write};
 
 use anyhow::Context as _;
-use pos_domain::{Act, Device, DeviceEvent, DeviceId, DeviceState, MerchantId};
-use pos_port_storage::DevicePage;
+use pos_domain::{Act, Device, DeviceEvent, DeviceId, DeviceState, MerchantId, Scope};
+use pos_port_storage::{DevicePage, History};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -22,7 +22,12 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
         cli::Device::Add { merchant, device_id: None, count } => add_some(&back, count as usize, merchant).await,
         cli::Device::List { merchant, after, limit, json } => {
             let after = after.as_deref().map(device_id).transpose()?;
-            list(&back, DevicePage { merchant_id: merchant.map(MerchantId), after, limit }, json).await
+            let page = DevicePage {
+                merchant_id: merchant.map(MerchantId),
+                after,
+                ..DevicePage::first(Scope::Operator, limit)
+            };
+            list(&back, page, json).await
         }
         cli::Device::Show { device_id: id, json } => show(&back, &device_id(&id)?, json).await,
         cli::Device::Release { device_id: id } => {
@@ -69,7 +74,7 @@ async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<(
 }
 
 async fn list(back: &Back, page: DevicePage, as_json: bool) -> anyhow::Result<()> {
-    let devices = back.storage.storage.devices.list(&page).await?;
+    let devices = back.storage.storage.fleet.list(&page).await?;
     let mut out = io::stdout().lock();
     if !as_json {
         writeln!(out, "{:<16} {:<10} {:<36} {:<10} LAST SEEN", "DEVICE", "STATUS", "MERCHANT", "APP")?;
@@ -92,9 +97,9 @@ async fn list(back: &Back, page: DevicePage, as_json: bool) -> anyhow::Result<()
 }
 
 async fn show(back: &Back, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
-    let found = back.storage.storage.devices.find(id).await?;
+    let found = back.storage.storage.fleet.find(Scope::Operator, id).await?;
     let device = found.with_context(|| format!("no device {id}; `pos-server device list` shows those there are"))?;
-    let events = back.storage.storage.events.events_of(id).await?;
+    let events = back.storage.storage.events.events_of(&History::whole(id)).await?;
     let mut shown = describe(&device)?;
     let history = events.iter().map(describe_event).collect::<anyhow::Result<Vec<_>>>()?;
     if as_json {
@@ -121,7 +126,7 @@ async fn show(back: &Back, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
 /// A device for an operator's eyes: everything but its pairing code.
 fn describe(device: &Device) -> anyhow::Result<Value> {
     let (claim, activated_at) = match device.state() {
-        DeviceState::Inactive { .. } => (None, None),
+        DeviceState::Inactive { .. } | DeviceState::Decommissioned { .. } => (None, None),
         DeviceState::Claimed(claim) => (Some(claim), None),
         DeviceState::Activated { claim, at } => (Some(claim), Some(*at)),
     };

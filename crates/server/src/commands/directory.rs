@@ -1,6 +1,6 @@
 use anyhow::Context as _;
 use pos_application::ManageDirectoryError;
-use pos_domain::{Merchant, MerchantId, Name, Party, ResellerId, Scope};
+use pos_domain::{Act, Merchant, MerchantId, Name, Party, ResellerId, Scope};
 use pos_port_storage::{AddPartyError, MerchantPage};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ pub(super) async fn resellers(settings: &Settings, what: cli::Reseller) -> anyho
     let back = Back::open(settings).await?;
     match what {
         cli::Reseller::Add { name } => {
-            let reseller = back.directory.add_reseller(named(&name)?).await?;
+            let reseller = back.directory.add_reseller(named(&name)?, Act::operator()).await?;
             println!("{}", reseller.id);
             eprintln!(
                 "reseller {:?} added; next: pos-server merchant add --name NAME --reseller {id}, pos-server member add \
@@ -50,7 +50,7 @@ pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyho
     match what {
         cli::Merchant::Add { name, reseller, id } => {
             let (reseller, id) = (reseller.map(ResellerId), id.map(MerchantId));
-            let added = back.directory.add_merchant(named(&name)?, reseller, id).await;
+            let added = back.directory.add_merchant(named(&name)?, reseller, id, Act::operator()).await;
             let merchant = added.map_err(|error| explain(error, reseller, id))?;
             println!("{}", merchant.id);
             eprintln!(

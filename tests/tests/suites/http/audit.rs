@@ -1,7 +1,7 @@
 //! The audit trail as the API writes it: who, from where, by which call, and never a code.
 
 use pos_domain::{AuditEvent, CallContext, TraceId};
-use pos_port_storage::Span;
+use pos_port_storage::{History, Span};
 use pos_tests::server::{Answer, Options, TestServer, send};
 use reqwest::Method;
 use serde_json::json;
@@ -16,7 +16,7 @@ async fn refusals(server: &TestServer) -> Vec<AuditEvent> {
 
 async fn contexts(server: &TestServer, id: &str) -> Vec<CallContext> {
     let id = pos_domain::DeviceId::parse(id).unwrap();
-    let events = server.storage.events.events_of(&id).await.unwrap();
+    let events = server.storage.events.events_of(&History::whole(&id)).await.unwrap();
     events.into_iter().map(|event| CallContext { origin: event.act.origin, trace_id: event.act.trace_id }).collect()
 }
 

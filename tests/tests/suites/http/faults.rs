@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use pos_adapters::storage::{OpenedStorage, PoolMonitor, PoolState};
 use pos_domain::{Device, DeviceId, EndedCode, PairingCode, Sighting, Transition};
 use pos_port_identity::{Principal, TokenVerifier, VerifyError};
-use pos_port_storage::{DevicePage, DeviceRepository, InMemoryStore, SaveError, Storage, StorageError, StorageHealth};
+use pos_port_storage::{DeviceRepository, InMemoryStore, SaveError, Storage, StorageError, StorageHealth};
 use pos_tests::server::{Answer, Options, TestServer, send};
 use reqwest::Method;
 use serde_json::json;
@@ -35,9 +35,6 @@ impl Broken {
 
 #[async_trait]
 impl DeviceRepository for Broken {
-    async fn add(&self, _: &[Transition]) -> Result<Vec<DeviceId>, StorageError> {
-        self.answer().await
-    }
     async fn find(&self, _: &DeviceId) -> Result<Option<Device>, StorageError> {
         self.answer().await
     }
@@ -51,9 +48,6 @@ impl DeviceRepository for Broken {
         Ok(self.answer().await?)
     }
     async fn record_sighting(&self, _: &DeviceId, _: &Sighting) -> Result<(), StorageError> {
-        self.answer().await
-    }
-    async fn list(&self, _: &DevicePage) -> Result<Vec<Device>, StorageError> {
         self.answer().await
     }
 }

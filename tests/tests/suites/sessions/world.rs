@@ -9,7 +9,8 @@ use pos_adapters::storage::OpenedStorage;
 use pos_application::{ManageDirectory, ManageMembers};
 use pos_dev_idp::{DevIdp, DevIdpSettings, MintOptions, RunningDevIdp};
 use pos_domain::{
-    ApiClient, ApiClientId, GrantId, Member, MerchantId, Name, Party, Reseller, ResellerId, Role, UserId,
+    Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, MerchantId, Name, Party, Reseller, ResellerId,
+    Role, Subject, UserId,
 };
 use pos_port_clock::{Clock as _, ManualClock};
 use pos_port_identity::SecretHasher as _;
@@ -88,10 +89,11 @@ impl World {
         let (directory, entropy) = (&self.storage.directory, Arc::new(SystemEntropy));
         let name = |text| Name::parse(text).unwrap();
         let reseller = Reseller { id: RESELLER, name: name("Northern Terminals"), created_at: START };
-        directory.add_reseller(&reseller).await.unwrap();
+        let told = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(RESELLER), Act::operator(), START);
+        directory.add_reseller(&reseller, &told).await.unwrap();
         let manage = ManageDirectory::new(directory.clone(), self.clock.clone(), entropy);
-        manage.add_merchant(name("Corner Shop"), Some(RESELLER), Some(MERCHANT)).await.unwrap();
-        manage.add_merchant(name("Other Shop"), None, Some(OTHER_MERCHANT)).await.unwrap();
+        manage.add_merchant(name("Corner Shop"), Some(RESELLER), Some(MERCHANT), Act::operator()).await.unwrap();
+        manage.add_merchant(name("Other Shop"), None, Some(OTHER_MERCHANT), Act::operator()).await.unwrap();
         for (user, party, role) in [
             ("ann", Party::Merchant(MERCHANT), Role::Admin),
             ("vic", Party::Merchant(MERCHANT), Role::Admin),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use pos_adapters::storage::{self, DatabaseUrl, OpenError, OpenedStorage, PoolState, StorageOptions};
-use pos_domain::{Act, CallContext, Device, DeviceId, MerchantId, PairingCode, Transition};
-use pos_port_storage::{SaveError, Storage, StorageError};
+use pos_domain::{Act, CallContext, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, Scope, Transition};
+use pos_port_storage::{History, SaveError, Storage, StorageError};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::{options, sqlite_url};
 use tempfile::TempDir;
@@ -21,8 +21,14 @@ fn impatient(url: DatabaseUrl) -> StorageOptions {
 
 async fn device(storage: &Storage) -> Device {
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
-    let new = Device::provision(DeviceId::from_bits(1), merchant, Act::operator(), OffsetDateTime::UNIX_EPOCH);
-    storage.devices.add(std::slice::from_ref(&new)).await.unwrap();
+    let new = Device::provision(
+        DeviceId::from_bits(1),
+        merchant,
+        DeviceDetails::default(),
+        Act::operator(),
+        OffsetDateTime::UNIX_EPOCH,
+    );
+    storage.fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     new.into_device()
 }
 
@@ -183,12 +189,12 @@ async fn an_exhausted_pool_is_unavailable_in_time() {
         async move { storage.devices.save(&step).await }
     });
     wait_for_blocked(&database, 1).await;
-    let read = one.storage.events.events_of(device.id()).await;
+    let read = one.storage.events.events_of(&History::whole(device.id())).await;
     assert!(matches!(read, Err(StorageError::Unavailable(_))), "{read:?}");
     assert!(one.storage.devices.find(device.id()).await.unwrap().is_some(), "polls have connections of their own");
     blocker.batch_execute("ROLLBACK").await.unwrap();
     saving.await.unwrap().unwrap();
-    assert_eq!(one.storage.events.events_of(device.id()).await.unwrap().len(), 2);
+    assert_eq!(one.storage.events.events_of(&History::whole(device.id())).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

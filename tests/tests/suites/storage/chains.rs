@@ -5,7 +5,9 @@ use std::sync::Arc;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use pos_application::VerifyAudit;
-use pos_domain::{Act, CallContext, Claimant, Device, DeviceId, MerchantId, PairingCode, Transition, UserId};
+use pos_domain::{
+    Act, CallContext, Claimant, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, Scope, Transition, UserId,
+};
 use pos_port_storage::Storage;
 use pos_tests::stores;
 use time::{Duration, OffsetDateTime};
@@ -71,8 +73,9 @@ async fn live(storage: &Storage, number: u32) {
         user_id: UserId::parse("anna").unwrap(),
     };
     let code = PairingCode::from_bits(number);
-    let new = Device::provision(DeviceId::from_bits(number), by.merchant_id, Act::operator(), now);
-    storage.devices.add(std::slice::from_ref(&new)).await.unwrap();
+    let new =
+        Device::provision(DeviceId::from_bits(number), by.merchant_id, DeviceDetails::default(), Act::operator(), now);
+    storage.fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     let save = async |step: Transition| {
         storage.devices.save(&step).await.unwrap();
         step.into_device()
@@ -84,7 +87,7 @@ async fn live(storage: &Storage, number: u32) {
 }
 
 async fn told(storage: &Storage) -> Vec<(DeviceId, u64, String)> {
-    let verify = VerifyAudit::new(Arc::clone(&storage.devices), Arc::clone(&storage.events));
+    let verify = VerifyAudit::new(Arc::clone(&storage.fleet), Arc::clone(&storage.events));
     let page = verify.page(None).await.unwrap();
     assert_eq!((page.devices, page.last), (3, None));
     let two = DeviceId::from_bits(2);

@@ -2,8 +2,8 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use pos_domain::{Act, CallContext, CodeEnd, Device, DeviceId, MerchantId, PairingCode};
-use pos_port_storage::{DevicePage, Storage, StorageError};
+use pos_domain::{Act, CallContext, CodeEnd, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, Scope};
+use pos_port_storage::{DevicePage, History, Storage, StorageError};
 use pos_tests::stores;
 use time::{Duration, OffsetDateTime};
 
@@ -17,8 +17,8 @@ fn code(symbols: &str) -> PairingCode {
 async fn furnish(storage: &Storage) -> DeviceId {
     let now = OffsetDateTime::UNIX_EPOCH;
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
-    let new = Device::provision(DeviceId::from_bits(1), merchant, Act::operator(), now);
-    storage.devices.add(std::slice::from_ref(&new)).await.unwrap();
+    let new = Device::provision(DeviceId::from_bits(1), merchant, DeviceDetails::default(), Act::operator(), now);
+    storage.fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     let mut device = new.into_device();
     for symbols in ["DEF234", CODE] {
         let step = device.issue_pairing_code(code(symbols), Duration::minutes(5), CallContext::default(), now).unwrap();
@@ -71,18 +71,18 @@ async fn every_bent_row_is_a_fault(storage: &Storage, id: &DeviceId, mut bend: i
     for (statement, expected) in BENT {
         bend(statement).await;
         assert_eq!(fault(storage.devices.find(id).await), expected, "after {statement}");
-        let page = DevicePage { limit: 10, ..DevicePage::default() };
-        assert_eq!(fault(storage.devices.list(&page).await), expected);
+        let page = DevicePage::first(pos_domain::Scope::Operator, 10);
+        assert_eq!(fault(storage.fleet.list(&page).await), expected);
         if !statement.contains("pairing_code") && !statement.contains("broken") {
             assert_eq!(fault(storage.devices.find_by_pairing_code(code(CODE)).await), expected);
         }
     }
     bend("UPDATE device_events SET kind = 'exploded' WHERE sequence = 2").await;
     let expected = "table device_events, row POS-00000001 2: unknown event word \"exploded\"";
-    assert_eq!(fault(storage.events.events_of(id).await), expected);
+    assert_eq!(fault(storage.events.events_of(&History::whole(id)).await), expected);
     bend("UPDATE device_events SET kind = 'released', origin = 'elsewhere' WHERE sequence = 2").await;
     let expected = "table device_events, row POS-00000001 2: origin cannot be read";
-    assert_eq!(fault(storage.events.events_of(id).await), expected);
+    assert_eq!(fault(storage.events.events_of(&History::whole(id)).await), expected);
     bend("UPDATE ended_pairing_codes SET ended_as = 'lost'").await;
     let expected = "table ended_pairing_codes, row POS-00000001 3: ended_as cannot be read";
     assert_eq!(fault(storage.devices.find_ended_code(code("DEF234")).await), expected);

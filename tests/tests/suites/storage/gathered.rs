@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use pos_adapters::storage::{self, OpenedStorage, StorageOptions};
-use pos_domain::{Act, Device, DeviceId, MerchantId};
+use pos_domain::{Act, Device, DeviceDetails, DeviceId, MerchantId, Scope};
 use pos_port_storage::{Storage, StorageError};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::options;
@@ -17,10 +17,17 @@ async fn opened(limit: Duration) -> (OpenedStorage, TestDatabase) {
     let url = database.url().parse().unwrap();
     let opened = storage::open(&StorageOptions { statement_timeout: limit, ..options(url) }).await.unwrap();
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
-    let provision =
-        |bits| Device::provision(DeviceId::from_bits(bits), merchant, Act::operator(), OffsetDateTime::UNIX_EPOCH);
+    let provision = |bits| {
+        Device::provision(
+            DeviceId::from_bits(bits),
+            merchant,
+            DeviceDetails::default(),
+            Act::operator(),
+            OffsetDateTime::UNIX_EPOCH,
+        )
+    };
     let devices: Vec<_> = (0..DEVICES).map(provision).collect();
-    opened.storage.devices.add(&devices).await.unwrap();
+    opened.storage.fleet.create(Scope::Operator, &devices, None).await.unwrap();
     (opened, database)
 }
 

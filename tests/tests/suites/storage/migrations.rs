@@ -3,7 +3,7 @@
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use pos_adapters::storage::{self, DatabaseUrl, MigrateError, StorageOptions};
-use pos_domain::{Act, Device, DeviceId, MerchantId};
+use pos_domain::{Act, Device, DeviceDetails, DeviceId, MerchantId, Scope};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::{options, sqlite_url};
 use tempfile::TempDir;
@@ -55,8 +55,14 @@ async fn eight_at_once(options: StorageOptions) {
 async fn it_serves(options: &StorageOptions) {
     let storage = storage::open(options).await.unwrap().storage;
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
-    let device = Device::provision(DeviceId::from_bits(1), merchant, Act::operator(), OffsetDateTime::UNIX_EPOCH);
-    storage.devices.add(std::slice::from_ref(&device)).await.unwrap();
+    let device = Device::provision(
+        DeviceId::from_bits(1),
+        merchant,
+        DeviceDetails::default(),
+        Act::operator(),
+        OffsetDateTime::UNIX_EPOCH,
+    );
+    storage.fleet.create(Scope::Operator, std::slice::from_ref(&device), None).await.unwrap();
     assert_eq!(storage.devices.find(device.device().id()).await.unwrap().as_ref(), Some(device.device()));
 }
 

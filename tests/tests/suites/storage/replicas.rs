@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use pos_domain::{
-    Act, CallContext, ClaimLimit, Claimant, Device, DeviceId, MerchantId, PairingCode, RefusedClaim,
-    RefusedClaimReason, UserId,
+    Act, CallContext, ClaimLimit, Claimant, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, RefusedClaim,
+    RefusedClaimReason, Scope, UserId,
 };
 use pos_port_storage::{SaveError, Storage};
 use pos_tests::stores;
@@ -41,8 +41,14 @@ async fn agree(replicas: [Storage; 2]) {
     });
     assert_eq!(counts.await.into_iter().collect::<BTreeSet<_>>(), (1..=CALLS).collect());
 
-    let new = Device::provision(DeviceId::from_bits(1), claimant().merchant_id, Act::operator(), now);
-    replicas[0].devices.add(std::slice::from_ref(&new)).await.unwrap();
+    let new = Device::provision(
+        DeviceId::from_bits(1),
+        claimant().merchant_id,
+        DeviceDetails::default(),
+        Act::operator(),
+        now,
+    );
+    replicas[0].fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     let device = replicas[1].devices.find(new.device().id()).await.unwrap().unwrap();
     let answers = divided(&replicas, |storage, number| {
         let code = PairingCode::from_bits(number);

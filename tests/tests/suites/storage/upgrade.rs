@@ -7,7 +7,7 @@ use diesel::{Connection, SqliteConnection};
 use pos_adapters::storage::{self, DatabaseUrl};
 use pos_application::{VerifiedChains, VerifyAudit};
 use pos_domain::{Act, CallContext, ChainFault, DeviceId, PairingCode};
-use pos_port_storage::Storage;
+use pos_port_storage::{History, Storage};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::{options, sqlite_url};
 use time::{Duration, OffsetDateTime};
@@ -45,7 +45,7 @@ async fn new_issue(storage: &Storage, id: &str, code: u32) {
 }
 
 async fn verified(storage: &Storage) -> VerifiedChains {
-    VerifyAudit::new(Arc::clone(&storage.devices), Arc::clone(&storage.events)).page(None).await.unwrap()
+    VerifyAudit::new(Arc::clone(&storage.fleet), Arc::clone(&storage.events)).page(None).await.unwrap()
 }
 
 async fn an_old_database_is_taken_over(url: DatabaseUrl, at: &str, mut execute: impl AsyncFnMut(String)) {
@@ -61,7 +61,7 @@ async fn an_old_database_is_taken_over(url: DatabaseUrl, at: &str, mut execute: 
     new_issue(&storage, "POS-00000001", 1).await;
     let found = verified(&storage).await;
     assert_eq!((found.events, found.unsealed, found.faults.len()), (4, 3, 0), "its chain begins");
-    let events = storage.events.events_of(&DeviceId::from_bits(1)).await.unwrap();
+    let events = storage.events.events_of(&History::whole(&DeviceId::from_bits(1))).await.unwrap();
     assert_eq!(events.iter().map(|event| event.hash.is_some()).collect::<Vec<_>>(), [false, false, true]);
     assert_eq!(events[0].act, Act::operator());
 

@@ -39,6 +39,7 @@ pub(crate) async fn pairing_code(api: Data<Api>, terminal: Terminal) -> Result<J
     let call = terminal.0;
     let issued = api.issue_pairing_code.execute(&call).await.map_err(|error| match error {
         IssuePairingCodeError::UnknownDevice => ApiError::unknown_device(&call.device_id),
+        IssuePairingCodeError::Refused(IssueRefusal::Decommissioned) => ApiError::unknown_device(&call.device_id),
         IssuePairingCodeError::Refused(IssueRefusal::AlreadyClaimed) => {
             ApiError::new(Failure::StateForbids, "Device has already been claimed")
                 .details(json!({ "device_id": call.device_id.as_str() }))

@@ -23,7 +23,8 @@ fn events(rows: Vec<EventRow>) -> Result<Vec<DeviceEvent>, StorageError> {
 
 #[async_trait]
 impl EventLog for PgStore {
-    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError> {
+    async fn events_of(&self, history: &pos_port_storage::History) -> Result<Vec<DeviceEvent>, StorageError> {
+        let id = &history.device_id;
         use device_events::dsl;
         let query = dsl::device_events.filter(dsl::device_id.eq(id.as_str())).order(dsl::sequence);
         events(run!(self, |connection| query.load(connection))?)

@@ -1,6 +1,7 @@
 //! PostgreSQL. Every method is one prepared statement in one round trip, so none leaves a transaction open.
 
 mod connection;
+mod fleet;
 mod lookups;
 mod migrate;
 mod refusals;
@@ -99,18 +100,6 @@ use run;
 
 #[async_trait]
 impl DeviceRepository for PgStore {
-    async fn add(&self, devices: &[Transition]) -> Result<Vec<DeviceId>, StorageError> {
-        let (new, mut taken) = new_devices(devices)?;
-        if new.is_empty() {
-            return Ok(taken);
-        }
-        let statement = AddDevices::from(new.as_slice());
-        let added: HashSet<String> =
-            run!(self, |connection| statement.load::<String>(connection))?.into_iter().collect();
-        taken.extend(new.iter().map(|one| one.device().id()).filter(|id| !added.contains(id.as_str())).cloned());
-        Ok(taken)
-    }
-
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
         if let Some(lookups) = &self.lookups {
             return lookups.find(id).await;
@@ -159,19 +148,6 @@ impl DeviceRepository for PgStore {
         ));
         run!(self, |connection| statement.execute(connection))?;
         Ok(())
-    }
-
-    async fn list(&self, page: &DevicePage) -> Result<Vec<Device>, StorageError> {
-        use devices::dsl;
-        let mut query = dsl::devices.order(dsl::device_id).limit(page.limit.into()).into_boxed();
-        if let Some(merchant) = page.merchant_id {
-            query = query.filter(dsl::merchant_id.eq(merchant.0));
-        }
-        if let Some(after) = &page.after {
-            query = query.filter(dsl::device_id.gt(after.as_str()));
-        }
-        let rows: Vec<DeviceRow> = run!(self, |connection| query.load(connection))?;
-        Ok(rows.into_iter().map(DeviceRow::device).collect::<Result<_, _>>()?)
     }
 }
 

@@ -9,7 +9,7 @@ use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
 use diesel::sql_types::{Array, BigInt, Binary, HasSqlType, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use pos_domain::{DeviceRecord, PairingCode, Transition};
+use pos_domain::{DeviceDetails, DeviceRecord, PairingCode, Transition};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -298,7 +298,8 @@ mod tests {
     fn every_statement_is_kept_prepared() {
         let now = OffsetDateTime::UNIX_EPOCH;
         let merchant_id = MerchantId(Uuid::nil());
-        let new = Device::provision(DeviceId::from_bits(1), merchant_id, Act::operator(), now);
+        let new =
+            Device::provision(DeviceId::from_bits(1), merchant_id, DeviceDetails::default(), Act::operator(), now);
         let refused = RefusedClaim {
             by: Claimant { merchant_id, user_id: pos_domain::UserId::parse("anna").unwrap() },
             context: CallContext::default(),

@@ -33,7 +33,7 @@ type SessionRow = tenancy_rows::SessionRow<Uuid, OffsetDateTime>;
 
 #[async_trait]
 impl DirectoryRepository for PgStore {
-    async fn add_reseller(&self, reseller: &Reseller) -> Result<(), AddPartyError> {
+    async fn add_reseller(&self, reseller: &Reseller, _told: &pos_domain::AuditEvent) -> Result<(), AddPartyError> {
         use resellers::dsl;
         let statement = diesel::insert_into(dsl::resellers)
             .values((
@@ -50,7 +50,22 @@ impl DirectoryRepository for PgStore {
         }
     }
 
-    async fn add_merchant(&self, merchant: &Merchant) -> Result<(), AddPartyError> {
+    async fn rename_merchant(
+        &self,
+        _: Scope,
+        _: MerchantId,
+        _: &pos_domain::Name,
+        _: &pos_domain::AuditEvent,
+    ) -> Result<Option<Merchant>, StorageError> {
+        Err(StorageError::Fault("not built yet".into()))
+    }
+
+    async fn add_merchant(
+        &self,
+        merchant: &Merchant,
+        _once: Option<&pos_port_storage::Once>,
+        _told: &pos_domain::AuditEvent,
+    ) -> Result<(), AddPartyError> {
         let statement = AddMerchant {
             merchant_id: merchant.id.0,
             reseller_id: merchant.reseller.map(|id| id.0),

@@ -57,7 +57,8 @@ fn events(rows: Vec<EventRow>) -> Result<Vec<DeviceEvent>, StorageError> {
 
 #[async_trait]
 impl EventLog for SqliteStore {
-    async fn events_of(&self, id: &DeviceId) -> Result<Vec<DeviceEvent>, StorageError> {
+    async fn events_of(&self, history: &pos_port_storage::History) -> Result<Vec<DeviceEvent>, StorageError> {
+        let id = &history.device_id;
         use device_events::dsl;
         let id = id.clone();
         let rows = self.read(move |connection| {

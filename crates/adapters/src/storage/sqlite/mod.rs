@@ -2,6 +2,7 @@
 
 mod audit;
 mod connection;
+mod fleet;
 mod migrate;
 mod schema;
 mod sessions;
@@ -136,40 +137,6 @@ fn insert_ended_code(connection: &mut SqliteConnection, ended: &EndedCode, seque
 
 #[async_trait]
 impl DeviceRepository for SqliteStore {
-    async fn add(&self, devices: &[Transition]) -> Result<Vec<DeviceId>, StorageError> {
-        use devices::dsl;
-        let (new, mut taken) = new_devices(devices)?;
-        let new: Vec<Transition> = new.into_iter().cloned().collect();
-        let refused = self.write(move |connection| {
-            let mut refused = Vec::new();
-            for transition in &new {
-                let device = transition.device();
-                let (chain_start, chain_head) = chain_columns(transition);
-                let added = diesel::insert_into(dsl::devices)
-                    .values((
-                        dsl::device_id.eq(device.id().as_str()),
-                        dsl::merchant_id.eq(device.merchant_id().to_string()),
-                        dsl::version.eq(signed(device.version())),
-                        dsl::provisioned_at.eq(micros(device.provisioned_at())),
-                        dsl::status.eq(device.status().as_str()),
-                        dsl::chain_start.eq(chain_start),
-                        dsl::chain_head.eq(chain_head),
-                    ))
-                    .on_conflict(dsl::device_id)
-                    .do_nothing()
-                    .execute(connection)?;
-                if added == 1 {
-                    insert_event(connection, transition.event())?;
-                } else {
-                    refused.push(device.id().clone());
-                }
-            }
-            Ok(refused)
-        });
-        taken.extend(refused.await?);
-        Ok(taken)
-    }
-
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
         let id = id.clone();
         let row = self
@@ -243,22 +210,6 @@ impl DeviceRepository for SqliteStore {
             Ok(())
         });
         Ok(noted.await?)
-    }
-
-    async fn list(&self, page: &DevicePage) -> Result<Vec<Device>, StorageError> {
-        use devices::dsl;
-        let page = page.clone();
-        let rows = self.read(move |connection| {
-            let mut query = dsl::devices.order(dsl::device_id).limit(page.limit.into()).into_boxed();
-            if let Some(merchant) = page.merchant_id {
-                query = query.filter(dsl::merchant_id.eq(merchant.to_string()));
-            }
-            if let Some(after) = &page.after {
-                query = query.filter(dsl::device_id.gt(after.as_str().to_owned()));
-            }
-            Ok(query.load::<DeviceRow>(connection)?)
-        });
-        Ok(rows.await?.into_iter().map(DeviceRow::device).collect::<Result<_, _>>()?)
     }
 }
 

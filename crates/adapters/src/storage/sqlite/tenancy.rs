@@ -55,7 +55,7 @@ impl From<Added> for Result<(), GrantError> {
 
 #[async_trait]
 impl DirectoryRepository for SqliteStore {
-    async fn add_reseller(&self, reseller: &Reseller) -> Result<(), AddPartyError> {
+    async fn add_reseller(&self, reseller: &Reseller, _told: &pos_domain::AuditEvent) -> Result<(), AddPartyError> {
         use resellers::dsl;
         let reseller = reseller.clone();
         let added = self.write(move |connection| {
@@ -75,7 +75,22 @@ impl DirectoryRepository for SqliteStore {
         }
     }
 
-    async fn add_merchant(&self, merchant: &Merchant) -> Result<(), AddPartyError> {
+    async fn rename_merchant(
+        &self,
+        _: Scope,
+        _: MerchantId,
+        _: &pos_domain::Name,
+        _: &pos_domain::AuditEvent,
+    ) -> Result<Option<Merchant>, StorageError> {
+        Err(StorageError::Fault("not built yet".into()))
+    }
+
+    async fn add_merchant(
+        &self,
+        merchant: &Merchant,
+        _once: Option<&pos_port_storage::Once>,
+        _told: &pos_domain::AuditEvent,
+    ) -> Result<(), AddPartyError> {
         use merchants::dsl;
         let merchant = merchant.clone();
         let added = self.write(move |connection| {

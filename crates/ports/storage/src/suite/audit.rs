@@ -1,11 +1,11 @@
 //! The audit trail: what is on record, in which order it is read, and what a flood leaves.
 
-use pos_domain::{AuditEvent, ChainCheck, ClaimLimit, Claimant, RefusedClaim, RefusedClaimReason};
+use pos_domain::{AuditEvent, ChainCheck, ClaimLimit, Claimant, RefusedClaim, RefusedClaimReason, Scope};
 use time::Duration;
 
 use super::fixtures::{at, claimant, claimed, context, found, id, issued, keep, merchant, new, refused, user, waiting};
 use super::races::together;
-use crate::{AuditMark, DeviceEventPage, EventMark, KeptAuditEvent, Span, Storage};
+use crate::{AuditMark, DeviceEventPage, EventMark, History, KeptAuditEvent, Span, Storage};
 
 const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(300) };
 
@@ -24,7 +24,7 @@ pub async fn a_chain_is_read_back_whole(storage: Storage) {
     let device = claimed(&storage, 1, 1, 5).await;
     let device = keep(&storage, device.activate(context(), at(6)).unwrap()).await;
     let mut check = ChainCheck::of(&device);
-    for event in storage.events.events_of(&id(1)).await.unwrap() {
+    for event in storage.events.events_of(&History::whole(&id(1))).await.unwrap() {
         assert!(event.hash.is_some(), "{event:?}");
         check.see(&event);
     }
@@ -53,7 +53,7 @@ pub async fn a_refusal_disturbs_no_device(storage: Storage) {
     storage.failures.record(&refused(&claimant(), at(2)), &LIMIT).await.unwrap();
     assert_eq!(found(&storage, &id(1)).await, device);
     storage.devices.save(&claim).await.unwrap();
-    assert_eq!(storage.events.events_of(&id(1)).await.unwrap().len(), 3);
+    assert_eq!(storage.events.events_of(&History::whole(&id(1))).await.unwrap().len(), 3);
 }
 
 /// Past the limit, one refusal by the limit is on record for each window, counted in `record` or not.
@@ -169,7 +169,7 @@ pub async fn pages_by_time_are_in_order_and_complete(storage: Storage) {
 /// Pages by device hold each device's events in the order of their sequences.
 pub async fn pages_by_device_are_in_order_and_complete(storage: Storage) {
     let shipment: Vec<_> = (0..4).map(new).collect();
-    storage.devices.add(&shipment).await.unwrap();
+    storage.fleet.create(Scope::Operator, &shipment, None).await.unwrap();
     for number in 1..4 {
         let mut device = found(&storage, &id(number)).await;
         for code in 0..=number {

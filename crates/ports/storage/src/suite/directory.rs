@@ -3,7 +3,7 @@
 use pos_domain::{Merchant, Party, Scope};
 
 use super::fixtures::{at, merchant};
-use super::tenancy::{bringer, populated, reseller, shop};
+use super::tenancy::{bringer, merchant_told, populated, reseller, reseller_told, shop};
 use crate::{AddPartyError, MerchantPage, Storage};
 
 async fn listed(storage: &Storage, scope: Scope) -> Vec<Merchant> {
@@ -24,9 +24,12 @@ pub async fn resellers_and_merchants_are_read_back(storage: Storage) {
 /// An id is given once; the first keeps it.
 pub async fn a_party_is_made_known_once(storage: Storage) {
     populated(&storage).await;
-    let again = storage.directory.add_reseller(&pos_domain::Reseller { created_at: at(9), ..bringer(1) }).await;
+    let again = storage
+        .directory
+        .add_reseller(&pos_domain::Reseller { created_at: at(9), ..bringer(1) }, &reseller_told(1))
+        .await;
     assert!(matches!(again, Err(AddPartyError::Taken)), "{again:?}");
-    let again = storage.directory.add_merchant(&shop(1, None)).await;
+    let again = storage.directory.add_merchant(&shop(1, None), None, &merchant_told(1)).await;
     assert!(matches!(again, Err(AddPartyError::Taken)), "{again:?}");
     assert_eq!(storage.directory.find_reseller(reseller(1)).await.unwrap(), Some(bringer(1)));
     assert_eq!(listed(&storage, Scope::Operator).await[0], shop(1, Some(1)));
@@ -34,7 +37,7 @@ pub async fn a_party_is_made_known_once(storage: Storage) {
 
 /// A merchant's reseller must be there.
 pub async fn a_merchant_of_nobodys_reseller_is_refused(storage: Storage) {
-    let refused = storage.directory.add_merchant(&shop(1, Some(1))).await;
+    let refused = storage.directory.add_merchant(&shop(1, Some(1)), None, &merchant_told(1)).await;
     assert!(matches!(refused, Err(AddPartyError::UnknownReseller)), "{refused:?}");
     assert_eq!(listed(&storage, Scope::Operator).await, []);
 }

@@ -1,8 +1,8 @@
 //! Devices, people and moments the cases share.
 
 use pos_domain::{
-    Act, CallContext, Claimant, Device, DeviceId, MerchantId, PairingCode, RefusedClaim, RefusedClaimReason, Sighting,
-    TraceId, Transition, UserAgent, UserId,
+    Act, CallContext, Claimant, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, RefusedClaim,
+    RefusedClaimReason, Scope, Sighting, TraceId, Transition, UserAgent, UserId,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -48,7 +48,7 @@ pub(super) fn refused(by: &Claimant, at: OffsetDateTime) -> RefusedClaim {
 }
 
 pub(super) fn new(number: u32) -> Transition {
-    Device::provision(id(number), merchant(1), Act::operator(), at(0))
+    Device::provision(id(number), merchant(1), DeviceDetails::default(), Act::operator(), at(0))
 }
 
 pub(super) fn issued(device: Device, number: u32, seconds: i64) -> Transition {
@@ -62,7 +62,7 @@ pub(super) fn sighting(agent: &str, seconds: i64) -> Sighting {
 /// Adds an inactive device without a code.
 pub(super) async fn provisioned(storage: &Storage, number: u32) -> Device {
     let transition = new(number);
-    assert_eq!(storage.devices.add(std::slice::from_ref(&transition)).await.unwrap(), []);
+    storage.fleet.create(Scope::Operator, std::slice::from_ref(&transition), None).await.unwrap();
     transition.into_device()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pos_domain::{Act, Actor, ClaimLimit, Claimant, Device, Transition};
+use pos_domain::{Act, Actor, ClaimLimit, Claimant, Device, DeviceDetails, Scope, Transition};
 use time::Duration;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -12,7 +12,7 @@ use super::fixtures::{
     at, by_code, claimant, code, context, found, id, issued, keep, merchant, provisioned, refused, sighting, user,
     waiting,
 };
-use crate::{SaveError, Storage};
+use crate::{CreateDevicesError, History, SaveError, Storage};
 
 const CALLERS: u32 = 64;
 
@@ -45,7 +45,7 @@ async fn save_together(storage: &Storage, transition: impl Fn(u32) -> Transition
             Ok(()) => kept += 1,
             Err(SaveError::Conflict) => conflicts += 1,
             Err(SaveError::CodeTaken) => taken += 1,
-            Err(SaveError::Storage(error)) => panic!("{error:?}"),
+            Err(other @ (SaveError::UnknownLocation | SaveError::Storage(_))) => panic!("{other:?}"),
         }
     }
     (kept, conflicts, taken)
@@ -61,7 +61,7 @@ pub async fn of_many_saves_of_one_version_one_is_kept(storage: Storage) {
     assert_eq!(save_together(&storage, claim).await, (1, CALLERS - 1, 0));
     let after = found(&storage, &id(1)).await;
     assert_eq!(after.version(), device.version() + 1);
-    let events = storage.events.events_of(&id(1)).await.unwrap();
+    let events = storage.events.events_of(&History::whole(&id(1))).await.unwrap();
     assert_eq!(events.len(), 3);
     assert_eq!(events[2].act.actor, Actor::User(after.record().claimed_by.unwrap()));
 }
@@ -145,20 +145,26 @@ pub async fn sightings_and_saves_do_not_disturb_each_other(storage: Storage) {
     assert_eq!(after.last_seen(), Some(&seen));
 }
 
-/// Of callers that add one id at once, one adds it.
-pub async fn of_many_adds_of_one_id_one_is_kept(storage: Storage) {
+/// Of callers that create one id at once, one does; the others create nothing.
+pub async fn of_many_who_create_one_id_one_does(storage: Storage) {
     let told = together(|number| {
         let storage = storage.clone();
-        let mine = Device::provision(id(1), merchant((number % 200) as u8), Act::operator(), at(0));
-        let own = Device::provision(id(1_000 + number), merchant(1), Act::operator(), at(0));
+        let mine =
+            Device::provision(id(1), merchant((number % 200) as u8), DeviceDetails::default(), Act::operator(), at(0));
+        let own = Device::provision(id(1_000 + number), merchant(1), DeviceDetails::default(), Act::operator(), at(0));
         let devices = if number % 2 == 0 { [mine, own] } else { [own, mine] };
-        async move { storage.devices.add(&devices).await.unwrap() }
+        async move { storage.fleet.create(Scope::Operator, &devices, None).await }
     });
     let told = told.await;
-    assert_eq!(told.iter().filter(|taken| taken.is_empty()).count(), 1);
-    assert!(told.iter().filter(|taken| !taken.is_empty()).all(|taken| *taken == [id(1)]));
-    for number in 0..CALLERS {
-        assert_eq!(found(&storage, &id(1_000 + number)).await.version(), 1);
+    let created = told.iter().position(Result::is_ok).expect("somebody created it");
+    for (number, answer) in told.iter().enumerate() {
+        let number = u32::try_from(number).unwrap();
+        let own = storage.devices.find(&id(1_000 + number)).await.unwrap();
+        match answer {
+            Ok(()) => assert_eq!((number as usize, own.map(|device| device.version())), (created, Some(1))),
+            Err(CreateDevicesError::Taken(taken)) => assert_eq!((taken.as_slice(), own), ([id(1)].as_slice(), None)),
+            Err(other) => panic!("{other:?}"),
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Saving one transition, reading a device back, and the audit trail.
 
-use pos_domain::{Act, Actor, Device, DeviceEventKind, DeviceId, DeviceState, DeviceStatus, UserId};
+use pos_domain::{
+    Act, Actor, Device, DeviceDetails, DeviceEventKind, DeviceId, DeviceState, DeviceStatus, Scope, UserId,
+};
 use time::Duration;
 
 use super::fixtures::{at, claimant, code, context, found, id, issued, keep, merchant, new, provisioned, waiting};
-use crate::{SaveError, Storage};
+use crate::{History, SaveError, Storage};
 
 /// `find` answers nothing for an id that was never added.
 pub async fn unknown_device_is_none(storage: Storage) {
@@ -61,14 +63,23 @@ pub async fn the_longest_names_fit(storage: Storage) {
     let bare = DeviceId::parse("POS-").unwrap();
     let long_user = UserId::parse(&"é".repeat(127)).unwrap();
     for (name, number) in [(long, 1), (odd, 2), (bare, 3)] {
-        let device = Device::provision(name.clone(), merchant(1), context().by(Actor::User(long_user.clone())), at(0));
-        assert_eq!(storage.devices.add(std::slice::from_ref(&device)).await.unwrap(), []);
+        let device = Device::provision(
+            name.clone(),
+            merchant(1),
+            DeviceDetails::default(),
+            context().by(Actor::User(long_user.clone())),
+            at(0),
+        );
+        storage.fleet.create(Scope::Operator, std::slice::from_ref(&device), None).await.unwrap();
         let device = keep(&storage, issued(device.into_device(), number, 1)).await;
         let by = pos_domain::Claimant { merchant_id: merchant(1), user_id: long_user.clone() };
         let device = keep(&storage, device.claim(code(number), &by, context(), at(2)).unwrap()).await;
         assert_eq!(device.id(), &name);
         assert_eq!(device.record().claimed_by, Some(long_user.clone()));
-        assert_eq!(storage.events.events_of(&name).await.unwrap()[2].act.actor, Actor::User(long_user.clone()));
+        assert_eq!(
+            storage.events.events_of(&History::whole(&name)).await.unwrap()[2].act.actor,
+            Actor::User(long_user.clone())
+        );
     }
 }
 
@@ -95,7 +106,7 @@ pub async fn unknown_device_is_a_conflict(storage: Storage) {
     assert!(matches!(storage.devices.save(&transition).await, Err(SaveError::Conflict)));
     assert!(matches!(storage.devices.save(&new(1)).await, Err(SaveError::Conflict)));
     assert_eq!(storage.devices.find(&id(1)).await.unwrap(), None);
-    assert_eq!(storage.events.events_of(&id(1)).await.unwrap(), []);
+    assert_eq!(storage.events.events_of(&History::whole(&id(1))).await.unwrap(), []);
 }
 
 /// A refused transition leaves no event, no ended code and no current code behind.
@@ -103,14 +114,14 @@ pub async fn a_refused_save_keeps_nothing(storage: Storage) {
     let device = waiting(&storage, 1, 1).await;
     let stale = issued(device.clone(), 2, 2);
     keep(&storage, issued(device, 3, 3)).await;
-    let before = storage.events.events_of(&id(1)).await.unwrap();
+    let before = storage.events.events_of(&History::whole(&id(1))).await.unwrap();
     let first_end = storage.devices.find_ended_code(code(1)).await.unwrap();
     assert!(matches!(storage.devices.save(&stale).await, Err(SaveError::Conflict)));
     let other = waiting(&storage, 2, 4).await;
     let taken = issued(other, 3, 5);
     assert!(matches!(storage.devices.save(&taken).await, Err(SaveError::CodeTaken)));
-    assert_eq!(storage.events.events_of(&id(1)).await.unwrap(), before);
-    assert_eq!(storage.events.events_of(&id(2)).await.unwrap().len(), 2);
+    assert_eq!(storage.events.events_of(&History::whole(&id(1))).await.unwrap(), before);
+    assert_eq!(storage.events.events_of(&History::whole(&id(2))).await.unwrap().len(), 2);
     assert_eq!(storage.devices.find_ended_code(code(1)).await.unwrap(), first_end);
     assert_eq!(storage.devices.find_ended_code(code(4)).await.unwrap(), None);
     assert_eq!(storage.devices.find_by_pairing_code(code(2)).await.unwrap(), None);
@@ -123,7 +134,7 @@ pub async fn events_are_in_order_and_without_gaps(storage: Storage) {
     for number in 1..=12 {
         device = keep(&storage, issued(device, number, i64::from(number))).await;
     }
-    let events = storage.events.events_of(&id(1)).await.unwrap();
+    let events = storage.events.events_of(&History::whole(&id(1))).await.unwrap();
     let sequences: Vec<u64> = events.iter().map(|event| event.sequence).collect();
     assert_eq!(sequences, (1..=13).collect::<Vec<u64>>());
     assert!(events.iter().all(|event| event.device_id == id(1)));
@@ -132,13 +143,13 @@ pub async fn events_are_in_order_and_without_gaps(storage: Storage) {
 /// An unknown device has no history.
 pub async fn events_of_an_unknown_device_are_none(storage: Storage) {
     waiting(&storage, 1, 1).await;
-    assert_eq!(storage.events.events_of(&id(2)).await.unwrap(), []);
+    assert_eq!(storage.events.events_of(&History::whole(&id(2))).await.unwrap(), []);
 }
 
 /// Each event comes back as the domain made it: kind, actor, merchant and instant.
 pub async fn events_keep_who_and_when(storage: Storage) {
     let mut told = vec![new(1)];
-    storage.devices.add(&told).await.unwrap();
+    storage.fleet.create(Scope::Operator, &told, None).await.unwrap();
     let mut step = |transition: pos_domain::Transition| {
         told.push(transition.clone());
         transition
@@ -148,7 +159,7 @@ pub async fn events_keep_who_and_when(storage: Storage) {
     let device = keep(&storage, step(device.claim(code(1), &claimant(), context(), at(2)).unwrap())).await;
     let device = keep(&storage, step(device.activate(context(), at(3)).unwrap())).await;
     keep(&storage, step(device.release(Act::operator(), at(4)).unwrap())).await;
-    let events = storage.events.events_of(&id(1)).await.unwrap();
+    let events = storage.events.events_of(&History::whole(&id(1))).await.unwrap();
     let expected: Vec<_> = told.iter().map(|transition| transition.event().clone()).collect();
     assert_eq!(events, expected);
     let kinds: Vec<_> = events.iter().map(|event| event.kind).collect();

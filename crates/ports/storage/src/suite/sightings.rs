@@ -1,7 +1,7 @@
 //! What terminals say of themselves, beside the state machine.
 
 use super::fixtures::{at, claimant, code, context, found, id, issued, keep, provisioned, sighting, waiting};
-use crate::Storage;
+use crate::{History, Storage};
 
 const FULL: &str = "Viopay-POS/1.4.2 (Android 12; PAX-A920)";
 
@@ -15,7 +15,7 @@ pub async fn a_sighting_is_kept_beside_the_version(storage: Storage) {
     assert_eq!(after.last_seen(), Some(&seen));
     assert_eq!(after.last_seen().unwrap().agent.app_version.as_str(), "1.4.2");
     assert_eq!((after.version(), after.state()), (device.version(), device.state()));
-    assert_eq!(storage.events.events_of(&id(1)).await.unwrap().len(), 2);
+    assert_eq!(storage.events.events_of(&History::whole(&id(1))).await.unwrap().len(), 2);
     assert_eq!(found(&storage, &id(2)).await, neighbour);
 }
 

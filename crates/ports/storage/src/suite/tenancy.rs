@@ -1,8 +1,8 @@
 //! Parties and people the tenancy cases share.
 
 use pos_domain::{
-    ApiClient, ApiClientId, GrantId, Member, Membership, Merchant, Name, Party, Place, Reseller, ResellerId, Role,
-    SecretHash, Session, SessionKey, Slug,
+    Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, Membership, Merchant, Name, Party, Place,
+    Reseller, ResellerId, Role, SecretHash, Session, SessionKey, Slug, Subject,
 };
 use time::Duration;
 
@@ -28,13 +28,22 @@ pub(super) fn bringer(number: u8) -> Reseller {
     Reseller { id: reseller(number), name: Name::parse(&format!("Reseller {number}")).unwrap(), created_at: at(0) }
 }
 
+pub(super) fn reseller_told(number: u8) -> AuditEvent {
+    AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(reseller(number)), Act::operator(), at(0))
+}
+
+pub(super) fn merchant_told(number: u8) -> AuditEvent {
+    let subject = Subject::Merchant(merchant(number));
+    AuditEvent::of(AuditKind::MerchantAdded, subject, Act::operator(), at(0)).for_merchant(merchant(number))
+}
+
 /// Resellers 1 and 2; merchants 1 and 2 of the first, 3 of the second, 4 of none.
 pub(super) async fn populated(storage: &Storage) {
     for number in [1, 2] {
-        storage.directory.add_reseller(&bringer(number)).await.unwrap();
+        storage.directory.add_reseller(&bringer(number), &reseller_told(number)).await.unwrap();
     }
     for (number, of) in [(1, Some(1)), (2, Some(1)), (3, Some(2)), (4, None)] {
-        storage.directory.add_merchant(&shop(number, of)).await.unwrap();
+        storage.directory.add_merchant(&shop(number, of), None, &merchant_told(number)).await.unwrap();
     }
 }
 

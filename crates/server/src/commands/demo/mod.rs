@@ -4,6 +4,7 @@ mod merchant;
 mod narrator;
 mod playground;
 
+use pos_port_storage::History;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,7 +93,7 @@ async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Nar
     ensure!(status.is_claimed, "the terminal should be claimed: {status:?}");
 
     narrator.step("All of it is on record");
-    let events = back.storage.storage.events.events_of(&device_id).await?;
+    let events = back.storage.storage.events.events_of(&History::whole(&device_id)).await?;
     for event in &events {
         narrator.say(&format!("{}  {:<20} by {}", event.sequence, event.kind.as_str(), event.act.actor));
     }
@@ -128,7 +129,7 @@ async fn claim(
 /// The merchant, and its user as a member.
 async fn populate(back: &Back) -> anyhow::Result<()> {
     let merchant = MerchantId(Uuid::parse_str(MERCHANT)?);
-    back.directory.add_merchant(Name::parse("Corner Shop")?, None, Some(merchant)).await?;
+    back.directory.add_merchant(Name::parse("Corner Shop")?, None, Some(merchant), Act::operator()).await?;
     let member = Member { user_id: UserId::parse(USER)?, party: Party::Merchant(merchant), role: Role::Admin };
     back.members.add(member).await?;
     Ok(())

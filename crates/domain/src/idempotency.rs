@@ -1,0 +1,58 @@
+//! Calls that create something once, however often they are sent.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+/// The caller's name for one creating call (`Idempotency-Key`): 1 to 255 visible ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKey(String);
+
+/// A text that is no [`IdempotencyKey`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must have 1 to 255 visible ASCII characters")]
+pub struct InvalidIdempotencyKey;
+
+impl IdempotencyKey {
+    /// The longest key, in bytes.
+    pub const MAX_LEN: usize = 255;
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// [`InvalidIdempotencyKey`].
+    pub fn parse(text: &str) -> Result<Self, InvalidIdempotencyKey> {
+        let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidIdempotencyKey) }
+    }
+
+    /// The key as it was sent.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IdempotencyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a creating call asked for, as a SHA-256: two calls with one key must have one fingerprint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of a call: its parts (such as method, path and body), each preceded by its length, so that no two
+    /// calls have one sequence of bytes.
+    #[must_use]
+    pub fn of(parts: &[&[u8]]) -> Self {
+        let mut digest = Sha256::new();
+        for part in parts {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+        Self(digest.finalize().into())
+    }
+}
