@@ -55,6 +55,7 @@ impl RealServer {
         let database = format!("sqlite://{}", folder.path().join("pos.db").display());
         let own = [
             ("POS__HTTP__WORKERS", "2"),
+            ("POS__LIMITS__DEVICE_PER_MINUTE", "0"),
             ("POS__DATABASE__URL", &database),
             ("POS__IDENTITY__ISSUER", issuer),
             ("POS__IDENTITY__AUDIENCE", AUDIENCE),

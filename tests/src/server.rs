@@ -103,7 +103,12 @@ impl TestServer {
     /// # Panics
     /// When it cannot be started.
     pub fn start(opened: &OpenedStorage, options: Options) -> Self {
-        let defaults = [("POS__HTTP__BIND", "127.0.0.1:0".to_owned()), ("POS__HTTP__WORKERS", "2".to_owned())];
+        let defaults = [
+            ("POS__HTTP__BIND", "127.0.0.1:0".to_owned()),
+            ("POS__HTTP__WORKERS", "2".to_owned()),
+            // The clock stands still, so that no pause would ever end a burst.
+            ("POS__LIMITS__DEVICE_PER_MINUTE", "0".to_owned()),
+        ];
         let variables = defaults.into_iter().chain(options.settings).map(|(key, value)| (key.to_owned(), value));
         let settings = Settings::load(None, variables).expect("the test's settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -213,6 +218,25 @@ impl Answer {
         assert!(fields.keys().all(|field| known.contains(&field.as_str())), "{self:?}");
         assert_eq!(body.as_object().map(serde_json::Map::len), Some(1), "{self:?}");
         body["error"]["message"].as_str().expect("a message").to_owned()
+    }
+
+    /// The seconds of `Retry-After`.
+    ///
+    /// # Panics
+    /// When it is missing or no number.
+    #[must_use]
+    pub fn retry_after(&self) -> u64 {
+        let seconds = self.header("retry-after").and_then(|seconds| seconds.parse().ok());
+        seconds.unwrap_or_else(|| panic!("no Retry-After: {self:?}"))
+    }
+
+    /// Checks that `Retry-After` asks for this wait, or for a little more, so that not all come back at once.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn assert_sent_away_for(&self, seconds: u64) {
+        let longest = seconds + (seconds / 4).max(1);
+        assert!((seconds..=longest).contains(&self.retry_after()), "{self:?}");
     }
 
     /// `error.details`.

@@ -1,5 +1,7 @@
 //! The machine's own clock and randomness.
 
+use std::sync::LazyLock;
+
 use pos_port_clock::{Clock, Entropy};
 use rand::Rng;
 use time::OffsetDateTime;
@@ -13,6 +15,11 @@ impl Clock for SystemClock {
         #[expect(clippy::disallowed_methods, reason = "this adapter is the one place that reads the machine's clock")]
         let now = OffsetDateTime::now_utc();
         now.replace_nanosecond(now.microsecond() * 1_000).unwrap_or(now)
+    }
+
+    fn since_start(&self) -> std::time::Duration {
+        static START: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::start);
+        START.elapsed()
     }
 }
 

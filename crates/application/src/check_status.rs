@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pos_domain::{DeviceStatus, PairingCodeStatus};
+use pos_domain::{DeviceStatus, PairingCodeStatus, PollWindow};
 use pos_port_clock::Clock;
 use pos_port_storage::{DeviceRepository, StorageError};
 
@@ -20,6 +20,8 @@ pub struct CheckedStatus {
     pub device_status: DeviceStatus,
     /// How the latest code stands at this instant.
     pub pairing_code_status: PairingCodeStatus,
+    /// How soon the terminal should ask again; none when there is nothing to wait for.
+    pub next_poll: Option<PollWindow>,
 }
 
 /// Why a status could not be told.
@@ -48,6 +50,10 @@ impl CheckStatus {
         let device = in_use(self.devices.find(&call.device_id).await?).ok_or(CheckStatusError::UnknownDevice)?;
         let now = self.clock.now();
         note_change(&*self.devices, &device, call, now).await;
-        Ok(CheckedStatus { device_status: device.status(), pairing_code_status: device.pairing_code_status(now) })
+        Ok(CheckedStatus {
+            device_status: device.status(),
+            pairing_code_status: device.pairing_code_status(now),
+            next_poll: device.next_poll(now),
+        })
     }
 }

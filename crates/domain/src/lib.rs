@@ -31,7 +31,7 @@ pub use claim_limit::{ClaimLimit, ClaimStanding, FailureWindow, RefusalRecord, T
 pub use device::{
     ActivateRefusal, AmendRefusal, Claim, ClaimRefusal, Claimant, CorruptDevice, DecommissionRefusal, Device,
     DeviceDetails, DeviceRecord, DeviceState, DeviceStatus, IssueRefusal, IssuedCode, MoveRefusal, PairingCodeStatus,
-    ReleaseRefusal, Sighting, Transition,
+    PollWindow, ReleaseRefusal, Sighting, Transition,
 };
 pub use event::{DeviceEvent, DeviceEventKind, UnknownEvent};
 pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};

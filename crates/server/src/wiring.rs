@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_adapters::http::{Api, Drain, Limits, Metrics, SessionUseCases, TrustedProxies};
+use pos_adapters::http::{Api, Drain, Limits, Metrics, Pacing, SessionUseCases, TrustedProxies};
 use pos_adapters::identity::Argon2Hasher;
 use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
@@ -98,6 +98,7 @@ impl Parts {
             sessions: self.sessions()?,
             verifier: verifier.clone(),
             entropy: entropy.clone(),
+            pacing: Pacing::new(settings.limits.pace, clock),
             trusted_proxies: TrustedProxies(settings.http.trusted_proxies.clone()),
             storage: storage.health.clone(),
             pool: pool.clone(),

@@ -104,6 +104,7 @@ pub(super) fn ours() -> Vec<Told> {
 fn terminal() -> Vec<Told> {
     let mut all = ours();
     all.extend([
+        Told(Failure::TooManyAttempts, "Too many requests, try again later", None),
         Told(Failure::Invalid, "X-Device-Id header is required", None),
         Told(
             Failure::Invalid,

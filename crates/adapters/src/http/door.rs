@@ -57,7 +57,7 @@ pub(super) async fn door(
     .unwrap_or_else(|error: Error| ServiceResponse::from_err(error, http_request.clone()));
 
     let (http_request, response) = answer.into_parts();
-    let (mut response, error) = envelope::seal(response, trace_id);
+    let (mut response, error) = envelope::seal(response, trace_id, &*api.entropy);
     if let Ok(id) = HeaderValue::try_from(trace_id.to_string()) {
         response.headers_mut().insert(X_TRACE_ID, id);
     }

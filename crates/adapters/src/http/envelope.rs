@@ -5,11 +5,13 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, ContentType};
 use pos_domain::TraceId;
+use pos_port_clock::Entropy;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::api_error::{ApiError, Failure};
+use super::pacing::spread_out;
 
 /// Every failure, from any layer.
 #[derive(Serialize, ToSchema)]
@@ -37,7 +39,11 @@ struct ErrorBody<'a> {
 
 /// Turns a failed response into the envelope, whoever made it; any other passes unchanged. Answers the error, for the
 /// log.
-pub(super) fn seal(response: HttpResponse<BoxBody>, trace_id: TraceId) -> (HttpResponse<BoxBody>, Option<ApiError>) {
+pub(super) fn seal(
+    response: HttpResponse<BoxBody>,
+    trace_id: TraceId,
+    entropy: &dyn Entropy,
+) -> (HttpResponse<BoxBody>, Option<ApiError>) {
     let known = response.extensions().get::<ApiError>().cloned();
     let Some(error) = known.or_else(|| of_status(&response)) else {
         return (response, None);
@@ -45,7 +51,7 @@ pub(super) fn seal(response: HttpResponse<BoxBody>, trace_id: TraceId) -> (HttpR
     let parts = error.parts();
     let mut sealed = HttpResponse::build(parts.failure.status());
     if let Some(after) = parts.retry_after {
-        sealed.insert_header((header::RETRY_AFTER, whole_seconds(after)));
+        sealed.insert_header((header::RETRY_AFTER, whole_seconds(spread_out(after, entropy))));
     }
     if let Some(methods) = parts.allow {
         sealed.insert_header((header::ALLOW, methods));

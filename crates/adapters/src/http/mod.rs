@@ -19,6 +19,7 @@ mod extract;
 mod metrics;
 mod openapi;
 mod origin;
+mod pacing;
 mod resource;
 mod routes;
 mod serve;
@@ -42,6 +43,7 @@ use crate::storage::PoolMonitor;
 pub use metrics::Metrics;
 pub use openapi::openapi_json;
 pub use origin::TrustedProxies;
+pub use pacing::{Pace, Pacing, Rate};
 pub use serve::{ServeOptions, serve};
 
 /// All that the handlers reach: use cases and a few ports, never a store.
@@ -60,6 +62,8 @@ pub struct Api {
     pub verifier: Arc<dyn TokenVerifier>,
     /// For trace ids.
     pub entropy: Arc<dyn Entropy>,
+    /// How fast terminals may call.
+    pub pacing: Pacing,
     /// Whose word on a caller's address is taken.
     pub trusted_proxies: TrustedProxies,
     /// For `/health/ready`.

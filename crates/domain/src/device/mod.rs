@@ -13,6 +13,7 @@
 //! ```
 
 mod details;
+mod pace;
 mod record;
 mod refusal;
 mod state;
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use details::DeviceDetails;
+pub use pace::PollWindow;
 pub use record::{CorruptDevice, DeviceRecord};
 pub use refusal::{
     ActivateRefusal, AmendRefusal, ClaimRefusal, DecommissionRefusal, IssueRefusal, MoveRefusal, ReleaseRefusal,

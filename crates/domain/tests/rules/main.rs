@@ -12,6 +12,7 @@ mod chain;
 mod claim_limit;
 mod model;
 mod names;
+mod pace;
 mod records;
 mod table;
 mod tenancy;

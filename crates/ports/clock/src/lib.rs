@@ -16,6 +16,12 @@ pub use fakes::{ManualClock, ScriptedEntropy};
 pub trait Clock: Send + Sync {
     /// The current instant: UTC, in whole microseconds, so that every store keeps it exactly.
     fn now(&self) -> OffsetDateTime;
+
+    /// How long it has been since some instant in the past that stays the same. For rates: a real clock's never goes
+    /// back, whoever sets the time of day meanwhile.
+    fn since_start(&self) -> std::time::Duration {
+        (self.now() - OffsetDateTime::UNIX_EPOCH).unsigned_abs()
+    }
 }
 
 /// Gives random bytes from a cryptographic source.

@@ -21,8 +21,8 @@ use std::path::Path;
 pub use effective::{Effective, EffectiveSetting};
 pub use fault::{SettingsFault, SettingsFaults, Source};
 pub use sections::{
-    ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdentitySettings, LogFormat, LogSettings,
-    MetricsSettings, PairingSettings, SessionSettings, ShutdownSettings, TerminalSettings,
+    ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdentitySettings, LimitSettings, LogFormat,
+    LogSettings, MetricsSettings, PairingSettings, SessionSettings, ShutdownSettings, TerminalSettings,
 };
 
 use layers::Layers;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub pairing: PairingSettings,
     /// What terminals are told.
     pub terminal: TerminalSettings,
+    /// How fast terminals may call.
+    pub limits: LimitSettings,
     /// The bound on failed claims.
     pub claim: ClaimSettings,
     /// Initiated sessions.
@@ -110,6 +112,7 @@ impl Settings {
         let identity = IdentitySettings::read(reader);
         let pairing = PairingSettings::read(reader);
         let terminal = TerminalSettings::read(reader);
+        let limits = LimitSettings::read(reader);
         let claim = ClaimSettings::read(reader);
         let session = SessionSettings::read(reader);
         let client = ClientSettings::read(reader);
@@ -123,6 +126,7 @@ impl Settings {
                 database: database?,
                 pairing: pairing?,
                 terminal: terminal?,
+                limits: limits?,
                 claim: claim?,
                 session: session?,
                 client: client?,

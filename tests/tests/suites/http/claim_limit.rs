@@ -25,10 +25,10 @@ async fn two_servers_count_together_and_a_restart_forgets_nothing() {
     one.stop().await;
     let restarted = TestServer::start(&store.reopened().await, limited_to(4));
     restarted.clock.advance(Duration::seconds(18));
-    for (server, who, wait) in [(&other, "ann", "60"), (&restarted, "ann", "42"), (&restarted, "bob", "42")] {
+    for (server, who, wait) in [(&other, "ann", 60), (&restarted, "ann", 42), (&restarted, "bob", 42)] {
         let refused = server.claim(who, &json!({ "pairing_code": code })).await;
         assert_eq!(refused.failure(429, "4290"), "Too many failed claims, try again later");
-        assert_eq!(refused.header("retry-after"), Some(wait));
+        refused.assert_sent_away_for(wait);
     }
     let foreign = restarted.claim("eve", &json!({ "pairing_code": code })).await;
     assert_eq!(foreign.failure(403, "4003"), "Device does not belong to your merchant account");

@@ -8,6 +8,7 @@ mod claim_limit;
 mod documented;
 mod faults;
 mod operations;
+mod pacing;
 mod wire;
 
 use pos_tests::server::{Options, TestServer};

@@ -3,14 +3,15 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpRequest, web};
 use pos_application::TerminalCall;
 use pos_domain::{CallContext, DeviceId, UserAgent};
 use serde_json::json;
 
 use super::Context;
 use super::header::{Sole, sole};
-use crate::http::api_error::ApiError;
+use crate::http::Api;
+use crate::http::api_error::{ApiError, Failure};
 
 /// "POS Activation auth": the three terminal headers, checked in the contract's order (section 2).
 pub(in crate::http) struct Terminal(pub(in crate::http) TerminalCall);
@@ -24,7 +25,7 @@ impl FromRequest for Terminal {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(read(request.headers(), Context::of(request)).map(Self))
+        ready(read(request.headers(), Context::of(request)).and_then(|call| admitted(request, call)).map(Self))
     }
 }
 
@@ -36,6 +37,17 @@ fn read(headers: &HeaderMap, context: CallContext) -> Result<TerminalCall, ApiEr
         return Err(invalid(CLIENT_TYPE, "must be pos"));
     }
     Ok(TerminalCall { device_id, agent, context })
+}
+
+/// The call, unless its device or its address calls too often.
+fn admitted(request: &HttpRequest, call: TerminalCall) -> Result<TerminalCall, ApiError> {
+    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+    match api.pacing.admit(&call.device_id, call.context.origin) {
+        Ok(()) => Ok(call),
+        Err(wait) => {
+            Err(ApiError::new(Failure::TooManyAttempts, "Too many requests, try again later").retry_after(wait))
+        }
+    }
 }
 
 fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {

@@ -4,6 +4,7 @@
 mod database;
 mod http;
 mod identity;
+mod limits;
 mod rules;
 mod running;
 mod session;
@@ -11,6 +12,7 @@ mod session;
 pub use database::DatabaseSettings;
 pub use http::HttpSettings;
 pub use identity::IdentitySettings;
+pub use limits::LimitSettings;
 pub use rules::{ClaimSettings, PairingSettings, TerminalSettings};
 pub use running::{LogFormat, LogSettings, MetricsSettings, ShutdownSettings};
 pub use session::{ClientSettings, SessionSettings};

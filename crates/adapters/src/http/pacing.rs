@@ -1,0 +1,225 @@
+//! How fast terminals may call, and how they are told to.
+//!
+//! Every server counts for itself, in memory: a limit keeps one broken terminal from costing all others their answers,
+//! and no rule of the product hangs on it. Behind a balancer a terminal may therefore get as many times the rate as
+//! there are servers.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use governor::clock::Clock as GovernorClock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use pos_domain::{DeviceId, PollWindow};
+use pos_port_clock::{Clock, Entropy};
+
+/// A rate and what may come at once. A rate of 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Calls a minute that go on for ever.
+    pub per_minute: u32,
+    /// Calls at once after a pause.
+    pub burst: u32,
+}
+
+/// What terminals may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Calls that name one device.
+    pub per_device: Rate,
+    /// Calls from one address, which many terminals may share.
+    pub per_address: Rate,
+}
+
+/// Counts the calls of devices and addresses.
+pub struct Pacing {
+    devices: Option<Limiter<DeviceId>>,
+    addresses: Option<Limiter<IpAddr>>,
+}
+
+type Counters<K> = RateLimiter<K, DashMapStateStore<K>, PortClock, NoOpMiddleware<Nanos>>;
+
+struct Limiter<K: std::hash::Hash + Eq + Clone> {
+    counters: Counters<K>,
+    clock: PortClock,
+    calls: AtomicU64,
+}
+
+/// After so many calls the counters of those that have been quiet are forgotten.
+const SWEEP_EVERY: u64 = 65_536;
+
+#[derive(Clone)]
+struct PortClock(Arc<dyn Clock>);
+
+impl GovernorClock for PortClock {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.0.since_start().into()
+    }
+}
+
+impl Pacing {
+    /// Nobody has called yet.
+    #[must_use]
+    pub fn new(pace: Pace, clock: &Arc<dyn Clock>) -> Self {
+        Self { devices: Limiter::new(pace.per_device, clock), addresses: Limiter::new(pace.per_address, clock) }
+    }
+
+    /// Counts a call.
+    ///
+    /// # Errors
+    /// How long to wait, when there were too many of this address or of this device.
+    pub(super) fn admit(&self, device: &DeviceId, origin: Option<IpAddr>) -> Result<(), Duration> {
+        if let (Some(addresses), Some(origin)) = (&self.addresses, origin) {
+            addresses.admit(&origin)?;
+        }
+        self.devices.as_ref().map_or(Ok(()), |devices| devices.admit(device))
+    }
+}
+
+impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
+    fn new(rate: Rate, clock: &Arc<dyn Clock>) -> Option<Self> {
+        let quota = Quota::per_minute(NonZeroU32::new(rate.per_minute)?);
+        let quota = quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN));
+        let clock = PortClock(Arc::clone(clock));
+        let counters = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
+        Some(Self { counters, clock, calls: AtomicU64::new(0) })
+    }
+
+    fn admit(&self, key: &K) -> Result<(), Duration> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+            self.counters.retain_recent();
+        }
+        self.counters.check_key(key).map_err(|refused| refused.wait_time_from(self.clock.now()))
+    }
+}
+
+/// A wait within a window, in whole seconds.
+pub(super) fn within(window: PollWindow, entropy: &dyn Entropy) -> u64 {
+    let spread = u64::try_from(window.spread.whole_seconds()).unwrap_or(0);
+    window.earliest.unsigned_abs().as_secs() + below(spread + 1, entropy)
+}
+
+/// Those who are sent away together shall not come back together: up to a quarter, and at least a second, on top.
+pub(super) fn spread_out(after: Duration, entropy: &dyn Entropy) -> Duration {
+    after + Duration::from_secs(below((after.as_secs() / 4).max(1) + 1, entropy))
+}
+
+fn below(bound: u64, entropy: &dyn Entropy) -> u64 {
+    (u64::from(entropy.bits()) * bound) >> 32
+}
+
+#[cfg(test)]
+mod tests {
+    use pos_port_clock::{ManualClock, ScriptedEntropy};
+    use proptest::prelude::{any, proptest};
+    use time::OffsetDateTime;
+
+    use super::*;
+
+    /// As in config/default.toml.
+    const SHIPPED: Pace = Pace {
+        per_device: Rate { per_minute: 60, burst: 20 },
+        per_address: Rate { per_minute: 60_000, burst: 10_000 },
+    };
+
+    fn pacing(pace: Pace) -> (Pacing, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(OffsetDateTime::UNIX_EPOCH));
+        let port: Arc<dyn Clock> = clock.clone();
+        (Pacing::new(pace, &port), clock)
+    }
+
+    proptest! {
+        /// Every 3 to 5 seconds, a fifth early or late; now and then with another call, for a code or after a start.
+        #[test]
+        fn the_documented_rhythm_is_never_refused(
+            waits in proptest::collection::vec(2_400_i64..=6_000, 1..2_000),
+            extra in proptest::collection::vec(any::<bool>(), 2_000),
+        ) {
+            let (pacing, clock) = pacing(SHIPPED);
+            let origin = Some(IpAddr::from([10, 0, 0, 1]));
+            for (wait, extra) in waits.into_iter().zip(extra) {
+                clock.advance(time::Duration::milliseconds(wait));
+                for _ in 0..=usize::from(extra) {
+                    assert_eq!(pacing.admit(&DeviceId::from_bits(1), origin), Ok(()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_shop_full_of_terminals_shares_an_address() {
+        let (pacing, clock) = pacing(SHIPPED);
+        let origin = Some(IpAddr::from([10, 0, 0, 1]));
+        for second in 0..120 {
+            clock.advance(time::Duration::seconds(1));
+            for terminal in 0..3_000_u32 {
+                if (terminal + second) % 3 == 0 {
+                    assert_eq!(pacing.admit(&DeviceId::from_bits(terminal), origin), Ok(()), "{terminal} at {second}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn who_calls_too_often_waits_and_nobody_else_does() {
+        let (pacing, clock) = pacing(SHIPPED);
+        let (one, other) = (DeviceId::from_bits(1), DeviceId::from_bits(2));
+        for _ in 0..20 {
+            assert_eq!(pacing.admit(&one, None), Ok(()));
+        }
+        assert_eq!(pacing.admit(&one, None), Err(Duration::from_secs(1)));
+        assert_eq!(pacing.admit(&other, None), Ok(()));
+        clock.advance(time::Duration::seconds(1));
+        assert_eq!(pacing.admit(&one, None), Ok(()));
+        assert_eq!(pacing.admit(&one, None), Err(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn an_address_has_a_bound_of_its_own() {
+        let pace = Pace { per_address: Rate { per_minute: 60, burst: 2 }, ..SHIPPED };
+        let (pacing, _clock) = pacing(pace);
+        let (here, there) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
+        let told: Vec<_> = (0..3).map(|bits| pacing.admit(&DeviceId::from_bits(bits), here).is_ok()).collect();
+        assert_eq!(told, [true, true, false]);
+        assert_eq!(pacing.admit(&DeviceId::from_bits(9), there), Ok(()));
+    }
+
+    #[test]
+    fn no_rate_is_no_limit() {
+        let none = Rate { per_minute: 0, burst: 0 };
+        let (pacing, _clock) = pacing(Pace { per_device: none, per_address: none });
+        assert!((0..10_000).all(|_| pacing.admit(&DeviceId::from_bits(1), None).is_ok()));
+    }
+
+    #[test]
+    fn those_who_were_quiet_are_forgotten() {
+        let (pacing, clock) = pacing(SHIPPED);
+        let devices = pacing.devices.as_ref().unwrap();
+        for bits in 0..1_000 {
+            assert_eq!(pacing.admit(&DeviceId::from_bits(bits), None), Ok(()));
+        }
+        clock.advance(time::Duration::MINUTE);
+        for call in 0..SWEEP_EVERY {
+            clock.advance(time::Duration::milliseconds(i64::from(call % 2 == 0)));
+            let _ = pacing.admit(&DeviceId::from_bits(5_000), None);
+        }
+        assert_eq!(devices.counters.len(), 1);
+    }
+
+    #[test]
+    fn waits_are_spread() {
+        let extremes = ScriptedEntropy::new([0, u32::MAX, 0, u32::MAX, 0, u32::MAX]);
+        assert_eq!((within(PollWindow::PENDING, &extremes), within(PollWindow::PENDING, &extremes)), (3, 5));
+        let two = Duration::from_secs(2);
+        assert_eq!((spread_out(two, &extremes).as_secs(), spread_out(two, &extremes).as_secs()), (2, 3));
+        let long = Duration::from_secs(300);
+        assert_eq!((spread_out(long, &extremes).as_secs(), spread_out(long, &extremes).as_secs()), (300, 375));
+    }
+}
