@@ -18,7 +18,7 @@ pub fn options(url: DatabaseUrl) -> StorageOptions {
         acquire_timeout: limit,
         connect_timeout: limit,
         statement_timeout: limit,
-        gather_lookups: true,
+        gather: true,
     }
 }
 

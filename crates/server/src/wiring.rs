@@ -212,7 +212,7 @@ pub fn storage_options(settings: &DatabaseSettings) -> anyhow::Result<StorageOpt
         acquire_timeout: settings.acquire_timeout,
         connect_timeout: settings.connect_timeout,
         statement_timeout: settings.statement_timeout,
-        gather_lookups: settings.gather_lookups,
+        gather: settings.gather,
     })
 }
 

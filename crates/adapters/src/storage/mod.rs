@@ -48,7 +48,7 @@ pub struct StorageOptions {
     pub statement_timeout: Duration,
     /// PostgreSQL only: whether look-ups of devices that arrive while one is under way go together as one statement, on
     /// a connection of each HTTP worker's own, beside `max_connections`.
-    pub gather_lookups: bool,
+    pub gather: bool,
 }
 
 /// A store that is open, and a look at its connections.

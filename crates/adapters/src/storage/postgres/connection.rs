@@ -183,6 +183,16 @@ pub(super) fn is_lost(error: &Error) -> bool {
         || information.message().starts_with("terminating connection")
 }
 
+/// Whether the server rolled the statement back because of others at the same rows: nothing of it was kept, and it may
+/// be tried again.
+pub(super) fn is_rolled_back(error: &Error) -> bool {
+    match error {
+        Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => true,
+        Error::DatabaseError(_, information) => information.message().starts_with("deadlock detected"),
+        _ => false,
+    }
+}
+
 /// What the server says when it is going away, overloaded or out of room (SQLSTATE classes 40, 53, 55, 57 and 58).
 /// diesel does not hand on the SQLSTATE, so these are words: those of an English server. With another language the
 /// worst that can happen is a fault where "unavailable" would have been kinder.

@@ -2,7 +2,7 @@
 
 mod connection;
 mod fleet;
-mod lookups;
+mod gather;
 mod migrate;
 mod refusals;
 mod schema;
@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use self::connection::{Lease, PgManager};
-use self::lookups::Lookups;
+use self::gather::{Lookups, Saves};
 pub(super) use self::migrate::{migrate, pending};
 use self::refusals::{CountFailure, TellBlocked};
 use self::schema::{claim_failures, devices, ended_pairing_codes};
@@ -43,10 +43,16 @@ type DeviceRow = rows::DeviceRow<Uuid, OffsetDateTime>;
 /// The unique index over the codes that wait on a screen.
 const WAITING_CODE: &str = "devices_waiting_code";
 
+/// The calls that go to the database together.
+struct Gathered {
+    lookups: Lookups,
+    saves: Saves,
+}
+
 /// Keeps everything in PostgreSQL, behind a pool that opens connections on demand.
 pub struct PgStore {
     pool: Pool<PgManager>,
-    lookups: Option<Lookups>,
+    gathered: Option<Gathered>,
     acquire_timeout: Duration,
     statement_timeout: Duration,
 }
@@ -63,13 +69,16 @@ impl PgStore {
             statement_timeout: options.statement_timeout,
             runtime: Handle::current(),
         };
-        let lookups = options.gather_lookups.then(|| Lookups::new(Arc::new(manager.clone())));
+        let opener = Arc::new(manager.clone());
+        let gathered = options
+            .gather
+            .then(|| Gathered { lookups: Lookups::new(Arc::clone(&opener)), saves: Saves::new(opener) });
         let pool = Pool::builder(manager)
             .max_size(options.max_connections)
             .build()
             .map_err(|error| OpenError::Pool(error.to_string()))?;
         let (acquire_timeout, statement_timeout) = (options.acquire_timeout, options.statement_timeout);
-        Ok(Self { pool, lookups, acquire_timeout, statement_timeout })
+        Ok(Self { pool, gathered, acquire_timeout, statement_timeout })
     }
 
     async fn lease(&self) -> Result<Lease, Failure> {
@@ -98,11 +107,21 @@ macro_rules! run {
 mod audit;
 use run;
 
+/// What became of a [`SaveTransition`].
+fn saved(outcome: Result<i64, Failure>) -> Result<(), SaveError> {
+    match outcome {
+        Ok(0) => Err(SaveError::Conflict),
+        Ok(_) => Ok(()),
+        Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
+        Err(failure) => Err(StorageError::from(failure).into()),
+    }
+}
+
 #[async_trait]
 impl DeviceRepository for PgStore {
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
-        if let Some(lookups) = &self.lookups {
-            return lookups.find(id).await;
+        if let Some(gathered) = &self.gathered {
+            return gathered.lookups.find(id).await;
         }
         let query = devices::table.find(id.as_str());
         let row: Option<DeviceRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
@@ -127,14 +146,11 @@ impl DeviceRepository for PgStore {
     }
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
-        let statement = SaveTransition::from(transition);
-        let saved = async { run!(self, |connection| statement.get_result::<i64>(connection)) };
-        match saved.await {
-            Ok(0) => Err(SaveError::Conflict),
-            Ok(_) => Ok(()),
-            Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
-            Err(failure) => Err(StorageError::from(failure).into()),
+        if let Some(gathered) = &self.gathered {
+            return gathered.saves.save(transition).await;
         }
+        let statement = SaveTransition::from(transition);
+        saved(async { run!(self, |connection| statement.get_result::<i64>(connection)) }.await)
     }
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {

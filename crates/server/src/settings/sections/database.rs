@@ -18,7 +18,7 @@ pub struct DatabaseSettings {
     /// For one statement.
     pub statement_timeout: Duration,
     /// Whether look-ups under load go to PostgreSQL together.
-    pub gather_lookups: bool,
+    pub gather: bool,
     /// Whether `serve` brings the tables up to date first.
     pub migrate_on_start: bool,
 }
@@ -37,7 +37,7 @@ impl DatabaseSettings {
         let acquire_timeout = reader.millis("database.acquire_timeout_ms", TIMEOUT_MS);
         let connect_timeout = reader.millis("database.connect_timeout_ms", TIMEOUT_MS);
         let statement_timeout = reader.millis("database.statement_timeout_ms", TIMEOUT_MS);
-        let gather_lookups = reader.flag("database.gather_lookups");
+        let gather = reader.flag("database.gather");
         let migrate_on_start = reader.flag("database.migrate_on_start");
         Some(Self {
             url: url?,
@@ -45,7 +45,7 @@ impl DatabaseSettings {
             acquire_timeout: acquire_timeout?,
             connect_timeout: connect_timeout?,
             statement_timeout: statement_timeout?,
-            gather_lookups: gather_lookups?,
+            gather: gather?,
             migrate_on_start: migrate_on_start?,
         })
     }

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use diesel_async::AsyncPgConnection;
+use pos_port_storage::StorageError;
+use tokio::time::timeout;
+
+use super::super::connection::{PgConnection, PgManager, is_lost, is_rolled_back, judge};
+use crate::storage::failure::{Failure, TooSlow};
+
+/// One connection, opened when it is needed and given up when in doubt.
+pub(super) struct Lane {
+    opener: Arc<PgManager>,
+    connection: Option<PgConnection>,
+}
+
+/// Why a statement gave nothing.
+pub(super) enum Trouble {
+    /// A connection that had been idle turned out to be gone. Whether the statement was run is not known.
+    Lost(Failure),
+    /// Others were at the same rows, and nothing of the statement was kept.
+    RolledBack(Failure),
+    /// Anything else.
+    Failed(Failure),
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let (Trouble::Lost(failure) | Trouble::RolledBack(failure) | Trouble::Failed(failure)) = trouble;
+        failure
+    }
+}
+
+impl Lane {
+    pub(super) fn new(opener: Arc<PgManager>) -> Self {
+        Self { opener, connection: None }
+    }
+
+    /// Runs one statement within the time limit.
+    pub(super) async fn run<T>(
+        &mut self,
+        statement: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<T>,
+    ) -> Result<T, Trouble> {
+        let limit = self.opener.statement_timeout;
+        let kept = self.connection.take().filter(|connection| !connection.is_closed());
+        let was_kept = kept.is_some();
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => self.opener.open().await.map_err(|error| Trouble::Failed(Failure::unavailable(error)))?,
+        };
+        let outcome = timeout(limit, statement(&mut connection.diesel)).await;
+        let too_slow = || Failure::unavailable(TooSlow { what: "a PostgreSQL statement", limit });
+        let error = match outcome.map_err(|_| Trouble::Failed(too_slow()))? {
+            Ok(value) => {
+                self.connection = Some(connection);
+                return Ok(value);
+            }
+            Err(error) => error,
+        };
+        let closed = connection.is_closed();
+        let lost = was_kept && (closed || is_lost(&error));
+        let rolled_back = is_rolled_back(&error);
+        let failure = judge(closed, error);
+        if lost {
+            return Err(Trouble::Lost(failure));
+        }
+        if rolled_back || matches!(failure, Failure::Storage(StorageError::Fault(_)) | Failure::Taken { .. }) {
+            self.connection = Some(connection);
+        }
+        if rolled_back {
+            return Err(Trouble::RolledBack(failure));
+        }
+        Err(Trouble::Failed(failure))
+    }
+}

@@ -1,0 +1,138 @@
+//! Calls of one kind, gathered: while one statement is with the database, those that arrive meanwhile wait together, and
+//! go as one statement the moment it is back. There is no timer, so a lone call waits for nothing; under load one round
+//! trip serves many.
+//!
+//! Every HTTP worker has a lane of its own, with its own connection, on its own thread: a call crosses no thread.
+//! Callers on a runtime of many threads share one lane. A lane is opened by its first call and ends with its runtime;
+//! the next call opens another.
+//!
+//! [`Lookups`] finds devices, [`Saves`] keeps transitions. Each says what becomes of a batch ([`Gather`]).
+
+mod lane;
+mod lookups;
+mod save_many;
+mod saves;
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pos_port_storage::StorageError;
+use thread_local::ThreadLocal;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use self::lane::Lane;
+pub(super) use self::lookups::Lookups;
+pub(super) use self::saves::Saves;
+use super::connection::PgManager;
+
+/// How many calls may wait in one lane. More are refused at once: the database is not keeping up, and a caller is
+/// better told so than kept.
+const QUEUE: usize = 4_096;
+
+/// A kind of call that is gathered.
+trait Gather: Send + 'static {
+    /// What a caller is told.
+    type Answer: Send;
+    /// How many go to the database in one statement.
+    const BATCH: usize;
+
+    /// Answers the calls of a batch. A call that is left in it goes with the next.
+    fn serve(lane: &mut Lane, batch: &mut Vec<Waiting<Self>>) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized;
+}
+
+/// One call, and where its caller waits.
+struct Waiting<G: Gather> {
+    call: G,
+    reply: oneshot::Sender<G::Answer>,
+}
+
+impl<G: Gather> Waiting<G> {
+    /// A caller that is gone needs no answer.
+    fn answer(self, answer: G::Answer) {
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// The lanes of one kind of call.
+struct Lanes<G: Gather> {
+    opener: Arc<PgManager>,
+    of_threads: ThreadLocal<Slot<G>>,
+    shared: Slot<G>,
+}
+
+type Slot<G> = Mutex<Option<mpsc::Sender<Waiting<G>>>>;
+
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("{QUEUE} calls are waiting already")]
+    Full,
+    #[error("the lane ended")]
+    Ended,
+}
+
+impl<G: Gather> Lanes<G> {
+    fn new(opener: Arc<PgManager>) -> Self {
+        Self { opener, of_threads: ThreadLocal::new(), shared: Slot::default() }
+    }
+
+    /// Answered within the time limits of one connect and two statements, whatever happens.
+    async fn call(&self, call: G) -> Result<G::Answer, StorageError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Waiting { call, reply })?;
+        answer.await.map_err(|_| unavailable(NoAnswer::Ended))
+    }
+
+    fn send(&self, waiting: Waiting<G>) -> Result<(), StorageError> {
+        let here = Handle::current();
+        let (slot, runtime) = match here.runtime_flavor() {
+            RuntimeFlavor::CurrentThread => (self.of_threads.get_or_default(), &here),
+            _ => (&self.shared, &self.opener.runtime),
+        };
+        let mut lane = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = match &*lane {
+            Some(open) => match open.try_send(waiting) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(_)) => return Err(unavailable(NoAnswer::Full)),
+                Err(TrySendError::Closed(waiting)) => waiting,
+            },
+            None => waiting,
+        };
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let sent = sender.try_send(first).map_err(|_| unavailable(NoAnswer::Ended));
+        runtime.spawn(run(queue, Arc::clone(&self.opener)));
+        *lane = Some(sender);
+        sent
+    }
+}
+
+/// Serves a lane until its store is gone.
+async fn run<G: Gather>(mut queue: mpsc::Receiver<Waiting<G>>, opener: Arc<PgManager>) {
+    let mut lane = Lane::new(opener);
+    let mut batch = Vec::with_capacity(G::BATCH);
+    loop {
+        if batch.is_empty() {
+            if queue.recv_many(&mut batch, G::BATCH).await == 0 {
+                return;
+            }
+        } else {
+            while batch.len() < G::BATCH
+                && let Ok(waiting) = queue.try_recv()
+            {
+                batch.push(waiting);
+            }
+        }
+        // Nobody waits for what callers that went away wanted.
+        batch.retain(|waiting| !waiting.reply.is_closed());
+        if !batch.is_empty() {
+            G::serve(&mut lane, &mut batch).await;
+        }
+    }
+}
+
+fn unavailable(cause: NoAnswer) -> StorageError {
+    StorageError::Unavailable(cause.into())
+}

@@ -1,0 +1,170 @@
+//! Many transitions in one statement: every row keeps its own condition, and tells its own outcome.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Binary, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid};
+use pos_domain::Transition;
+use pos_port_storage::{SaveError, StorageError};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::super::statements::{Input, SaveTransition, statement};
+
+/// What became of one row.
+pub(super) enum Outcome {}
+
+impl Outcome {
+    const KEPT: i16 = 0;
+    const CONFLICT: i16 = 1;
+    const CODE_TAKEN: i16 = 2;
+
+    /// What a caller is told; `None` is a row that the statement did not speak of.
+    pub(super) fn read(told: Option<i16>) -> Result<(), SaveError> {
+        match told {
+            Some(Self::KEPT) => Ok(()),
+            Some(Self::CONFLICT) => Err(SaveError::Conflict),
+            Some(Self::CODE_TAKEN) => Err(SaveError::CodeTaken),
+            _ => Err(StorageError::Fault("a gathered save without an outcome".into()).into()),
+        }
+    }
+}
+
+/// Keeps those of some transitions that may be kept. Answers one row for each: the device and its [`Outcome`].
+///
+/// No two may be of one device, nor bring the same code.
+#[derive(Default)]
+pub(super) struct SaveMany {
+    ids: Vec<String>,
+    expected: Vec<i64>,
+    versions: Vec<i64>,
+    merchants: Vec<Uuid>,
+    statuses: Vec<&'static str>,
+    codes: Vec<Option<String>>,
+    issued_at: Vec<Option<OffsetDateTime>>,
+    expires_at: Vec<Option<OffsetDateTime>>,
+    claimed_by: Vec<Option<String>>,
+    claimed_at: Vec<Option<OffsetDateTime>>,
+    activated_at: Vec<Option<OffsetDateTime>>,
+    at: Vec<OffsetDateTime>,
+    actors: Vec<String>,
+    origins: Vec<Option<String>>,
+    trace_ids: Vec<Option<String>>,
+    kinds: Vec<&'static str>,
+    chain_starts: Vec<Option<i64>>,
+    hashes: Vec<Option<Vec<u8>>>,
+    ended_codes: Vec<Option<String>>,
+    ended_as: Vec<Option<&'static str>>,
+    ended_at: Vec<Option<OffsetDateTime>>,
+}
+
+impl SaveMany {
+    pub(super) fn of<'a>(transitions: impl Iterator<Item = &'a Transition>) -> Self {
+        let mut all = Self::default();
+        for one in transitions.map(SaveTransition::from) {
+            all.merchants.push(one.record.merchant_id.0);
+            all.issued_at.push(one.record.code_issued_at);
+            all.expires_at.push(one.record.code_expires_at);
+            all.claimed_at.push(one.record.claimed_at);
+            all.activated_at.push(one.record.activated_at);
+            all.ids.push(one.id);
+            all.expected.push(one.expected);
+            all.versions.push(one.version);
+            all.statuses.push(one.status);
+            all.codes.push(one.pairing_code);
+            all.claimed_by.push(one.claimed_by);
+            all.at.push(one.at);
+            all.actors.push(one.actor);
+            all.origins.push(one.origin);
+            all.trace_ids.push(one.trace_id);
+            all.kinds.push(one.kind);
+            all.chain_starts.push(one.chain_start);
+            all.hashes.push(one.hash);
+            all.ended_codes.push(one.ended_code);
+            all.ended_as.push(one.ended_as);
+            all.ended_at.push(one.ended_at);
+        }
+        all
+    }
+}
+
+statement!(SaveMany -> (Text, SmallInt));
+
+impl QueryFragment<Pg> for SaveMany {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Array<Text>, _>("ids", &self.ids)?;
+        input.bind::<Array<BigInt>, _>("expecteds", &self.expected)?;
+        input.bind::<Array<BigInt>, _>("versions", &self.versions)?;
+        input.bind::<Array<SqlUuid>, _>("merchants", &self.merchants)?;
+        input.bind::<Array<Text>, _>("statuses", &self.statuses)?;
+        input.bind::<Array<Nullable<Text>>, _>("codes", &self.codes)?;
+        input.bind::<Array<Nullable<Timestamptz>>, _>("issued", &self.issued_at)?;
+        input.bind::<Array<Nullable<Timestamptz>>, _>("expires", &self.expires_at)?;
+        input.bind::<Array<Nullable<Text>>, _>("claimants", &self.claimed_by)?;
+        input.bind::<Array<Nullable<Timestamptz>>, _>("claims", &self.claimed_at)?;
+        input.bind::<Array<Nullable<Timestamptz>>, _>("activations", &self.activated_at)?;
+        input.bind::<Array<Timestamptz>, _>("ats", &self.at)?;
+        input.bind::<Array<Text>, _>("actors", &self.actors)?;
+        input.bind::<Array<Nullable<Text>>, _>("origins", &self.origins)?;
+        input.bind::<Array<Nullable<Text>>, _>("trace_ids", &self.trace_ids)?;
+        input.bind::<Array<Text>, _>("kinds", &self.kinds)?;
+        input.bind::<Array<Nullable<BigInt>>, _>("chain_starts", &self.chain_starts)?;
+        input.bind::<Array<Nullable<Binary>>, _>("hashes", &self.hashes)?;
+        input.bind::<Array<Nullable<Text>>, _>("ended_codes", &self.ended_codes)?;
+        input.bind::<Array<Nullable<Text>>, _>("ends", &self.ended_as)?;
+        input.bind::<Array<Nullable<Timestamptz>>, _>("ended_ats", &self.ended_at)?;
+        // A code that waits at another device leaves its own row out, so that it cannot fail its neighbours: the unique
+        // index has the last word only on a code that is being given out elsewhere at this very moment.
+        input.then(
+            "), given AS MATERIALIZED (
+                SELECT given.*
+                FROM input, unnest(ids, expecteds, versions, merchants, statuses, codes, issued, expires, claimants,
+                    claims, activations, ats, actors, origins, trace_ids, kinds, chain_starts, hashes, ended_codes,
+                    ends, ended_ats)
+                    AS given (device_id, expected, version, merchant_id, status, pairing_code, code_issued_at,
+                        code_expires_at, claimed_by, claimed_at, activated_at, at, actor, origin, trace_id, kind,
+                        chain_start, hash, ended_code, ended_as, ended_at)
+            ), clashing AS (
+                SELECT given.device_id FROM given
+                WHERE given.status = 'inactive' AND EXISTS (
+                    SELECT FROM devices AS other
+                    WHERE other.pairing_code = given.pairing_code AND other.status = 'inactive'
+                        AND other.device_id <> given.device_id COLLATE \"C\"
+                )
+            ), changed AS (
+                UPDATE devices
+                SET version = given.version, status = given.status, pairing_code = given.pairing_code,
+                    code_issued_at = given.code_issued_at, code_expires_at = given.code_expires_at,
+                    claimed_by = given.claimed_by, claimed_at = given.claimed_at, activated_at = given.activated_at,
+                    chain_start = given.chain_start, chain_head = given.hash
+                FROM given
+                WHERE devices.device_id = given.device_id COLLATE \"C\" AND devices.version = given.expected
+                    AND NOT EXISTS (SELECT FROM clashing WHERE clashing.device_id = given.device_id)
+                RETURNING devices.device_id
+            ), told AS (
+                INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, origin, trace_id, kind, hash)
+                SELECT given.device_id, given.version, given.merchant_id, given.at, given.actor, given.origin,
+                    given.trace_id, given.kind, given.hash
+                FROM given JOIN changed ON changed.device_id = given.device_id COLLATE \"C\"
+            ), ended AS (
+                INSERT INTO ended_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
+                SELECT given.device_id, given.version, given.ended_code, given.ended_as, given.ended_at
+                FROM given JOIN changed ON changed.device_id = given.device_id COLLATE \"C\"
+                WHERE given.ended_code IS NOT NULL
+            )
+            SELECT given.device_id,
+                CASE
+                    WHEN EXISTS (SELECT FROM changed WHERE changed.device_id = given.device_id COLLATE \"C\") THEN 0
+                    WHEN EXISTS (SELECT FROM clashing WHERE clashing.device_id = given.device_id)
+                        AND EXISTS (
+                            SELECT FROM devices
+                            WHERE devices.device_id = given.device_id COLLATE \"C\"
+                                AND devices.version = given.expected
+                        ) THEN 2
+                    ELSE 1
+                END::smallint
+            FROM given",
+        )
+    }
+}
