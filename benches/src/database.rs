@@ -44,7 +44,7 @@ impl Database {
 
     /// The server's schema, the fleet, and a function with which pgbench makes codes.
     pub(crate) async fn fill(&self, settings: &Settings, fleet: Fleet) -> anyhow::Result<()> {
-        let options = storage_options(&settings.database)?;
+        let options = storage_options(settings)?;
         storage::migrate(&options).await?;
         let store = storage::open(&options).await?.storage.fleet;
         let new =

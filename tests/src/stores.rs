@@ -19,6 +19,7 @@ pub fn options(url: DatabaseUrl) -> StorageOptions {
         connect_timeout: limit,
         statement_timeout: limit,
         gather: true,
+        max_watches: 100,
     }
 }
 

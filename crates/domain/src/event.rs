@@ -68,6 +68,15 @@ impl DeviceEventKind {
         Self::Decommissioned,
     ];
 
+    /// Whether a device has another status after it, or another code: what a terminal that waits is told of.
+    #[must_use]
+    pub fn changes_status(self) -> bool {
+        match self {
+            Self::Claimed | Self::Activated | Self::Released | Self::Moved | Self::Decommissioned => true,
+            Self::Provisioned | Self::PairingCodeIssued | Self::Amended => false,
+        }
+    }
+
     /// The word a store keeps.
     #[must_use]
     pub fn as_str(self) -> &'static str {

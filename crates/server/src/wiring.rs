@@ -56,7 +56,7 @@ impl Parts {
     /// # Errors
     /// As [`Parts::real`].
     pub async fn by_clock(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let storage = open_storage(&settings.database).await?;
+        let storage = open_storage(&settings).await?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let oidc = oidc_settings(settings.require_identity()?);
         let client_tokens = OidcClientTokens::new(&oidc, clock.clone()).context("identity provider settings")?;
@@ -93,7 +93,7 @@ impl Parts {
         Ok(Api {
             bootstrap: Bootstrap::new(devices.clone(), clock.clone(), oldest),
             issue_pairing_code: IssuePairingCode::new(devices.clone(), clock.clone(), entropy.clone(), ttl),
-            check_status: CheckStatus::new(devices.clone(), clock.clone()),
+            check_status: CheckStatus::new(devices.clone(), storage.changes.clone(), clock.clone()),
             claim_device: ClaimDevice::new(devices.clone(), storage.failures.clone(), clock.clone(), limit),
             sessions: self.sessions()?,
             verifier: verifier.clone(),
@@ -107,6 +107,7 @@ impl Parts {
                 max_body_bytes: settings.http.max_body_bytes,
                 max_header_bytes: settings.http.max_header_bytes,
                 request_timeout: settings.http.request_timeout,
+                max_wait: settings.terminal.max_wait,
             },
             metrics_enabled: settings.metrics.enabled,
             drain,
@@ -181,7 +182,7 @@ impl Back {
     /// # Errors
     /// When it cannot be opened.
     pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let storage = open_storage(&settings.database).await?;
+        let storage = open_storage(&settings).await?;
         let fleet = storage.storage.fleet.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -205,7 +206,8 @@ impl Back {
 ///
 /// # Errors
 /// When the URL is none.
-pub fn storage_options(settings: &DatabaseSettings) -> anyhow::Result<StorageOptions> {
+pub fn storage_options(settings: &Settings) -> anyhow::Result<StorageOptions> {
+    let Settings { database: settings, terminal, .. } = settings;
     Ok(StorageOptions {
         url: settings.url.expose_secret().parse::<DatabaseUrl>().context("database.url (POS__DATABASE__URL)")?,
         max_connections: settings.max_connections as usize,
@@ -213,10 +215,11 @@ pub fn storage_options(settings: &DatabaseSettings) -> anyhow::Result<StorageOpt
         connect_timeout: settings.connect_timeout,
         statement_timeout: settings.statement_timeout,
         gather: settings.gather,
+        max_watches: terminal.max_waiting,
     })
 }
 
-async fn open_storage(settings: &DatabaseSettings) -> anyhow::Result<OpenedStorage> {
+async fn open_storage(settings: &Settings) -> anyhow::Result<OpenedStorage> {
     Ok(pos_adapters::storage::open(&storage_options(settings)?).await?)
 }
 

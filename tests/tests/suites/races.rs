@@ -41,7 +41,7 @@ impl Replica {
         let limit = ClaimLimit { max_failures, window: TTL };
         Arc::new(Self {
             issue: IssuePairingCode::new(devices.clone(), time.clone(), chance.clone(), TTL),
-            status: CheckStatus::new(devices.clone(), time.clone()),
+            status: CheckStatus::new(devices.clone(), storage.changes.clone(), time.clone()),
             claim: ClaimDevice::new(devices, failures, time.clone(), limit),
             release: ReleaseDevice::new(storage.fleet.clone(), time.clone()),
             provision: ProvisionDevices::new(storage.fleet.clone(), time, chance),

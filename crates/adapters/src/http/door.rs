@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -19,10 +20,11 @@ use crate::clock::Stopwatch;
 
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// Gives the request its trace id and span, bounds its time, catches a panic, and sees that whatever comes back leaves
+/// Gives the request its trace id and span, bounds its time (`patience` more than most have), catches a panic, and sees that whatever comes back leaves
 /// as an answer or as the envelope, logged and counted once.
 pub(super) async fn door(
     route: Rc<RouteMetrics>,
+    patience: Duration,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -46,7 +48,7 @@ pub(super) async fn door(
     let answer = async {
         within_header_limit(request.headers(), &api.limits)?;
         let call = AssertUnwindSafe(next.call(request)).catch_unwind();
-        match tokio::time::timeout(api.limits.request_timeout, call).await {
+        match tokio::time::timeout(api.limits.request_timeout + patience, call).await {
             Ok(Ok(answer)) => answer.map(ServiceResponse::map_into_boxed_body),
             Ok(Err(_)) => Err(ApiError::internal("a handler panicked").into()),
             Err(_) => Err(ApiError::unavailable().caused_by("the request took too long").into()),
@@ -80,7 +82,7 @@ fn within_header_limit(headers: &HeaderMap, limits: &Limits) -> Result<(), ApiEr
     Ok(())
 }
 
-fn log(status: u16, elapsed: std::time::Duration, error: Option<&ApiError>) {
+fn log(status: u16, elapsed: Duration, error: Option<&ApiError>) {
     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let Some(error) = error else {
         tracing::debug!(status, micros, "answered");

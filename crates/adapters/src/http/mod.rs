@@ -37,6 +37,7 @@ use pos_application::{
 use pos_port_clock::Entropy;
 use pos_port_identity::TokenVerifier;
 use pos_port_storage::StorageHealth;
+use tokio::sync::Notify;
 
 use crate::storage::PoolMonitor;
 
@@ -101,22 +102,36 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// From the end of the head to the answer; longer is 503/5003.
     pub request_timeout: Duration,
+    /// How long a caller may have an answer held back (`Prefer: wait`), on top of that.
+    pub max_wait: Duration,
 }
 
 /// Tells `/health/ready` that the server is on its way out.
 #[derive(Debug, Clone, Default)]
-pub struct Drain(Arc<AtomicBool>);
+pub struct Drain(Arc<(AtomicBool, Notify)>);
 
 impl Drain {
     /// From now on the server is not ready.
     pub fn start(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.0.store(true, Ordering::SeqCst);
+        self.0.1.notify_waiters();
+    }
+
+    /// Returns once [`Drain::start`] was called.
+    pub async fn started(&self) {
+        let told = self.0.1.notified();
+        tokio::pin!(told);
+        // From here on no call is missed, so that one before is the only other to ask for.
+        told.as_mut().enable();
+        if !self.has_started() {
+            told.await;
+        }
     }
 
     /// Whether [`Drain::start`] was called.
     #[must_use]
     pub fn has_started(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.0.load(Ordering::SeqCst)
     }
 }
 

@@ -17,6 +17,7 @@ mod rows;
 mod sqlite;
 mod tenancy_rows;
 mod url;
+mod watchers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub struct StorageOptions {
     /// PostgreSQL only: whether look-ups of devices that arrive while one is under way go together as one statement, on
     /// a connection of each HTTP worker's own, beside `max_connections`.
     pub gather: bool,
+    /// How many callers may wait at once for word of a device.
+    pub max_watches: usize,
 }
 
 /// A store that is open, and a look at its connections.

@@ -31,6 +31,18 @@ impl PollWindow {
 }
 
 impl Device {
+    /// How long it is until the code that stands on its screen expires; `None` when none does.
+    #[must_use]
+    pub fn code_expires_in(&self, now: OffsetDateTime) -> Option<Duration> {
+        match self.state() {
+            DeviceState::Inactive { code: Some(issued) } if !issued.is_expired(now) => Some(issued.expires_at - now),
+            DeviceState::Inactive { .. }
+            | DeviceState::Claimed(_)
+            | DeviceState::Activated { .. }
+            | DeviceState::Decommissioned { .. } => None,
+        }
+    }
+
     /// How soon its terminal should ask for its status again; `None` when there is nothing to wait for, because it was
     /// claimed or has no code.
     #[must_use]

@@ -73,6 +73,7 @@ impl InMemoryStore {
         tables.devices.insert(kept.id().clone(), kept);
         tables.events.push(transition.event().clone());
         tables.ended_codes.extend(transition.ended_code().cloned());
+        self.2.changed(device.id());
         Ok(())
     }
 }

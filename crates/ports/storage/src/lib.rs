@@ -10,6 +10,7 @@
 
 mod answers;
 mod audit;
+mod changes;
 mod clients;
 mod devices;
 mod directory;
@@ -17,6 +18,7 @@ mod error;
 mod failures;
 mod fleet;
 mod in_memory;
+mod in_memory_changes;
 mod in_memory_fleet;
 mod in_memory_tenancy;
 mod locations;
@@ -31,6 +33,7 @@ use async_trait::async_trait;
 
 pub use answers::{AnswerRepository, KeptAnswer, Once};
 pub use audit::{AuditMark, DeviceEventPage, EventLog, EventMark, History, KeptAuditEvent, Span};
+pub use changes::{DeviceChanges, Watch, Woken};
 pub use clients::{ApiClientRepository, ClientFailureRepository, GrantError};
 pub use devices::DeviceRepository;
 pub use directory::{AddPartyError, DirectoryRepository, MerchantPage};
@@ -63,6 +66,8 @@ pub struct Storage {
     pub locations: Arc<dyn LocationRepository>,
     /// What creating calls were answered.
     pub answers: Arc<dyn AnswerRepository>,
+    /// Word of devices that change.
+    pub changes: Arc<dyn DeviceChanges>,
     /// The audit trail.
     pub events: Arc<dyn EventLog>,
     /// The count of failed claims.
@@ -87,7 +92,7 @@ impl Storage {
     pub fn of<S>(store: Arc<S>) -> Self
     where
         S: DeviceRepository + EventLog + ClaimFailureRepository + StorageHealth + 'static,
-        S: FleetRepository + LocationRepository + AnswerRepository,
+        S: FleetRepository + LocationRepository + AnswerRepository + DeviceChanges,
         S: DirectoryRepository + MemberRepository + ApiClientRepository + ClientFailureRepository + SessionRepository,
     {
         Self {
@@ -95,6 +100,7 @@ impl Storage {
             fleet: store.clone(),
             locations: store.clone(),
             answers: store.clone(),
+            changes: store.clone(),
             events: store.clone(),
             failures: store.clone(),
             directory: store.clone(),

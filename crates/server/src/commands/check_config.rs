@@ -14,7 +14,7 @@ pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> ExitCode {
     };
     println!("{}", settings.effective());
     let mut faults = Vec::new();
-    faults.extend(storage_options(&settings.database).err().map(|fault| format!("{fault:#}")));
+    faults.extend(storage_options(&settings).err().map(|fault| format!("{fault:#}")));
     match settings.require_identity() {
         Ok(identity) => faults.extend(check_identity(identity).err().map(|fault| format!("{fault:#}"))),
         Err(fault) => faults.push(fault.to_string()),

@@ -5,7 +5,7 @@ use crate::wiring::storage_options;
 
 /// `migrate`: brings the schema up to date.
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
-    let applied = storage::migrate(&storage_options(&settings.database)?).await?;
+    let applied = storage::migrate(&storage_options(settings)?).await?;
     if applied.is_empty() {
         println!("the schema is up to date, nothing to do");
         return Ok(());
@@ -19,7 +19,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
 
 /// Brings the schema up to date, or refuses to go on with one that is not.
 pub(super) async fn ensure_schema(settings: &Settings, may_migrate: bool) -> anyhow::Result<()> {
-    let options = storage_options(&settings.database)?;
+    let options = storage_options(settings)?;
     // Looking needs no more than reading: a role that may not change the schema can serve one that is up to date.
     let pending = storage::pending_migrations(&options).await?;
     if pending.is_empty() {

@@ -7,6 +7,7 @@ mod form;
 mod header;
 mod json;
 mod merchant;
+mod prefer;
 mod terminal;
 
 pub(super) use authorized::Authorized;
@@ -15,4 +16,5 @@ pub(super) use context::Context;
 pub(super) use form::ValidForm;
 pub(super) use json::{RequestBody, ValidJson};
 pub(super) use merchant::Merchant;
+pub(super) use prefer::Prefer;
 pub(super) use terminal::Terminal;

@@ -21,14 +21,14 @@ pub(super) use session::{__path_backchannel_logout, __path_end, __path_initiate}
 pub(super) use status::__path_status;
 
 use super::Api;
-use super::resource::{get, post};
+use super::resource::{get, get_patiently, post};
 
 /// Registers every route.
 pub(super) fn configure(config: &mut web::ServiceConfig, api: &Api) {
     config
         .service(post(api, "/pos/bootstrap", web::route().to(bootstrap::bootstrap)))
         .service(post(api, "/pos/pairing-code", web::route().to(pairing_code::pairing_code)))
-        .service(get(api, "/pos/status", web::route().to(status::status)))
+        .service(get_patiently(api, "/pos/status", api.limits.max_wait, web::route().to(status::status)))
         .service(post(api, "/pos/claim", web::route().to(claim::claim)))
         .service(post(api, "/session/initiate", web::route().to(session::initiate)))
         .service(post(api, "/session/end", web::route().to(session::end)))

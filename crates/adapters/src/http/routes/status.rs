@@ -1,14 +1,16 @@
+use std::time::Duration;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Data;
-use pos_application::CheckStatusError;
+use pos_application::{CheckStatusError, CheckedStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::Api;
 use super::super::api_error::ApiError;
 use super::super::described::{TerminalErrors, TerminalParams};
-use super::super::extract::Terminal;
+use super::super::extract::{Prefer, Terminal};
 use super::super::pacing;
 
 /// How the device and its latest code stand.
@@ -28,12 +30,18 @@ pub(crate) struct StatusResponse {
 /// Polls whether the device was claimed
 ///
 /// Poll every 3 to 5 seconds while the code is `pending`; stop once `is_claimed`; ask for a new code when it is
-/// `expired`.
+/// `expired`. Or send `Prefer: wait=25` (RFC 7240): while the code is pending the answer then comes when something
+/// changes, or at the end of the wait, so that a claim is seen within milliseconds.
 #[utoipa::path(
     get,
     path = "/pos/status",
     tag = "POS activation",
-    params(TerminalParams),
+    params(
+        TerminalParams,
+        ("Prefer" = Option<String>, Header, description = "`wait=` and seconds: how long the answer may be held back \
+            while nothing changes. The server may allow less, and says in `Preference-Applied` what it did.",
+            example = "wait=25")
+    ),
     responses(
         (
             status = 200,
@@ -45,8 +53,8 @@ pub(crate) struct StatusResponse {
         TerminalErrors
     )
 )]
-pub(crate) async fn status(api: Data<Api>, terminal: Terminal) -> Result<HttpResponse, ApiError> {
-    let checked = api.check_status.execute(&terminal.0).await.map_err(|error| match error {
+pub(crate) async fn status(api: Data<Api>, terminal: Terminal, Prefer(wait): Prefer) -> Result<HttpResponse, ApiError> {
+    let checked = checked(&api, &terminal, wait).await.map_err(|error| match error {
         CheckStatusError::UnknownDevice => ApiError::unknown_device(&terminal.0.device_id),
         CheckStatusError::Storage(error) => error.into(),
     })?;
@@ -54,9 +62,23 @@ pub(crate) async fn status(api: Data<Api>, terminal: Terminal) -> Result<HttpRes
     if let Some(window) = checked.next_poll {
         answer.insert_header((RETRY_AFTER, pacing::within(window, &*api.entropy)));
     }
+    if let Some(wait) = wait {
+        answer.insert_header(("Preference-Applied", format!("wait={}", wait.as_secs())));
+    }
     Ok(answer.json(StatusResponse {
         device_status: checked.device_status.as_str(),
         is_claimed: checked.device_status.is_claimed(),
         pairing_code_status: checked.pairing_code_status.as_str(),
     }))
+}
+
+/// A server that stops keeps nobody waiting.
+async fn checked(api: &Api, terminal: &Terminal, wait: Option<Duration>) -> Result<CheckedStatus, CheckStatusError> {
+    if let Some(wait) = wait {
+        tokio::select! {
+            waited = api.check_status.wait(&terminal.0, wait) => return waited,
+            () = api.drain.started() => {}
+        }
+    }
+    api.check_status.execute(&terminal.0).await
 }

@@ -1,5 +1,6 @@
 //! PostgreSQL. Every method is one prepared statement in one round trip, so none leaves a transaction open.
 
+mod changes;
 mod connection;
 mod fleet;
 mod gather;
@@ -22,12 +23,15 @@ use diesel_async::RunQueryDsl;
 use pos_domain::{
     ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, PairingCode, RefusedClaim, Sighting, Transition,
 };
-use pos_port_storage::{ClaimFailureRepository, DevicePage, DeviceRepository, SaveError, StorageError, StorageHealth};
+use pos_port_storage::{
+    ClaimFailureRepository, DeviceChanges, DevicePage, DeviceRepository, SaveError, StorageError, StorageHealth, Watch,
+};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use self::changes::Changes;
 use self::connection::{Lease, PgManager};
 use self::gather::{Lookups, Saves};
 pub(super) use self::migrate::{migrate, pending};
@@ -53,6 +57,7 @@ struct Gathered {
 pub struct PgStore {
     pool: Pool<PgManager>,
     gathered: Option<Gathered>,
+    changes: Changes,
     acquire_timeout: Duration,
     statement_timeout: Duration,
 }
@@ -72,13 +77,14 @@ impl PgStore {
         let opener = Arc::new(manager.clone());
         let gathered = options
             .gather
-            .then(|| Gathered { lookups: Lookups::new(Arc::clone(&opener)), saves: Saves::new(opener) });
+            .then(|| Gathered { lookups: Lookups::new(Arc::clone(&opener)), saves: Saves::new(Arc::clone(&opener)) });
+        let changes = Changes::new(opener, options.max_watches);
         let pool = Pool::builder(manager)
             .max_size(options.max_connections)
             .build()
             .map_err(|error| OpenError::Pool(error.to_string()))?;
         let (acquire_timeout, statement_timeout) = (options.acquire_timeout, options.statement_timeout);
-        Ok(Self { pool, gathered, acquire_timeout, statement_timeout })
+        Ok(Self { pool, gathered, changes, acquire_timeout, statement_timeout })
     }
 
     async fn lease(&self) -> Result<Lease, Failure> {
@@ -146,11 +152,17 @@ impl DeviceRepository for PgStore {
     }
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
-        if let Some(gathered) = &self.gathered {
-            return gathered.saves.save(transition).await;
+        let outcome = match &self.gathered {
+            Some(gathered) => gathered.saves.save(transition).await,
+            None => {
+                let statement = SaveTransition::from(transition);
+                saved(async { run!(self, |connection| statement.get_result::<i64>(connection)) }.await)
+            }
+        };
+        if outcome.is_ok() && transition.event().kind.changes_status() {
+            self.changes.announce(transition.device().id());
         }
-        let statement = SaveTransition::from(transition);
-        saved(async { run!(self, |connection| statement.get_result::<i64>(connection)) }.await)
+        outcome
     }
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {
@@ -188,6 +200,12 @@ impl ClaimFailureRepository for PgStore {
         let statement = TellBlocked::of(refused, limit);
         let told: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(told > 0)
+    }
+}
+
+impl DeviceChanges for PgStore {
+    fn watch(&self, id: &DeviceId) -> Option<Box<dyn Watch>> {
+        self.changes.watch(id)
     }
 }
 

@@ -18,7 +18,9 @@ use pos_domain::{
     ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, FailureWindow, PairingCode, RefusalRecord,
     RefusedClaim, Sighting, Transition,
 };
-use pos_port_storage::{ClaimFailureRepository, DevicePage, DeviceRepository, SaveError, StorageError, StorageHealth};
+use pos_port_storage::{
+    ClaimFailureRepository, DeviceChanges, DevicePage, DeviceRepository, SaveError, StorageError, StorageHealth, Watch,
+};
 use time::OffsetDateTime;
 
 use self::audit::{insert_audit_event, insert_event};
@@ -28,6 +30,7 @@ use self::schema::{claim_failures, devices, ended_pairing_codes};
 use super::audit_rows::chain_columns;
 use super::failure::Failure;
 use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject, new_devices, signed};
+use super::watchers::Watchers;
 use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
 
 type DeviceRow = rows::DeviceRow<String, i64>;
@@ -40,6 +43,7 @@ pub struct SqliteStore {
     writer: Pool<SqliteManager>,
     readers: Pool<SqliteManager>,
     limits: Limits,
+    watchers: Watchers,
 }
 
 impl SqliteStore {
@@ -52,8 +56,13 @@ impl SqliteStore {
             let manager = SqliteManager { path: path.to_owned(), role, busy_timeout: limits.busy() };
             Pool::builder(manager).max_size(size).build().map_err(|error| OpenError::Pool(error.to_string()))
         };
-        let store =
-            Self { writer: pool(Role::Writer, 1)?, readers: pool(Role::Reader, options.max_connections)?, limits };
+        let watchers = Watchers::new(options.max_watches);
+        let store = Self {
+            writer: pool(Role::Writer, 1)?,
+            readers: pool(Role::Reader, options.max_connections)?,
+            limits,
+            watchers,
+        };
         let opened = store.write(|_| Ok(())).await;
         opened.map_err(|failure| OpenError::Sqlite { path: path.to_owned(), source: failure.into() })?;
         Ok(store)
@@ -175,7 +184,7 @@ impl DeviceRepository for SqliteStore {
     }
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
-        let transition = transition.clone();
+        let (id, transition) = (transition.device().id().clone(), transition.clone());
         let saved = self.write(move |connection| {
             if !update_device(connection, &transition)? {
                 return Ok(false);
@@ -187,7 +196,10 @@ impl DeviceRepository for SqliteStore {
             Ok(true)
         });
         match saved.await {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.watchers.wake(&id);
+                Ok(())
+            }
             Ok(false) => Err(SaveError::Conflict),
             Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
             Err(failure) => Err(StorageError::from(failure).into()),
@@ -286,6 +298,13 @@ impl ClaimFailureRepository for SqliteStore {
             Ok(first)
         });
         Ok(told.await?)
+    }
+}
+
+/// Word goes no further than this process: another one at the same file finds out by looking.
+impl DeviceChanges for SqliteStore {
+    fn watch(&self, id: &DeviceId) -> Option<Box<dyn Watch>> {
+        self.watchers.watch(id)
     }
 }
 

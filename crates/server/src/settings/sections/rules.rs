@@ -22,6 +22,10 @@ impl PairingSettings {
 pub struct TerminalSettings {
     /// The oldest app version that is supported.
     pub min_supported_version: AppVersion,
+    /// How long one may have its status held back while nothing changes; zero: not at all.
+    pub max_wait: Duration,
+    /// How many may wait so at once.
+    pub max_waiting: usize,
 }
 
 impl TerminalSettings {
@@ -29,7 +33,9 @@ impl TerminalSettings {
         let version = reader.text("terminal.min_supported_version", |text| {
             text.parse().map_err(|error| (format!("is {text:?}: {error}"), "write a version like 1.3.5".to_owned()))
         });
-        version.map(|min_supported_version: AppVersion| Self { min_supported_version })
+        let max_wait = reader.seconds("terminal.max_wait_secs", 0..=300);
+        let max_waiting = reader.number("terminal.max_waiting", 0..=1_000_000);
+        Some(Self { min_supported_version: version?, max_wait: max_wait?, max_waiting: max_waiting? })
     }
 }
 

@@ -8,13 +8,13 @@ use super::super::connection::{PgConnection, PgManager, is_lost, is_rolled_back,
 use crate::storage::failure::{Failure, TooSlow};
 
 /// One connection, opened when it is needed and given up when in doubt.
-pub(super) struct Lane {
+pub(in super::super) struct Lane {
     opener: Arc<PgManager>,
     connection: Option<PgConnection>,
 }
 
 /// Why a statement gave nothing.
-pub(super) enum Trouble {
+pub(in super::super) enum Trouble {
     /// A connection that had been idle turned out to be gone. Whether the statement was run is not known.
     Lost(Failure),
     /// Others were at the same rows, and nothing of the statement was kept.
@@ -31,12 +31,12 @@ impl From<Trouble> for Failure {
 }
 
 impl Lane {
-    pub(super) fn new(opener: Arc<PgManager>) -> Self {
+    pub(in super::super) fn new(opener: Arc<PgManager>) -> Self {
         Self { opener, connection: None }
     }
 
     /// Runs one statement within the time limit.
-    pub(super) async fn run<T>(
+    pub(in super::super) async fn run<T>(
         &mut self,
         statement: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<T>,
     ) -> Result<T, Trouble> {

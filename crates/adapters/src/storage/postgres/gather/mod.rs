@@ -22,7 +22,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
-use self::lane::Lane;
+pub(super) use self::lane::Lane;
 pub(super) use self::lookups::Lookups;
 pub(super) use self::saves::Saves;
 use super::connection::PgManager;

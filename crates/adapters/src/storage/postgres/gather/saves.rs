@@ -6,8 +6,8 @@ use pos_domain::Transition;
 use pos_port_storage::{SaveError, StorageError};
 
 use super::super::connection::PgManager;
-use super::super::statements::SaveTransition;
 use super::super::saved;
+use super::super::statements::SaveTransition;
 use super::lane::{Lane, Trouble};
 use super::save_many::{Outcome, SaveMany};
 use super::{Gather, Lanes, Waiting};

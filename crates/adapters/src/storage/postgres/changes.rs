@@ -1,0 +1,145 @@
+//! Word of changed devices from replica to replica: NOTIFY after the commit, LISTEN on a connection of its own.
+//!
+//! A commit does not wait for the word, and the word may be lost with a connection or a process: then whoever waits finds
+//! out by looking. Nothing is opened before somebody waits or something changes.
+
+use std::future::poll_fn;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use diesel::sql_types::Text;
+use diesel_async::RunQueryDsl;
+use pos_domain::DeviceId;
+use pos_port_storage::Watch;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, NoTls, Socket};
+
+use super::connection::{ConnectError, PgManager};
+use super::gather::Lane;
+use super::tls;
+use crate::storage::failure::TooSlow;
+use crate::storage::watchers::Watchers;
+
+/// As it stands in [`hear`]'s LISTEN.
+const CHANNEL: &str = "pos_device_changed";
+
+/// How many words may wait to be sent; more are left out.
+const QUEUE: usize = 4_096;
+
+/// How many go in one notification: a payload has less than 8000 bytes, an id at most 64.
+const BATCH: usize = 100;
+
+/// Between two attempts to listen: doubled from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+
+pub(super) struct Changes {
+    opener: Arc<PgManager>,
+    watchers: Watchers,
+    listening: OnceLock<Tied>,
+    words: OnceLock<mpsc::Sender<DeviceId>>,
+}
+
+impl Changes {
+    pub(super) fn new(opener: Arc<PgManager>, most: usize) -> Self {
+        Self { opener, watchers: Watchers::new(most), listening: OnceLock::new(), words: OnceLock::new() }
+    }
+
+    pub(super) fn watch(&self, id: &DeviceId) -> Option<Box<dyn Watch>> {
+        self.listening.get_or_init(|| {
+            let task = listen(Arc::clone(&self.opener), self.watchers.clone());
+            Tied(self.opener.runtime.spawn(task).abort_handle())
+        });
+        self.watchers.watch(id)
+    }
+
+    /// Tells everybody that a device changed.
+    pub(super) fn announce(&self, id: &DeviceId) {
+        self.watchers.wake(id);
+        let words = self.words.get_or_init(|| {
+            let (words, queue) = mpsc::channel(QUEUE);
+            self.opener.runtime.spawn(notify(queue, Arc::clone(&self.opener)));
+            words
+        });
+        let _ = words.try_send(id.clone());
+    }
+}
+
+/// Sends word until the store is gone.
+async fn notify(mut queue: mpsc::Receiver<DeviceId>, opener: Arc<PgManager>) {
+    let mut lane = Lane::new(opener);
+    let mut batch = Vec::with_capacity(BATCH);
+    while queue.recv_many(&mut batch, BATCH).await > 0 {
+        let payload = batch.iter().map(DeviceId::as_str).collect::<Vec<_>>().join(" ");
+        let statement = diesel::sql_query("SELECT pg_notify($1, $2)").bind::<Text, _>(CHANNEL).bind::<Text, _>(payload);
+        if lane.run(async |connection| statement.execute(connection).await).await.is_err() {
+            tracing::debug!(devices = batch.len(), "word of changes was not sent");
+        }
+        batch.clear();
+    }
+}
+
+/// Listens for as long as it is let.
+async fn listen(opener: Arc<PgManager>, watchers: Watchers) {
+    let mut pause = PAUSES.0;
+    loop {
+        let heard = match opener.config.get_ssl_mode() {
+            SslMode::Require => match tls::verified() {
+                Ok(tls) => hear(&opener, tls, &watchers, &mut pause).await,
+                Err(error) => Err(error.into()),
+            },
+            _ => hear(&opener, NoTls, &watchers, &mut pause).await,
+        };
+        if let Err(error) = heard {
+            tracing::warn!(error = &error as &dyn std::error::Error, "waiting terminals are woken late for now");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Wakes those who wait until the connection ends.
+async fn hear<T>(opener: &PgManager, tls: T, watchers: &Watchers, pause: &mut Duration) -> Result<(), ConnectError>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Unpin,
+{
+    let limit = opener.connect_timeout;
+    let what = "connecting to PostgreSQL";
+    let (client, mut connection) =
+        timeout(limit, opener.config.connect(tls)).await.map_err(|_| TooSlow { what, limit })??;
+    let mut subscribed = false;
+    let subscribing = client.batch_execute("LISTEN pos_device_changed");
+    tokio::pin!(subscribing);
+    loop {
+        tokio::select! {
+            done = &mut subscribing, if !subscribed => {
+                done?;
+                subscribed = true;
+                *pause = PAUSES.0;
+                // Nobody knows what was said while nobody listened.
+                watchers.wake_all();
+            }
+            message = poll_fn(|context| connection.poll_message(context)) => match message {
+                Some(Ok(AsyncMessage::Notification(word))) => {
+                    word.payload().split(' ').filter_map(|id| DeviceId::parse(id).ok()).for_each(|id| watchers.wake(&id));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error.into()),
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// A task that ends with its owner.
+struct Tied(AbortHandle);
+
+impl Drop for Tied {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
