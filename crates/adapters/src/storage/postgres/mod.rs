@@ -3,7 +3,6 @@
 
 mod connection;
 mod create;
-mod fleet;
 mod lookups;
 mod migrate;
 mod once;
@@ -114,7 +113,9 @@ macro_rules! transact {
 
 // Below the macros, which they use.
 mod audit;
-use {run, transact};
+mod fleet;
+mod locations;
+use run;
 
 /// What became of a transition, by how many devices were changed.
 fn saved(changed: Result<i64, Failure>) -> Result<(), SaveError> {
