@@ -19,7 +19,7 @@ use pos_port_clock::{Clock, Entropy};
 use pos_port_identity::{ClientTokens, LogoutVerifier, SecretHasher, TokenVerifier};
 use secrecy::ExposeSecret as _;
 
-use crate::settings::{DatabaseSettings, IdentitySettings, Settings};
+use crate::settings::{IdentitySettings, Settings};
 
 /// What a server is made of. Tests put their own clock, store or verifier here.
 #[derive(Clone)]

@@ -63,7 +63,12 @@ impl Lane {
         if lost {
             return Err(Trouble::Lost(failure));
         }
-        if rolled_back || matches!(failure, Failure::Storage(StorageError::Fault(_)) | Failure::Taken { .. }) {
+        if rolled_back
+            || matches!(
+                failure,
+                Failure::Storage(StorageError::Fault(_)) | Failure::Taken { .. } | Failure::Missing { .. }
+            )
+        {
             self.connection = Some(connection);
         }
         if rolled_back {

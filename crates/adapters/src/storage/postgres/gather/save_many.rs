@@ -9,7 +9,8 @@ use pos_port_storage::{SaveError, StorageError};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::super::statements::{Input, SaveTransition, statement};
+use super::super::save::SaveTransition;
+use super::super::statements::{Input, statement};
 
 /// What became of one row.
 pub(super) enum Outcome {}
@@ -46,6 +47,9 @@ pub(super) struct SaveMany {
     claimed_by: Vec<Option<String>>,
     claimed_at: Vec<Option<OffsetDateTime>>,
     activated_at: Vec<Option<OffsetDateTime>>,
+    decommissioned_at: Vec<Option<OffsetDateTime>>,
+    labels: Vec<Option<String>>,
+    locations: Vec<Option<Uuid>>,
     at: Vec<OffsetDateTime>,
     actors: Vec<String>,
     origins: Vec<Option<String>>,
@@ -67,6 +71,9 @@ impl SaveMany {
             all.expires_at.push(one.record.code_expires_at);
             all.claimed_at.push(one.record.claimed_at);
             all.activated_at.push(one.record.activated_at);
+            all.decommissioned_at.push(one.record.decommissioned_at);
+            all.labels.push(one.label);
+            all.locations.push(one.location_id);
             all.ids.push(one.id);
             all.expected.push(one.expected);
             all.versions.push(one.version);
@@ -104,6 +111,9 @@ impl QueryFragment<Pg> for SaveMany {
         input.bind::<Array<Nullable<Text>>, _>("claimants", &self.claimed_by)?;
         input.bind::<Array<Nullable<Timestamptz>>, _>("claims", &self.claimed_at)?;
         input.bind::<Array<Nullable<Timestamptz>>, _>("activations", &self.activated_at)?;
+        input.bind::<Array<Nullable<Timestamptz>>, _>("decommissions", &self.decommissioned_at)?;
+        input.bind::<Array<Nullable<Text>>, _>("labels", &self.labels)?;
+        input.bind::<Array<Nullable<SqlUuid>>, _>("locations", &self.locations)?;
         input.bind::<Array<Timestamptz>, _>("ats", &self.at)?;
         input.bind::<Array<Text>, _>("actors", &self.actors)?;
         input.bind::<Array<Nullable<Text>>, _>("origins", &self.origins)?;
@@ -120,11 +130,11 @@ impl QueryFragment<Pg> for SaveMany {
             "), given AS MATERIALIZED (
                 SELECT given.*
                 FROM input, unnest(ids, expecteds, versions, merchants, statuses, codes, issued, expires, claimants,
-                    claims, activations, ats, actors, origins, trace_ids, kinds, chain_starts, hashes, ended_codes,
-                    ends, ended_ats)
+                    claims, activations, decommissions, labels, locations, ats, actors, origins, trace_ids, kinds,
+                    chain_starts, hashes, ended_codes, ends, ended_ats)
                     AS given (device_id, expected, version, merchant_id, status, pairing_code, code_issued_at,
-                        code_expires_at, claimed_by, claimed_at, activated_at, at, actor, origin, trace_id, kind,
-                        chain_start, hash, ended_code, ended_as, ended_at)
+                        code_expires_at, claimed_by, claimed_at, activated_at, decommissioned_at, label, location_id,
+                        at, actor, origin, trace_id, kind, chain_start, hash, ended_code, ended_as, ended_at)
             ), clashing AS (
                 SELECT given.device_id FROM given
                 WHERE given.status = 'inactive' AND EXISTS (
@@ -134,10 +144,12 @@ impl QueryFragment<Pg> for SaveMany {
                 )
             ), changed AS (
                 UPDATE devices
-                SET version = given.version, status = given.status, pairing_code = given.pairing_code,
-                    code_issued_at = given.code_issued_at, code_expires_at = given.code_expires_at,
-                    claimed_by = given.claimed_by, claimed_at = given.claimed_at, activated_at = given.activated_at,
-                    chain_start = given.chain_start, chain_head = given.hash
+                SET version = given.version, merchant_id = given.merchant_id, status = given.status,
+                    pairing_code = given.pairing_code, code_issued_at = given.code_issued_at,
+                    code_expires_at = given.code_expires_at, claimed_by = given.claimed_by,
+                    claimed_at = given.claimed_at, activated_at = given.activated_at,
+                    decommissioned_at = given.decommissioned_at, label = given.label,
+                    location_id = given.location_id, chain_start = given.chain_start, chain_head = given.hash
                 FROM given
                 WHERE devices.device_id = given.device_id COLLATE \"C\" AND devices.version = given.expected
                     AND NOT EXISTS (SELECT FROM clashing WHERE clashing.device_id = given.device_id)

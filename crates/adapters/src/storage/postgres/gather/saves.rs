@@ -6,8 +6,8 @@ use pos_domain::Transition;
 use pos_port_storage::{SaveError, StorageError};
 
 use super::super::connection::PgManager;
+use super::super::save::SaveTransition;
 use super::super::saved;
-use super::super::statements::SaveTransition;
 use super::lane::{Lane, Trouble};
 use super::save_many::{Outcome, SaveMany};
 use super::{Gather, Lanes, Waiting};
@@ -54,7 +54,9 @@ impl Gather for Save {
             // only those whom it concerns are to hear of it.
             Err(
                 Trouble::RolledBack(_)
-                | Trouble::Failed(Failure::Taken { .. } | Failure::Storage(StorageError::Fault(_))),
+                | Trouble::Failed(
+                    Failure::Taken { .. } | Failure::Missing { .. } | Failure::Storage(StorageError::Fault(_)),
+                ),
             ) => {
                 one_by_one(lane, now).await;
             }
