@@ -109,6 +109,8 @@ impl TestServer {
             // The clock stands still, so that no pause would ever end a burst.
             ("POS__LIMITS__DEVICE_PER_MINUTE", "0".to_owned()),
         ];
+        let chosen = |key: &str| options.settings.iter().any(|(name, _)| *name == key);
+        let defaults = defaults.into_iter().filter(|(key, _)| !chosen(key)).collect::<Vec<_>>();
         let variables = defaults.into_iter().chain(options.settings).map(|(key, value)| (key.to_owned(), value));
         let settings = Settings::load(None, variables).expect("the test's settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -133,6 +135,14 @@ impl TestServer {
             client: Client::builder().no_proxy().build().expect("a client"),
             server,
         }
+    }
+
+    /// Stops it as a signal does: requests under way are finished.
+    ///
+    /// # Panics
+    /// When it fails meanwhile.
+    pub async fn stop_gracefully(self) {
+        self.server.serve_until(std::future::ready(()), std::future::pending()).await.expect("an orderly end");
     }
 
     /// Stops it.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::storage::PoolState;
@@ -20,6 +21,7 @@ pub struct Metrics {
     latency: HistogramVec,
     codes_issued: IntCounter,
     claims: IntCounterVec,
+    waiting: IntGauge,
     pool: IntGaugeVec,
 }
 
@@ -45,12 +47,14 @@ impl Metrics {
             latency: HistogramVec::new(latency.buckets(BUCKETS.to_vec()), &["route"])?,
             codes_issued: IntCounter::new("pos_pairing_codes_issued_total", "Pairing codes issued.")?,
             claims: IntCounterVec::new(claims, &["outcome"])?,
+            waiting: IntGauge::new("pos_waiting_terminals", "Terminals whose status is held back until it changes.")?,
             pool: IntGaugeVec::new(pool, &["state"])?,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
         metrics.registry.register(Box::new(metrics.latency.clone()))?;
         metrics.registry.register(Box::new(metrics.codes_issued.clone()))?;
         metrics.registry.register(Box::new(metrics.claims.clone()))?;
+        metrics.registry.register(Box::new(metrics.waiting.clone()))?;
         metrics.registry.register(Box::new(metrics.pool.clone()))?;
         Ok(metrics)
     }
@@ -61,6 +65,18 @@ impl Metrics {
 
     pub(super) fn claim(&self, outcome: &'static str) {
         self.claims.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts a terminal as waiting until the answer is dropped.
+    pub(super) fn terminal_waits(&self) -> impl Drop + use<> {
+        struct Waits(IntGauge);
+        impl Drop for Waits {
+            fn drop(&mut self) {
+                self.0.dec();
+            }
+        }
+        self.waiting.inc();
+        Waits(self.waiting.clone())
     }
 
     pub(super) fn route(&self, path: &'static str) -> RouteMetrics {

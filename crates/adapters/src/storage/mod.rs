@@ -48,7 +48,7 @@ pub struct StorageOptions {
     pub connect_timeout: Duration,
     /// How long one operation on an open connection may take.
     pub statement_timeout: Duration,
-    /// PostgreSQL only: whether look-ups of devices that arrive while one is under way go together as one statement, on
+    /// PostgreSQL only: whether look-ups and saves that arrive while one is under way go together as one statement, on
     /// a connection of each HTTP worker's own, beside `max_connections`.
     pub gather: bool,
     /// How many callers may wait at once for word of a device.

@@ -13,6 +13,7 @@ mod claiming;
 mod provisioning;
 mod sessions;
 mod terminal;
+mod waiting;
 
 use std::sync::Arc;
 

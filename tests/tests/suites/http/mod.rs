@@ -9,6 +9,7 @@ mod documented;
 mod faults;
 mod operations;
 mod pacing;
+mod waiting;
 mod wire;
 
 use pos_tests::server::{Options, TestServer};

@@ -5,7 +5,9 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use pos_adapters::storage::{self, DatabaseUrl, OpenError, OpenedStorage, PoolState, StorageOptions};
-use pos_domain::{Act, CallContext, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, Scope, Transition};
+use pos_domain::{
+    Act, CallContext, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, Party, Scope, Transition,
+};
 use pos_port_storage::{History, SaveError, Storage, StorageError};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::{options, sqlite_url};
@@ -156,6 +158,11 @@ async fn a_locked_row_is_unavailable_in_time_and_saved_later() {
     opened.storage.devices.save(&step).await.unwrap();
 }
 
+/// On whose behalf a merchant saves: such a save takes a connection from the pool, while a terminal's is gathered.
+fn own(step: &Transition) -> Scope {
+    Scope::Of(Party::Merchant(step.device().merchant_id()))
+}
+
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_a_clean_pool() {
     let (opened, database) = postgres().await;
@@ -165,7 +172,7 @@ async fn a_caller_that_goes_away_leaves_a_clean_pool() {
     let blocker = lock_devices(&database).await;
     let saving = tokio::spawn({
         let (storage, step) = (patient.storage.clone(), next(device.clone(), 1));
-        async move { storage.devices.save(&step).await }
+        async move { storage.fleet.save(own(&step), &step).await }
     });
     wait_for_blocked(&database, 1).await;
     saving.abort();
@@ -186,7 +193,7 @@ async fn an_exhausted_pool_is_unavailable_in_time() {
     let blocker = lock_devices(&database).await;
     let saving = tokio::spawn({
         let (storage, step) = (one.storage.clone(), next(device.clone(), 1));
-        async move { storage.devices.save(&step).await }
+        async move { storage.fleet.save(own(&step), &step).await }
     });
     wait_for_blocked(&database, 1).await;
     let read = one.storage.events.events_of(&History::whole(device.id())).await;

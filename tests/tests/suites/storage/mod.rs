@@ -2,8 +2,10 @@
 
 mod bad_days;
 mod chains;
+mod changes;
 mod corrupt_rows;
 mod gathered;
+mod gathered_saves;
 mod illegal_rows;
 mod illegal_tenancy_rows;
 mod migrations;

@@ -75,6 +75,7 @@ pub(crate) async fn status(api: Data<Api>, terminal: Terminal, Prefer(wait): Pre
 /// A server that stops keeps nobody waiting.
 async fn checked(api: &Api, terminal: &Terminal, wait: Option<Duration>) -> Result<CheckedStatus, CheckStatusError> {
     if let Some(wait) = wait {
+        let _waits = api.metrics.terminal_waits();
         tokio::select! {
             waited = api.check_status.wait(&terminal.0, wait) => return waited,
             () = api.drain.started() => {}

@@ -1,0 +1,103 @@
+//! A terminal that has its status held back until something changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pos_application::CheckStatus;
+use pos_domain::{DeviceId, DeviceStatus, PairingCodeStatus};
+use pos_port_clock::ManualClock;
+use pos_port_storage::{DeviceChanges, Watch, Woken};
+
+use crate::{House, MERCHANT, START, user};
+
+/// Nothing changes, and time passes as it is asked to.
+struct Uneventful(Arc<ManualClock>);
+
+#[async_trait]
+impl Watch for Uneventful {
+    async fn changed(&mut self, at_most: Duration) -> Woken {
+        self.0.advance(at_most.try_into().unwrap());
+        Woken::ByTime
+    }
+}
+
+impl DeviceChanges for Uneventful {
+    fn watch(&self, _: &DeviceId) -> Option<Box<dyn Watch>> {
+        Some(Box::new(Self(self.0.clone())))
+    }
+}
+
+/// The device is claimed during the wait, but word of it is lost.
+struct Unheard(Arc<House>, String);
+
+#[async_trait]
+impl Watch for Unheard {
+    async fn changed(&mut self, at_most: Duration) -> Woken {
+        self.0.clock.advance(at_most.try_into().unwrap());
+        let _ = self.0.claim(&user(MERCHANT, "ann"), &self.1).await;
+        Woken::ByTime
+    }
+}
+
+impl DeviceChanges for Unheard {
+    fn watch(&self, _: &DeviceId) -> Option<Box<dyn Watch>> {
+        Some(Box::new(Self(self.0.clone(), self.1.clone())))
+    }
+}
+
+/// Has no room.
+struct Full;
+
+impl DeviceChanges for Full {
+    fn watch(&self, _: &DeviceId) -> Option<Box<dyn Watch>> {
+        None
+    }
+}
+
+fn status(house: &House, changes: impl DeviceChanges + 'static) -> CheckStatus {
+    CheckStatus::new(house.storage.devices.clone(), Arc::new(changes), house.clock.clone())
+}
+
+fn waited(house: &House) -> i64 {
+    (pos_port_clock::Clock::now(&*house.clock) - START).whole_seconds()
+}
+
+#[tokio::test]
+async fn where_nothing_changes_the_wait_ends_in_time() {
+    let house = House::new([]);
+    let call = house.device("POS-00000001").await;
+    house.code(&call).await;
+    let checked = status(&house, Uneventful(house.clock.clone())).wait(&call, Duration::from_secs(12)).await.unwrap();
+    assert_eq!(checked.pairing_code_status, PairingCodeStatus::Pending);
+    assert_eq!(waited(&house), 12);
+}
+
+#[tokio::test]
+async fn a_code_that_expires_ends_the_wait_at_that_instant() {
+    let house = House::new([]);
+    let call = house.device("POS-00000001").await;
+    house.code(&call).await;
+    let checked = status(&house, Uneventful(house.clock.clone())).wait(&call, Duration::from_secs(900)).await.unwrap();
+    assert_eq!(checked.pairing_code_status, PairingCodeStatus::Expired);
+    assert_eq!(waited(&house), 300);
+}
+
+#[tokio::test]
+async fn a_claim_whose_word_is_lost_is_seen_within_seconds() {
+    let house = Arc::new(House::new([]));
+    let call = house.device("POS-00000001").await;
+    let code = house.code(&call).await;
+    let checked = status(&house, Unheard(house.clone(), code)).wait(&call, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(checked.device_status, DeviceStatus::Claimed);
+    assert_eq!(waited(&house), 5);
+}
+
+#[tokio::test]
+async fn who_finds_no_room_is_answered_at_once() {
+    let house = House::new([]);
+    let call = house.device("POS-00000001").await;
+    house.code(&call).await;
+    let checked = status(&house, Full).wait(&call, Duration::from_secs(60)).await.unwrap();
+    assert_eq!((checked.pairing_code_status, waited(&house)), (PairingCodeStatus::Pending, 0));
+}

@@ -1,0 +1,107 @@
+//! `Prefer: wait` on status: the answer comes when something changes.
+
+use pos_tests::server::{Answer, Options, TestServer, USER_AGENT, send};
+use pos_tests::stores::TestStore;
+use reqwest::{Method, RequestBuilder};
+use serde_json::json;
+
+/// Longer than any test: what is answered earlier was answered because of a change.
+const PATIENT: &str = "wait=300";
+
+fn request(server: &TestServer, device: &str, prefer: &str) -> RequestBuilder {
+    let request = server.request(Method::GET, "/pos/status").header("X-Device-Id", device).header("Prefer", prefer);
+    request.header("User-Agent", USER_AGENT).header("X-Client-Type", "pos")
+}
+
+async fn wait(server: &TestServer, device: &str, prefer: &str) -> Answer {
+    send(request(server, device, prefer)).await
+}
+
+/// Returns once a terminal waits at this server.
+async fn until_one_waits(server: &TestServer) {
+    while !send(server.request(Method::GET, "/metrics")).await.text.contains("pos_waiting_terminals 1") {}
+}
+
+fn settings() -> Options {
+    let settings =
+        vec![("POS__TERMINAL__MAX_WAIT_SECS", "300".into()), ("POS__HTTP__REQUEST_TIMEOUT_SECS", "1".into())];
+    Options { settings, ..Options::default() }
+}
+
+/// A claim, at either of two replicas, ends the wait at the first, well before the wait is over and although the wait is
+/// longer than other requests may take.
+async fn a_claim_is_seen_at_once(near: TestServer, far: Option<TestServer>) {
+    for replica in [Some(&near), far.as_ref()].into_iter().flatten() {
+        let device = near.device().await;
+        let code = near.code(&device).await;
+        let (seen, claimed) = tokio::join!(wait(&near, &device, PATIENT), async {
+            until_one_waits(&near).await;
+            replica.claim("ann", &json!({ "pairing_code": code })).await
+        });
+        assert_eq!(claimed.status, 200, "{claimed:?}");
+        assert_eq!((seen.status.as_u16(), &seen.json()["is_claimed"]), (200, &true.into()), "{seen:?}");
+        assert_eq!(seen.header("preference-applied"), Some(PATIENT));
+    }
+    near.stop().await;
+    if let Some(far) = far {
+        far.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_claim_is_seen_at_once_on_postgres_at_every_replica() {
+    let store = TestStore::postgres().await;
+    let near = TestServer::start(store.opened(), settings());
+    let far = TestServer::start(&store.reopened().await, settings());
+    a_claim_is_seen_at_once(near, Some(far)).await;
+}
+
+#[tokio::test]
+async fn a_claim_is_seen_at_once_on_sqlite() {
+    let store = TestStore::sqlite().await;
+    a_claim_is_seen_at_once(TestServer::start(store.opened(), settings()), None).await;
+}
+
+#[tokio::test]
+async fn who_has_nothing_to_wait_for_is_answered_at_once() {
+    let store = TestStore::sqlite().await;
+    let server = TestServer::start(store.opened(), settings());
+    let device = server.device().await;
+    assert_eq!(wait(&server, &device, PATIENT).await.json()["pairing_code_status"], "none");
+    let unknown = wait(&server, "POS-UNKNOWN", PATIENT).await;
+    assert_eq!(unknown.failure(404, "4004"), "Device not found");
+    server.code(&device).await;
+    server.clock.advance(time::Duration::minutes(5));
+    assert_eq!(wait(&server, &device, PATIENT).await.json()["pairing_code_status"], "expired");
+    let code = server.code(&device).await;
+    assert_eq!(server.claim("ann", &json!({ "pairing_code": code })).await.status, 200);
+    assert_eq!(wait(&server, &device, PATIENT).await.json()["pairing_code_status"], "used");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_keeps_nobody_waiting() {
+    let store = TestStore::sqlite().await;
+    let server = TestServer::start(store.opened(), settings());
+    let device = server.device().await;
+    server.code(&device).await;
+    let waiting = tokio::spawn(send(request(&server, &device, PATIENT)));
+    until_one_waits(&server).await;
+    server.stop_gracefully().await;
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status.as_u16(), &answer.json()["pairing_code_status"]), (200, &"pending".into()));
+}
+
+#[tokio::test]
+async fn without_the_preference_or_where_it_is_off_nothing_changes() {
+    let store = TestStore::sqlite().await;
+    let settings = vec![("POS__TERMINAL__MAX_WAIT_SECS", "0".into())];
+    let server = TestServer::start(store.opened(), Options { settings, ..Options::default() });
+    let device = server.device().await;
+    server.code(&device).await;
+    for prefer in [PATIENT, "wait", "respond-async", "wait=0"] {
+        let answer = wait(&server, &device, prefer).await;
+        assert_eq!((answer.status.as_u16(), answer.header("preference-applied")), (200, None), "{prefer}");
+    }
+    server.stop().await;
+}
