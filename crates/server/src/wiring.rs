@@ -182,7 +182,7 @@ impl Back {
     /// # Errors
     /// When it cannot be opened.
     pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let storage = open_storage(&settings).await?;
+        let storage = open_storage(settings).await?;
         let fleet = storage.storage.fleet.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
