@@ -5,10 +5,10 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use pos_domain::{ApiClientId, Party, Role};
 use pos_tests::postgres::TestDatabase;
-use pos_tests::server::{MERCHANT, START};
+use pos_tests::server::MERCHANT;
 use pos_tests::stores::TestStore;
 
-use super::world::{SECRET, World, acts, client_session, initiate, on_both_engines};
+use super::world::{SECRET, World, acts, client_session, initiate, on_both_engines, revoke, rotate};
 
 async fn sixty_four_initiate_one_session(world: World) {
     let server = world.server();
@@ -33,10 +33,9 @@ async fn no_machine_outlives_its_revocation(world: World) {
         let asking = join_all((0..8).map(|_| client_session(&server, name, SECRET)));
         let ending = async {
             if round < 5 {
-                let grant = pos_domain::GrantId(uuid::Uuid::new_v4());
-                world.storage.clients.rotate(&kept.id, grant, &hash).await.unwrap()
+                rotate(&world.storage, &kept.id, &hash).await
             } else {
-                world.storage.clients.revoke(&kept.id, START).await.unwrap()
+                revoke(&world.storage, &kept.id).await
             }
         };
         let (answers, ended) = tokio::join!(asking, ending);

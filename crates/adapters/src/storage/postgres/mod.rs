@@ -10,6 +10,7 @@ mod statements;
 mod tenancy;
 mod tenancy_statements;
 mod tls;
+mod told;
 
 use std::collections::HashSet;
 use std::sync::Arc;

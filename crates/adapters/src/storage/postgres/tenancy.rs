@@ -4,23 +4,24 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use pos_domain::{
-    ApiClient, ApiClientId, ClaimLimit, FailureWindow, GrantId, Membership, Merchant, MerchantId, Party, Reseller,
-    ResellerId, Scope, SecretHash, Session, SessionKey, UserId,
+    ApiClient, ApiClientId, AuditEvent, ClaimLimit, FailureWindow, GrantId, Membership, Merchant, MerchantId, Name,
+    Party, Reseller, ResellerId, Scope, SecretHash, Session, SessionKey, UserId,
 };
 use pos_port_storage::{
     AddPartyError, ApiClientRepository, ClientFailureRepository, DirectoryRepository, GrantError, Logout,
-    MemberRepository, MerchantPage, SessionRepository, StartError, StorageError,
+    MemberRepository, MerchantPage, Once, SessionRepository, StartError, StorageError,
 };
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::refusals::BEGINNING;
-use super::schema::{api_clients, client_failures, memberships, merchants, resellers, sessions};
+use super::schema::{api_clients, client_failures, memberships, merchants, resellers};
 use super::tenancy_statements::{
-    AddClient, AddMerchant, ChangeClient, CountClientFailure, FindSession, LogOut, PutMembership, RemoveMembership,
-    StartSession,
+    AddClient, AddMerchant, AddReseller, ChangeClient, CountClientFailure, EndSession, FindSession, LogOut,
+    PutMembership, RemoveMembership, RenameMerchant, StartSession,
 };
+use super::told::Told;
 use super::{PgStore, run};
 use crate::storage::failure::Failure;
 use crate::storage::tenancy_rows::{self, ClientFailureRow, party_columns};
@@ -33,17 +34,14 @@ type SessionRow = tenancy_rows::SessionRow<Uuid, OffsetDateTime>;
 
 #[async_trait]
 impl DirectoryRepository for PgStore {
-    async fn add_reseller(&self, reseller: &Reseller, _told: &pos_domain::AuditEvent) -> Result<(), AddPartyError> {
-        use resellers::dsl;
-        let statement = diesel::insert_into(dsl::resellers)
-            .values((
-                dsl::reseller_id.eq(reseller.id.0),
-                dsl::name.eq(reseller.name.as_str()),
-                dsl::created_at.eq(reseller.created_at),
-            ))
-            .on_conflict(dsl::reseller_id)
-            .do_nothing();
-        let added = async { run!(self, |connection| statement.execute(connection)) };
+    async fn add_reseller(&self, reseller: &Reseller, told: &AuditEvent) -> Result<(), AddPartyError> {
+        let statement = AddReseller {
+            reseller_id: reseller.id.0,
+            name: reseller.name.as_str().to_owned(),
+            created_at: reseller.created_at,
+            told: Told::from(told),
+        };
+        let added = async { run!(self, |connection| statement.get_result::<i64>(connection)) };
         match added.await.map_err(StorageError::from)? {
             0 => Err(AddPartyError::Taken),
             _ => Ok(()),
@@ -52,25 +50,34 @@ impl DirectoryRepository for PgStore {
 
     async fn rename_merchant(
         &self,
-        _: Scope,
-        _: MerchantId,
-        _: &pos_domain::Name,
-        _: &pos_domain::AuditEvent,
+        scope: Scope,
+        id: MerchantId,
+        name: &Name,
+        told: &AuditEvent,
     ) -> Result<Option<Merchant>, StorageError> {
-        Err(StorageError::Fault("not built yet".into()))
+        let (own, parent) = match scope {
+            Scope::Operator => (None, None),
+            Scope::Of(party) => party_columns(party),
+        };
+        let statement =
+            RenameMerchant { wanted: id.0, own, parent, new_name: name.as_str().to_owned(), told: Told::from(told) };
+        let row: Option<MerchantRow> =
+            run!(self, |connection| async { statement.get_result(connection).await.optional() })?;
+        Ok(row.map(MerchantRow::merchant).transpose()?)
     }
 
     async fn add_merchant(
         &self,
         merchant: &Merchant,
-        _once: Option<&pos_port_storage::Once>,
-        _told: &pos_domain::AuditEvent,
+        _once: Option<&Once>,
+        told: &AuditEvent,
     ) -> Result<(), AddPartyError> {
         let statement = AddMerchant {
             merchant_id: merchant.id.0,
             reseller_id: merchant.reseller.map(|id| id.0),
             name: merchant.name.as_str().to_owned(),
             created_at: merchant.created_at,
+            told: Told::from(told),
         };
         let added = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
         match added.await.map_err(StorageError::from)? {
@@ -126,7 +133,7 @@ impl DirectoryRepository for PgStore {
 
 #[async_trait]
 impl MemberRepository for PgStore {
-    async fn put(&self, membership: &Membership) -> Result<(), GrantError> {
+    async fn put(&self, membership: &Membership, before: Option<GrantId>, told: &AuditEvent) -> Result<(), GrantError> {
         let (merchant_id, reseller_id) = party_columns(membership.member.party);
         let statement = PutMembership {
             grant_id: membership.grant.0,
@@ -135,19 +142,23 @@ impl MemberRepository for PgStore {
             reseller_id,
             role: membership.member.role.as_str(),
             created_at: membership.created_at,
+            before: before.map(|grant| grant.0),
+            told: Told::from(told),
         };
-        let put = async { run!(self, |connection| statement.get_result::<i64>(connection)) };
+        let put = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
         match put.await {
-            Ok(0) => Err(GrantError::UnknownParty),
-            Ok(_) => Ok(()),
+            Ok((true, _)) => Ok(()),
+            Ok((false, true)) => Err(GrantError::Changed),
+            Ok((false, false)) => Err(GrantError::UnknownParty),
             Err(Failure::Taken { .. }) => Err(GrantError::Taken),
             Err(failure) => Err(StorageError::from(failure).into()),
         }
     }
 
-    async fn remove(&self, party: Party, user: &UserId) -> Result<bool, StorageError> {
+    async fn remove(&self, party: Party, user: &UserId, told: &AuditEvent) -> Result<bool, StorageError> {
         let (merchant_id, reseller_id) = party_columns(party);
-        let statement = RemoveMembership { user_id: user.as_str().to_owned(), merchant_id, reseller_id };
+        let statement =
+            RemoveMembership { user_id: user.as_str().to_owned(), merchant_id, reseller_id, told: Told::from(told) };
         let gone: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(gone == 1)
     }
@@ -181,7 +192,7 @@ impl MemberRepository for PgStore {
 
 #[async_trait]
 impl ApiClientRepository for PgStore {
-    async fn add(&self, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError> {
+    async fn add(&self, client: &ApiClient, secret: &SecretHash, told: &AuditEvent) -> Result<(), GrantError> {
         let (merchant_id, reseller_id) = party_columns(client.party);
         let statement = AddClient {
             client_id: client.id.as_str().to_owned(),
@@ -191,6 +202,7 @@ impl ApiClientRepository for PgStore {
             role: client.role.as_str(),
             secret_hash: secret.as_phc().to_owned(),
             created_at: client.created_at,
+            told: Told::from(told),
         };
         let added = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
         match added.await.map_err(StorageError::from)? {
@@ -206,20 +218,32 @@ impl ApiClientRepository for PgStore {
         Ok(row.map(ClientRow::client).transpose()?)
     }
 
-    async fn rotate(&self, id: &ApiClientId, grant: GrantId, secret: &SecretHash) -> Result<bool, StorageError> {
+    async fn rotate(
+        &self,
+        id: &ApiClientId,
+        grant: GrantId,
+        secret: &SecretHash,
+        told: &AuditEvent,
+    ) -> Result<bool, StorageError> {
         let statement = ChangeClient {
             client_id: id.as_str().to_owned(),
             grant_id: Some(grant.0),
             secret_hash: Some(secret.as_phc().to_owned()),
             revoked_at: None,
+            told: Told::from(told),
         };
         let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(changed == 1)
     }
 
-    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
-        let statement =
-            ChangeClient { client_id: id.as_str().to_owned(), grant_id: None, secret_hash: None, revoked_at: Some(at) };
+    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime, told: &AuditEvent) -> Result<bool, StorageError> {
+        let statement = ChangeClient {
+            client_id: id.as_str().to_owned(),
+            grant_id: None,
+            secret_hash: None,
+            revoked_at: Some(at),
+            told: Told::from(told),
+        };
         let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(changed == 1)
     }
@@ -272,7 +296,7 @@ impl ClientFailureRepository for PgStore {
 
 #[async_trait]
 impl SessionRepository for PgStore {
-    async fn start(&self, session: &Session) -> Result<(), StartError> {
+    async fn start(&self, session: &Session, told: &AuditEvent) -> Result<(), StartError> {
         let (merchant_id, reseller_id) = party_columns(session.member.party);
         let statement = StartSession {
             session_key: session.key.to_hex(),
@@ -287,6 +311,7 @@ impl SessionRepository for PgStore {
             token_issued_at: session.token_issued_at,
             started_at: session.started_at,
             ends_at: session.ends_at,
+            told: Told::from(told),
         };
         let started = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
         match started.await.map_err(StorageError::from)? {
@@ -302,10 +327,10 @@ impl SessionRepository for PgStore {
         Ok(row.map(SessionRow::session).transpose()?)
     }
 
-    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError> {
-        let statement = diesel::delete(sessions::table.find(key.to_hex()));
-        let ended = run!(self, |connection| statement.execute(connection))?;
-        Ok(ended == 1)
+    async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError> {
+        let statement = EndSession { wanted: key.to_hex(), told: Told::from(told) };
+        let gone: i64 = run!(self, |connection| statement.get_result(connection))?;
+        Ok(gone == 1)
     }
 
     async fn log_out(
@@ -313,12 +338,13 @@ impl SessionRepository for PgStore {
         logout: &Logout,
         now: OffsetDateTime,
         keep_until: OffsetDateTime,
+        told: &AuditEvent,
     ) -> Result<(), StorageError> {
         let (what, whose, issued) = match logout {
             Logout::Session(key) => ("session", key.to_hex(), None),
             Logout::User { user_id, issued_until } => ("user", user_id.as_str().to_owned(), Some(*issued_until)),
         };
-        let statement = LogOut { what, whose, issued, moment: now, until: keep_until };
+        let statement = LogOut { what, whose, issued, moment: now, until: keep_until, told: Told::from(told) };
         let _kept: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(())
     }
