@@ -17,6 +17,7 @@
     reason = "a case is a test: it must panic when the store is wrong"
 )]
 
+pub mod acts;
 pub mod add_and_list;
 pub mod audit;
 pub mod codes;
@@ -108,6 +109,16 @@ macro_rules! storage_suite {
                 sightings_and_saves_do_not_disturb_each_other,
                 of_many_who_create_one_id_one_does,
                 every_ping_is_answered,
+            ],
+            acts: [
+                the_directory_is_on_record,
+                a_merchant_is_renamed_within_a_scope,
+                memberships_are_on_record,
+                clients_are_on_record,
+                sessions_are_on_record,
+                logouts_are_on_record,
+                of_many_who_add_one_thing_one_is_on_record,
+                of_many_who_end_one_thing_one_is_on_record,
             ],
             directory: [
                 resellers_and_merchants_are_read_back,
