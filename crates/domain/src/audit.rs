@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    Act, Actor, ApiClientId, CallContext, Claimant, DeviceId, LocationId, MerchantId, ResellerId, UnknownEvent, UserId,
+    Act, Actor, ApiClientId, CallContext, Claimant, DeviceId, LocationId, MerchantId, Party, ResellerId, UnknownEvent,
+    UserId,
 };
 
 /// What kind of thing is on record. To add one: a variant, its word, and its place in [`AuditKind::ALL`].
@@ -26,21 +27,24 @@ pub enum AuditKind {
     LocationAdded,
     /// What is kept of a location was changed.
     LocationAmended,
-    /// A user was given a membership; the details `party` and `role` say where and as what.
+    /// A user was given a membership; the details `party` and `role` say where and as what, `role_before` what the user
+    /// was there until then.
     MemberAdded,
     /// A membership was taken away; the detail `party` says where.
     MemberRemoved,
     /// An API client was made; the details `party` and `role` say for whom and as what.
     ClientAdded,
-    /// An API client was given another secret.
+    /// An API client was given another secret; the detail `party` says whose it is.
     ClientRotated,
-    /// An API client was revoked.
+    /// An API client was revoked; the detail `party` says whose it was.
     ClientRevoked,
-    /// A session was initiated; the details `party`, `role`, `application` and `channel` say as whom and where.
+    /// A session was initiated or renewed; the details `party`, `role`, `application` and `channel` say as whom and where,
+    /// `client_id` by which machine.
     SessionStarted,
-    /// A session was ended by its user.
+    /// A session was ended by its user; the details are those of its start.
     SessionEnded,
-    /// The identity provider ended one session of a user, or all.
+    /// The identity provider ended one session of a user, or all; the detail `sessions` is `one` or `all`, `party` says
+    /// where the one was.
     SessionsLoggedOut,
 }
 
@@ -119,6 +123,15 @@ impl fmt::Display for Subject {
             Self::Location(id) => write!(f, "location:{id}"),
             Self::User(id) => write!(f, "user:{id}"),
             Self::Client(id) => write!(f, "client:{id}"),
+        }
+    }
+}
+
+impl From<Party> for Subject {
+    fn from(party: Party) -> Self {
+        match party {
+            Party::Merchant(id) => Self::Merchant(id),
+            Party::Reseller(id) => Self::Reseller(id),
         }
     }
 }

@@ -1,9 +1,13 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pos_domain::{Actor, AuditEvent, AuditKind, CallContext, Session, Subject, UserId};
 use pos_port_clock::Clock;
 use pos_port_identity::{LogoutVerifier, Principal, VerifyError};
 use pos_port_storage::{Logout, SessionRepository, StorageError};
-use time::Duration;
+use time::{Duration, OffsetDateTime};
+
+use super::on_record::of_session;
 
 /// Ends sessions: the caller's own, or those the identity provider says are over.
 pub struct CloseSession {
@@ -41,8 +45,15 @@ impl CloseSession {
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.
-    pub async fn end(&self, principal: &Principal) -> Result<bool, StorageError> {
-        let ended = self.sessions.end(&principal.session.key).await?;
+    pub async fn end(&self, principal: &Principal, context: CallContext) -> Result<bool, StorageError> {
+        let (key, now) = (&principal.session.key, self.clock.now());
+        let ended = match self.sessions.find(key, now).await? {
+            Some(session) => {
+                let by = context.by(Actor::User(principal.user_id.clone()));
+                self.sessions.end(key, &of_session(AuditKind::SessionEnded, &session, by, now)).await?
+            }
+            None => false,
+        };
         tracing::info!(user_id = %principal.user_id, ended, "session ended");
         Ok(ended)
     }
@@ -51,19 +62,47 @@ impl CloseSession {
     ///
     /// # Errors
     /// [`LogOutError`].
-    pub async fn log_out(&self, token: &str) -> Result<(), LogOutError> {
+    pub async fn log_out(&self, token: &str, context: CallContext) -> Result<(), LogOutError> {
         let notice = self.logouts.verify_logout(token).await?;
         let now = self.clock.now();
-        let logout = match (notice.session, notice.user_id) {
-            (Some(key), _) => Logout::Session(key),
-            (None, Some(user_id)) => Logout::User { user_id, issued_until: notice.issued_at },
+        let (logout, told) = match (notice.session, notice.user_id) {
+            (Some(key), user) => {
+                let session = self.sessions.find(&key, now).await?;
+                (Logout::Session(key), of_one(session.as_ref(), user, context, now))
+            }
+            (None, Some(user_id)) => {
+                let told = of_logout(Some(user_id.clone()), context, now).with("sessions", "all");
+                (Logout::User { user_id, issued_until: notice.issued_at }, told)
+            }
             (None, None) => return Err(VerifyError::Rejected("neither session nor subject").into()),
         };
-        self.sessions.log_out(&logout, now, now.saturating_add(self.max_lifetime)).await?;
+        self.sessions.log_out(&logout, now, now.saturating_add(self.max_lifetime), &told).await?;
         tracing::info!(
             whole_user = matches!(logout, Logout::User { .. }),
             "the identity provider logged a session out"
         );
         Ok(())
+    }
+}
+
+/// The end of one session, which may not have been initiated here; then its user is known only if the provider says so.
+fn of_one(session: Option<&Session>, named: Option<UserId>, context: CallContext, at: OffsetDateTime) -> AuditEvent {
+    let member = session.map(|session| &session.member);
+    let user = named.or_else(|| member.map(|member| member.user_id.clone()));
+    let told = of_logout(user, context, at).with("sessions", "one");
+    match member.map(|member| member.party) {
+        Some(party) => told.for_merchant(party.merchant()).with("party", Subject::from(party)),
+        None => told,
+    }
+}
+
+fn of_logout(user: Option<UserId>, context: CallContext, at: OffsetDateTime) -> AuditEvent {
+    AuditEvent {
+        at,
+        act: context.by(Actor::IdentityProvider),
+        merchant_id: None,
+        kind: AuditKind::SessionsLoggedOut,
+        subject: user.map(Subject::User),
+        detail: BTreeMap::new(),
     }
 }

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pos_domain::{Member, Merchant, Party, Place, Reseller, Scope, Session};
+use pos_domain::{Actor, AuditKind, CallContext, Member, Merchant, Party, Place, Reseller, Scope, Session};
 use pos_port_clock::Clock;
 use pos_port_identity::Principal;
 use pos_port_storage::{DirectoryRepository, MemberRepository, SessionRepository, StartError, StorageError};
 use time::Duration;
+
+use super::on_record::of_session;
 
 /// Resolves a bearer token's session to a user, a merchant or a reseller, a role, an application and a channel, for
 /// the requests that follow (contract, section 4).
@@ -89,7 +91,12 @@ impl InitiateSession {
     ///
     /// # Errors
     /// [`InitiateSessionError`].
-    pub async fn execute(&self, principal: &Principal, host: &str) -> Result<InitiatedSession, InitiateSessionError> {
+    pub async fn execute(
+        &self,
+        principal: &Principal,
+        host: &str,
+        context: CallContext,
+    ) -> Result<InitiatedSession, InitiateSessionError> {
         let place = self.hosts.find(host).ok_or(InitiateSessionError::UnknownHost)?;
         let party = party_of(principal).ok_or(InitiateSessionError::NoParty)?;
         let membership = self.members.find(party, &principal.user_id).await?;
@@ -113,7 +120,9 @@ impl InitiateSession {
         if named.is_some() {
             return Err(InitiateSessionError::NotAMember);
         }
-        match self.sessions.start(&initiated.session).await {
+        let by = context.by(Actor::User(principal.user_id.clone()));
+        let told = of_session(AuditKind::SessionStarted, &initiated.session, by, now);
+        match self.sessions.start(&initiated.session, &told).await {
             Ok(()) => {}
             Err(StartError::NoGrant) => return Err(InitiateSessionError::NotAMember),
             Err(StartError::LoggedOut) => return Err(InitiateSessionError::LoggedOut),

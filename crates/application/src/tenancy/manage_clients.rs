@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use pos_domain::{ApiClient, ApiClientId, GrantId, Party, Role};
+use pos_domain::{Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Party, Role, Subject};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_identity::{HashError, SecretHasher};
 use pos_port_storage::{ApiClientRepository, GrantError, StorageError};
 use secrecy::SecretString;
+use time::OffsetDateTime;
 
 use super::draw;
 
@@ -63,6 +64,7 @@ impl ManageClients {
         id: Option<ApiClientId>,
         party: Party,
         role: Role,
+        by: Act,
     ) -> Result<NewSecret, ManageClientsError> {
         let id = match id {
             Some(id) => id,
@@ -73,7 +75,8 @@ impl ManageClients {
         let hash = self.hasher.hash(&secret).await?;
         let grant = GrantId(draw::uuid(&*self.entropy));
         let client = ApiClient { id, grant, party, role, created_at: self.clock.now(), revoked_at: None };
-        self.clients.add(&client, &hash).await?;
+        let told = of_client(AuditKind::ClientAdded, &client.id, party, by, client.created_at).with("role", role);
+        self.clients.add(&client, &hash, &told).await?;
         tracing::info!(client_id = %client.id, %party, %role, "API client added");
         Ok(NewSecret { client_id: client.id, secret })
     }
@@ -82,10 +85,12 @@ impl ManageClients {
     ///
     /// # Errors
     /// [`ManageClientsError`].
-    pub async fn rotate(&self, id: &ApiClientId) -> Result<NewSecret, ManageClientsError> {
+    pub async fn rotate(&self, id: &ApiClientId, by: Act) -> Result<NewSecret, ManageClientsError> {
+        let party = self.party_of(id).await?;
         let secret = self.secret();
         let hash = self.hasher.hash(&secret).await?;
-        if !self.clients.rotate(id, GrantId(draw::uuid(&*self.entropy)), &hash).await? {
+        let told = of_client(AuditKind::ClientRotated, id, party, by, self.clock.now());
+        if !self.clients.rotate(id, GrantId(draw::uuid(&*self.entropy)), &hash, &told).await? {
             return Err(ManageClientsError::UnknownClient);
         }
         tracing::info!(client_id = %id, "API client's secret rotated");
@@ -96,15 +101,29 @@ impl ManageClients {
     ///
     /// # Errors
     /// [`ManageClientsError`].
-    pub async fn revoke(&self, id: &ApiClientId) -> Result<(), ManageClientsError> {
-        if !self.clients.revoke(id, self.clock.now()).await? {
+    pub async fn revoke(&self, id: &ApiClientId, by: Act) -> Result<(), ManageClientsError> {
+        let (party, now) = (self.party_of(id).await?, self.clock.now());
+        let told = of_client(AuditKind::ClientRevoked, id, party, by, now);
+        if !self.clients.revoke(id, now, &told).await? {
             return Err(ManageClientsError::UnknownClient);
         }
         tracing::info!(client_id = %id, "API client revoked");
         Ok(())
     }
 
+    /// Whose a client is, which never changes.
+    async fn party_of(&self, id: &ApiClientId) -> Result<Party, ManageClientsError> {
+        let (client, _) = self.clients.find(id).await?.ok_or(ManageClientsError::UnknownClient)?;
+        Ok(client.party)
+    }
+
     fn secret(&self) -> SecretString {
         SecretString::from(draw::hex::<32>(&*self.entropy))
     }
+}
+
+fn of_client(kind: AuditKind, id: &ApiClientId, party: Party, by: Act, at: OffsetDateTime) -> AuditEvent {
+    AuditEvent::of(kind, Subject::Client(id.clone()), by, at)
+        .for_merchant(party.merchant())
+        .with("party", Subject::from(party))
 }

@@ -7,6 +7,7 @@ mod initiate_session;
 mod manage_clients;
 mod manage_directory;
 mod manage_members;
+mod on_record;
 mod start_client_session;
 
 pub use close_session::{CloseSession, LogOutError};

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use pos_domain::{
-    ApiClient, ApiClientId, ClaimLimit, ClaimStanding, FailureWindow, Member, Party, Place, Session, TooManyFailures,
+    Actor, ApiClient, ApiClientId, AuditKind, CallContext, ClaimLimit, ClaimStanding, FailureWindow, Member, Party,
+    Place, Session, TooManyFailures,
 };
 use pos_port_clock::Clock;
 use pos_port_identity::{
@@ -14,6 +15,7 @@ use secrecy::SecretString;
 use time::{Duration, OffsetDateTime};
 
 use super::initiate_session::{InitiatedSession, introduce};
+use super::on_record::of_session;
 
 /// Lets a machine in by its client id and secret: the secret is held against our hash, the identity provider is asked
 /// for an access token with the same credentials, and the token's session is initiated in the same step (contract,
@@ -113,6 +115,7 @@ impl StartClientSession {
         &self,
         client_id: &str,
         secret: &SecretString,
+        context: CallContext,
     ) -> Result<ClientSession, StartClientSessionError> {
         let client = self.authenticated(client_id, secret).await?;
         let access_token = self.tokens.token_for(&client.id, secret).await.map_err(|error| match error {
@@ -126,7 +129,9 @@ impl StartClientSession {
         let now = self.clock.now();
         let session = self.session(&client, &principal, now).ok_or(StartClientSessionError::Refused)?;
         let initiated = introduce(&*self.stores.directory, session).await?;
-        match self.stores.sessions.start(&initiated.session).await {
+        let by = context.by(Actor::User(principal.user_id.clone()));
+        let told = of_session(AuditKind::SessionStarted, &initiated.session, by, now);
+        match self.stores.sessions.start(&initiated.session, &told).await {
             Ok(()) => {}
             Err(StartError::NoGrant | StartError::LoggedOut) => {
                 tracing::info!(client_id = %client.id, "client was revoked, rotated or logged out meanwhile");

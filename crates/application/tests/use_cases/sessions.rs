@@ -8,7 +8,9 @@ use pos_application::{
     ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError, LogOutError,
     ManageClients, ManageDirectory, ManageMembers, NotActing, StartClientSession, StartClientSessionError,
 };
-use pos_domain::{ApiClientId, ClaimLimit, Member, Name, Party, Place, ResellerId, Role, SecretHash, Slug, UserId};
+use pos_domain::{
+    Act, ApiClientId, ClaimLimit, Member, Name, Party, Place, ResellerId, Role, SecretHash, Slug, UserId,
+};
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
 use pos_port_identity::{
     FixedClientTokens, FixedLogouts, FixedVerifier, HashError, LogoutNotice, PlainHasher, Principal, SecretHasher,
@@ -18,38 +20,35 @@ use secrecy::SecretString;
 use time::Duration;
 use uuid::Uuid;
 
-use crate::{MERCHANT, START};
+use crate::{MERCHANT, START, from};
 
-const LIFETIME: Duration = Duration::hours(10);
+pub(crate) const LIFETIME: Duration = Duration::hours(10);
 const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(60) };
 
-struct Tenancy {
-    clock: Arc<ManualClock>,
-    storage: Storage,
-    initiate: InitiateSession,
+pub(crate) struct Tenancy {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) storage: Storage,
+    pub(crate) initiate: InitiateSession,
     current: CurrentSession,
-    members: ManageMembers,
-    clients: ManageClients,
+    pub(crate) members: ManageMembers,
+    pub(crate) clients: ManageClients,
 }
 
 fn place() -> Place {
     Place { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() }
 }
 
-fn ann() -> Principal {
+pub(crate) fn ann() -> Principal {
     Principal::fixed(UserId::parse("ann").unwrap(), Some(MERCHANT))
 }
 
 impl Tenancy {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let (time, chance): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(ScriptedEntropy::new([])));
         let storage = Storage::of(Arc::new(InMemoryStore::default()));
         let directory = ManageDirectory::new(storage.directory.clone(), time.clone(), chance.clone());
-        directory
-            .add_merchant(Name::parse("Shop").unwrap(), None, Some(MERCHANT), pos_domain::Act::operator())
-            .await
-            .unwrap();
+        directory.add_merchant(Name::parse("Shop").unwrap(), None, Some(MERCHANT), Act::operator()).await.unwrap();
         let (members, sessions) = (storage.members.clone(), storage.sessions.clone());
         let tenancy = Self {
             initiate: InitiateSession::new(
@@ -70,9 +69,14 @@ impl Tenancy {
         tenancy
     }
 
+    pub(crate) fn close(&self) -> CloseSession {
+        let logouts = Arc::new(FixedLogouts::default());
+        CloseSession::new(self.storage.sessions.clone(), logouts, self.clock.clone(), LIFETIME)
+    }
+
     async fn member(&self, role: Role) {
         let member = Member { user_id: ann().user_id, party: Party::Merchant(MERCHANT), role };
-        self.members.add(member).await.unwrap();
+        self.members.add(member, Act::operator()).await.unwrap();
     }
 
     fn start(&self, hasher: Arc<dyn SecretHasher>, token: &str, principal: Principal) -> StartClientSession {
@@ -96,7 +100,7 @@ impl Tenancy {
 
     async fn till(&self) -> SecretString {
         let id = ApiClientId::parse("till").unwrap();
-        self.clients.add(Some(id), Party::Merchant(MERCHANT), Role::Operator).await.unwrap().secret
+        self.clients.add(Some(id), Party::Merchant(MERCHANT), Role::Operator, Act::operator()).await.unwrap().secret
     }
 }
 
@@ -110,13 +114,13 @@ fn till() -> Principal {
 async fn a_claimant_needs_the_session_it_initiated() {
     let tenancy = Tenancy::new().await;
     assert!(matches!(tenancy.current.claimant(&ann()).await, Err(NotActing::NotInitiated)));
-    let unknown = tenancy.initiate.execute(&ann(), "elsewhere.example").await;
+    let unknown = tenancy.initiate.execute(&ann(), "elsewhere.example", from(1)).await;
     assert!(matches!(unknown, Err(InitiateSessionError::UnknownHost)));
-    let initiated = tenancy.initiate.execute(&ann(), "Portal.Example").await.unwrap();
+    let initiated = tenancy.initiate.execute(&ann(), "Portal.Example", from(1)).await.unwrap();
     assert_eq!((initiated.session.ends_at, initiated.session.member.role), (START + LIFETIME, Role::Admin));
     assert_eq!(tenancy.current.claimant(&ann()).await.unwrap().merchant_id, MERCHANT);
     let reseller = Principal { reseller_id: Some(ResellerId(Uuid::from_u128(9))), ..ann() };
-    let misled = tenancy.initiate.execute(&reseller, "portal.example").await;
+    let misled = tenancy.initiate.execute(&reseller, "portal.example", from(1)).await;
     assert!(matches!(misled, Err(InitiateSessionError::NotAMember)), "the merchant is not of that reseller");
     tenancy.clock.advance(LIFETIME);
     assert!(matches!(tenancy.current.claimant(&ann()).await, Err(NotActing::NotInitiated)));
@@ -125,12 +129,12 @@ async fn a_claimant_needs_the_session_it_initiated() {
 #[tokio::test]
 async fn a_notice_that_names_nobody_ends_nothing() {
     let tenancy = Tenancy::new().await;
-    tenancy.initiate.execute(&ann(), "portal.example").await.unwrap();
+    tenancy.initiate.execute(&ann(), "portal.example", from(1)).await.unwrap();
     let notice = LogoutNotice { session: None, user_id: None, issued_at: START };
     let logouts = Arc::new(FixedLogouts::new([("empty".to_owned(), notice)]));
     let close = CloseSession::new(tenancy.storage.sessions.clone(), logouts, tenancy.clock.clone(), LIFETIME);
     for token in ["empty", "unknown"] {
-        assert!(matches!(close.log_out(token).await, Err(LogOutError::Token(_))), "{token}");
+        assert!(matches!(close.log_out(token, from(1)).await, Err(LogOutError::Token(_))), "{token}");
     }
     assert!(tenancy.current.claimant(&ann()).await.is_ok());
 }
@@ -146,10 +150,11 @@ async fn a_machine_gets_in_only_with_a_token_that_is_its_own() {
         ("another client's", "token", expired),
         ("another merchant's", "token", elsewhere),
     ] {
-        let refused = tenancy.start(Arc::new(PlainHasher), token, principal).execute("till", &secret).await;
+        let refused = tenancy.start(Arc::new(PlainHasher), token, principal).execute("till", &secret, from(1)).await;
         assert!(matches!(refused, Err(StartClientSessionError::Refused)), "{name}: {refused:?}");
     }
-    let started = tenancy.start(Arc::new(PlainHasher), "token", till()).execute("till", &secret).await.unwrap();
+    let started =
+        tenancy.start(Arc::new(PlainHasher), "token", till()).execute("till", &secret, from(1)).await.unwrap();
     assert_eq!(started.initiated.session.member.role, Role::Operator, "the row's, as the token names none");
     assert!(!format!("{started:?}").contains("token\""), "no token in Debug");
     assert_eq!(tenancy.current.claimant(&till()).await.unwrap().merchant_id, MERCHANT);
@@ -176,12 +181,12 @@ async fn a_hasher_that_fails_lets_nobody_in_and_counts_no_failure() {
     let secret = tenancy.till().await;
     let busy = tenancy.start(Arc::new(Failing(|| HashError::Busy, AtomicU32::new(0))), "token", till());
     for _ in 0..10 {
-        assert!(matches!(busy.execute("till", &secret).await, Err(StartClientSessionError::Busy)));
+        assert!(matches!(busy.execute("till", &secret, from(1)).await, Err(StartClientSessionError::Busy)));
     }
     let broken = || HashError::Fault("broken".to_owned());
     let broken = tenancy.start(Arc::new(Failing(broken, AtomicU32::new(0))), "token", till());
-    assert!(matches!(broken.execute("till", &secret).await, Err(StartClientSessionError::Hash(_))));
-    assert!(tenancy.start(Arc::new(PlainHasher), "token", till()).execute("till", &secret).await.is_ok());
+    assert!(matches!(broken.execute("till", &secret, from(1)).await, Err(StartClientSessionError::Hash(_))));
+    assert!(tenancy.start(Arc::new(PlainHasher), "token", till()).execute("till", &secret, from(1)).await.is_ok());
 }
 
 #[tokio::test]
@@ -191,14 +196,17 @@ async fn past_the_limit_no_secret_is_looked_at() {
     let start = tenancy.start(Arc::new(PlainHasher), "token", till());
     for id in ["till", "nobody"] {
         for _ in 0..LIMIT.max_failures {
-            let refused = start.execute(id, &"guess".into()).await;
+            let refused = start.execute(id, &"guess".into(), from(1)).await;
             assert!(matches!(refused, Err(StartClientSessionError::Refused)), "{id}: {refused:?}");
         }
-        let refused = start.execute(id, &secret).await;
+        let refused = start.execute(id, &secret, from(1)).await;
         assert!(matches!(refused, Err(StartClientSessionError::TooManyFailures(_))), "{id}: {refused:?}");
     }
     let counting = Arc::new(Failing(|| HashError::Busy, AtomicU32::new(0)));
     let watched = tenancy.start(counting.clone(), "token", till());
-    assert!(matches!(watched.execute("till", &secret).await, Err(StartClientSessionError::TooManyFailures(_))));
+    assert!(matches!(
+        watched.execute("till", &secret, from(1)).await,
+        Err(StartClientSessionError::TooManyFailures(_))
+    ));
     assert_eq!(counting.1.load(Ordering::Relaxed), 0, "a locked client costs no hash");
 }

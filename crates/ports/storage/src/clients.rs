@@ -1,18 +1,19 @@
 use async_trait::async_trait;
-use pos_domain::{ApiClient, ApiClientId, ClaimLimit, FailureWindow, GrantId, Scope, SecretHash};
+use pos_domain::{ApiClient, ApiClientId, AuditEvent, ClaimLimit, FailureWindow, GrantId, Scope, SecretHash};
 use time::OffsetDateTime;
 
 use crate::StorageError;
 
-/// Keeps API clients, each with the hash of its present secret.
+/// Keeps API clients, each with the hash of its present secret. What changes is put on record in the same transaction, and
+/// what does not change leaves nothing there.
 #[async_trait]
 pub trait ApiClientRepository: Send + Sync {
-    /// Makes a client known.
+    /// Makes a client known and puts `told` on record.
     ///
     /// # Errors
     /// [`GrantError::Taken`] when its id or its grant is, [`GrantError::UnknownParty`] when the merchant or the
     /// reseller is not there.
-    async fn add(&self, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError>;
+    async fn add(&self, client: &ApiClient, secret: &SecretHash, told: &AuditEvent) -> Result<(), GrantError>;
 
     /// The client of this id, revoked or not, with the hash its secret is held against. No scope: whoever asks does
     /// not know yet on whose behalf, which is what the secret is to show.
@@ -21,19 +22,25 @@ pub trait ApiClientRepository: Send + Sync {
     /// Only [`StorageError`]'s own.
     async fn find(&self, id: &ApiClientId) -> Result<Option<(ApiClient, SecretHash)>, StorageError>;
 
-    /// Gives a client that is not revoked another secret, under another grant, and tells whether there was one. Its
-    /// sessions are over from this moment on, for every reader.
+    /// Gives a client that is not revoked another secret, under another grant, puts `told` on record, and tells whether
+    /// there was one. Its sessions are over from this moment on, for every reader.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.
-    async fn rotate(&self, id: &ApiClientId, grant: GrantId, secret: &SecretHash) -> Result<bool, StorageError>;
+    async fn rotate(
+        &self,
+        id: &ApiClientId,
+        grant: GrantId,
+        secret: &SecretHash,
+        told: &AuditEvent,
+    ) -> Result<bool, StorageError>;
 
-    /// Revokes a client for good, and tells whether there was one that was not revoked. Its sessions are over from
-    /// this moment on, for every reader.
+    /// Revokes a client for good, puts `told` on record, and tells whether there was one that was not revoked. Of callers
+    /// at once, one is told so. Its sessions are over from this moment on, for every reader.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.
-    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError>;
+    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime, told: &AuditEvent) -> Result<bool, StorageError>;
 
     /// The clients of the party a scope stands for, or of all, in the order of their ids; at most `limit`, after this
     /// id.
@@ -75,6 +82,9 @@ pub enum GrantError {
     /// The merchant or the reseller is not there.
     #[error("there is no such merchant or reseller")]
     UnknownParty,
+    /// The user's membership of the party is another by now: look again and decide anew.
+    #[error("the membership changed meanwhile")]
+    Changed,
     /// See [`StorageError`].
     #[error(transparent)]
     Storage(#[from] StorageError),

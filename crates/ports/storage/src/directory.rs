@@ -9,13 +9,13 @@ use crate::{KeptAnswer, Once, StorageError};
 /// on record in the same transaction.
 #[async_trait]
 pub trait DirectoryRepository: Send + Sync {
-    /// Makes a reseller known.
+    /// Makes a reseller known and puts `told` on record.
     ///
     /// # Errors
     /// [`AddPartyError::Taken`] when the id is.
     async fn add_reseller(&self, reseller: &Reseller, told: &AuditEvent) -> Result<(), AddPartyError>;
 
-    /// Makes a merchant known, once if asked to, as [`FleetRepository::create`](crate::FleetRepository::create) does.
+    /// Makes a merchant known and puts `told` on record, once if asked to, as [`FleetRepository::create`](crate::FleetRepository::create) does.
     /// Devices may have been provisioned for its id before.
     ///
     /// # Errors
@@ -28,7 +28,8 @@ pub trait DirectoryRepository: Send + Sync {
         told: &AuditEvent,
     ) -> Result<(), AddPartyError>;
 
-    /// Gives a merchant another name and answers it; `None`, and nothing on record, when the scope does not see it.
+    /// Gives a merchant another name, puts `told` on record, and answers it; `None`, and nothing on record, when the scope
+    /// does not see it.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.

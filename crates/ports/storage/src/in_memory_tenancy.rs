@@ -44,6 +44,10 @@ impl TenancyTables {
         }
     }
 
+    fn membership(&self, party: Party, user: &UserId) -> Option<&Membership> {
+        self.memberships.values().find(|one| (one.member.party, &one.member.user_id) == (party, user))
+    }
+
     fn grant_stands(&self, session: &Session) -> bool {
         let Member { user_id, party, role } = &session.member;
         match &session.client {
@@ -143,32 +147,34 @@ impl DirectoryRepository for InMemoryStore {
 
 #[async_trait]
 impl MemberRepository for InMemoryStore {
-    async fn put(&self, membership: &Membership) -> Result<(), GrantError> {
+    async fn put(&self, membership: &Membership, before: Option<GrantId>, told: &AuditEvent) -> Result<(), GrantError> {
         let mut tables = self.tenancy();
         let Member { user_id, party, .. } = &membership.member;
         if !tables.knows(*party) {
             return Err(GrantError::UnknownParty);
         }
-        let is_same = |member: &Member| (&member.user_id, member.party) == (user_id, *party);
-        if tables.memberships.get(&membership.grant).is_some_and(|other| !is_same(&other.member)) {
+        if tables.membership(*party, user_id).map(|present| present.grant) != before {
+            return Err(GrantError::Changed);
+        }
+        if tables.memberships.contains_key(&membership.grant) && before != Some(membership.grant) {
             return Err(GrantError::Taken);
         }
-        tables.memberships.retain(|_, other| !is_same(&other.member));
+        tables.memberships.retain(|grant, _| Some(*grant) != before);
         tables.memberships.insert(membership.grant, membership.clone());
+        self.tables().tell(told.clone());
         Ok(())
     }
 
-    async fn remove(&self, party: Party, user: &UserId) -> Result<bool, StorageError> {
+    async fn remove(&self, party: Party, user: &UserId, told: &AuditEvent) -> Result<bool, StorageError> {
         let mut tables = self.tenancy();
-        let before = tables.memberships.len();
-        tables.memberships.retain(|_, one| (one.member.party, &one.member.user_id) != (party, user));
-        Ok(tables.memberships.len() < before)
+        let Some(grant) = tables.membership(party, user).map(|present| present.grant) else { return Ok(false) };
+        tables.memberships.remove(&grant);
+        self.tables().tell(told.clone());
+        Ok(true)
     }
 
     async fn find(&self, party: Party, user: &UserId) -> Result<Option<Membership>, StorageError> {
-        let tables = self.tenancy();
-        let found = tables.memberships.values().find(|one| (one.member.party, &one.member.user_id) == (party, user));
-        Ok(found.cloned())
+        Ok(self.tenancy().membership(party, user).cloned())
     }
 
     async fn list(&self, scope: Scope, after: Option<GrantId>, limit: u32) -> Result<Vec<Membership>, StorageError> {
@@ -180,7 +186,7 @@ impl MemberRepository for InMemoryStore {
 
 #[async_trait]
 impl ApiClientRepository for InMemoryStore {
-    async fn add(&self, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError> {
+    async fn add(&self, client: &ApiClient, secret: &SecretHash, told: &AuditEvent) -> Result<(), GrantError> {
         let mut tables = self.tenancy();
         if !tables.knows(client.party) {
             return Err(GrantError::UnknownParty);
@@ -190,6 +196,7 @@ impl ApiClientRepository for InMemoryStore {
             return Err(GrantError::Taken);
         }
         tables.clients.insert(client.id.clone(), (client.clone(), secret.clone()));
+        self.tables().tell(told.clone());
         Ok(())
     }
 
@@ -197,22 +204,30 @@ impl ApiClientRepository for InMemoryStore {
         Ok(self.tenancy().clients.get(id).cloned())
     }
 
-    async fn rotate(&self, id: &ApiClientId, grant: GrantId, secret: &SecretHash) -> Result<bool, StorageError> {
+    async fn rotate(
+        &self,
+        id: &ApiClientId,
+        grant: GrantId,
+        secret: &SecretHash,
+        told: &AuditEvent,
+    ) -> Result<bool, StorageError> {
         let mut tables = self.tenancy();
         let Some((client, hash)) = tables.clients.get_mut(id).filter(|(client, _)| client.revoked_at.is_none()) else {
             return Ok(false);
         };
         client.grant = grant;
         *hash = secret.clone();
+        self.tables().tell(told.clone());
         Ok(true)
     }
 
-    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
+    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime, told: &AuditEvent) -> Result<bool, StorageError> {
         let mut tables = self.tenancy();
         let Some((client, _)) = tables.clients.get_mut(id).filter(|(client, _)| client.revoked_at.is_none()) else {
             return Ok(false);
         };
         client.revoked_at = Some(at);
+        self.tables().tell(told.clone());
         Ok(true)
     }
 
@@ -250,7 +265,7 @@ impl ClientFailureRepository for InMemoryStore {
 
 #[async_trait]
 impl SessionRepository for InMemoryStore {
-    async fn start(&self, session: &Session) -> Result<(), StartError> {
+    async fn start(&self, session: &Session, told: &AuditEvent) -> Result<(), StartError> {
         let mut tables = self.tenancy();
         if !tables.grant_stands(session) {
             return Err(StartError::NoGrant);
@@ -259,6 +274,7 @@ impl SessionRepository for InMemoryStore {
             return Err(StartError::LoggedOut);
         }
         tables.sessions.insert(session.key, session.clone());
+        self.tables().tell(told.clone());
         Ok(())
     }
 
@@ -276,8 +292,13 @@ impl SessionRepository for InMemoryStore {
         }))
     }
 
-    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError> {
-        Ok(self.tenancy().sessions.remove(key).is_some())
+    async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError> {
+        let mut tables = self.tenancy();
+        let ended = tables.sessions.remove(key).is_some();
+        if ended {
+            self.tables().tell(told.clone());
+        }
+        Ok(ended)
     }
 
     async fn log_out(
@@ -285,6 +306,7 @@ impl SessionRepository for InMemoryStore {
         logout: &Logout,
         now: OffsetDateTime,
         keep_until: OffsetDateTime,
+        told: &AuditEvent,
     ) -> Result<(), StorageError> {
         let mut tables = self.tenancy();
         tables.session_logouts.retain(|_, until| now < *until);
@@ -299,6 +321,7 @@ impl SessionRepository for InMemoryStore {
                 *kept = (kept.0.max(*issued_until), kept.1.max(keep_until));
             }
         }
+        self.tables().tell(told.clone());
         Ok(())
     }
 }

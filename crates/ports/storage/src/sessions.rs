@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use pos_domain::{Session, SessionKey, UserId};
+use pos_domain::{AuditEvent, Session, SessionKey, UserId};
 use time::OffsetDateTime;
 
 use crate::StorageError;
@@ -8,16 +8,17 @@ use crate::StorageError;
 ///
 /// A session is found only while all of this holds, judged at the moment of the look and not when something was
 /// removed: its grant stands, nobody logged it out, and its time is not over. So of an end and a start that happen at
-/// once, on whatever replicas, the end wins.
+/// once, on whatever replicas, the end wins. Starts, ends and logouts are put on record in the same transaction.
 #[async_trait]
 pub trait SessionRepository: Send + Sync {
-    /// Starts a session, in place of the one that has its key.
+    /// Starts a session, in place of the one that has its key, and puts `told` on record; a refused start leaves nothing
+    /// there.
     ///
     /// # Errors
     /// [`StartError::NoGrant`] when no membership, or no API client that is not revoked, has its grant, its user or
     /// client, its party, and its role or a higher one. [`StartError::LoggedOut`] when the identity provider ended the token's session, or all
     /// of the user's that were issued up to the token's instant.
-    async fn start(&self, session: &Session) -> Result<(), StartError>;
+    async fn start(&self, session: &Session, told: &AuditEvent) -> Result<(), StartError>;
 
     /// The session of this key, if it holds at `now`. Its reseller is the merchant's present one.
     ///
@@ -25,15 +26,17 @@ pub trait SessionRepository: Send + Sync {
     /// Only [`StorageError`]'s own.
     async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError>;
 
-    /// Ends the session of this key and tells whether there was one. Its token may initiate another.
+    /// Ends the session of this key and tells whether there was one; if so, puts `told` on record. Of callers at once,
+    /// one is told so. Its token may initiate another.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.
-    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError>;
+    async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError>;
 
     /// Keeps what the identity provider ended: the session is over, and none can be started again that the logout
     /// names, until `keep_until`, when no token of it can hold any more. What was kept too long is forgotten on the
-    /// way. A second logout of the same session or user counts with its later instant.
+    /// way. A second logout of the same session or user counts with its later instant. Each puts its `told` on record,
+    /// whether a session was going on or not: it also keeps out those that are not there yet.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.
@@ -42,6 +45,7 @@ pub trait SessionRepository: Send + Sync {
         logout: &Logout,
         now: OffsetDateTime,
         keep_until: OffsetDateTime,
+        told: &AuditEvent,
     ) -> Result<(), StorageError>;
 }
 

@@ -1,6 +1,6 @@
 use anyhow::Context as _;
 use pos_application::{ManageClientsError, NewSecret};
-use pos_domain::{ApiClient, ApiClientId};
+use pos_domain::{Act, ApiClient, ApiClientId};
 use pos_port_storage::GrantError;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
     match what {
         cli::Client::Add { of, role, id } => {
             let (party, id) = (of.party()?, id.as_deref().map(client_id).transpose()?);
-            let added = back.clients.add(id, party, role).await.map_err(|error| match error {
+            let added = back.clients.add(id, party, role, Act::operator()).await.map_err(|error| match error {
                 ManageClientsError::NotGiven(GrantError::UnknownParty) => anyhow::anyhow!(listing::unknown(party)),
                 ManageClientsError::NotGiven(GrantError::Taken) => {
                     anyhow::anyhow!("the client id is taken; `pos-server client list` shows those there are")
@@ -37,7 +37,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
             Ok(())
         }
         cli::Client::Rotate { client_id: id } => {
-            let rotated = back.clients.rotate(&client_id(&id)?).await.with_context(|| known(&id))?;
+            let rotated = back.clients.rotate(&client_id(&id)?, Act::operator()).await.with_context(|| known(&id))?;
             show(&rotated);
             eprintln!(
                 "the secret before is void and the client's sessions are over. The new one is shown only now.\nnext, \
@@ -47,7 +47,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
             Ok(())
         }
         cli::Client::Revoke { client_id: id } => {
-            back.clients.revoke(&client_id(&id)?).await.with_context(|| known(&id))?;
+            back.clients.revoke(&client_id(&id)?, Act::operator()).await.with_context(|| known(&id))?;
             println!("{id} is revoked for good; its sessions are over");
             eprintln!("next, at the identity provider: remove the client {id}, so that it gets no tokens any more");
             Ok(())

@@ -1,6 +1,6 @@
 use anyhow::Context as _;
 use pos_application::ManageMembersError;
-use pos_domain::{GrantId, Member, Membership, UserId};
+use pos_domain::{Act, GrantId, Member, Membership, UserId};
 use pos_port_storage::GrantError;
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Member) -> anyhow::Resul
     match what {
         cli::Member::Add { user, of, role } => {
             let member = Member { user_id: subject(&user)?, party: of.party()?, role };
-            let before = back.members.add(member.clone()).await.map_err(|error| match error {
+            let before = back.members.add(member.clone(), Act::operator()).await.map_err(|error| match error {
                 ManageMembersError::NotGiven(GrantError::UnknownParty) => {
                     anyhow::anyhow!(listing::unknown(member.party))
                 }
@@ -40,7 +40,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Member) -> anyhow::Resul
         }
         cli::Member::Remove { user, of } => {
             let (user_id, party) = (subject(&user)?, of.party()?);
-            let removed = back.members.remove(party, &user_id).await;
+            let removed = back.members.remove(party, &user_id, Act::operator()).await;
             removed.with_context(|| format!("{user_id} at {party}; `pos-server member list` shows those there are"))?;
             println!("{user_id} is no member of {party} any more; its sessions there are over");
             Ok(())

@@ -1,7 +1,7 @@
 //! Two servers on one PostgreSQL: what ends a session on one holds on the other from the next request on.
 
-use pos_domain::{Party, UserId};
-use pos_tests::server::MERCHANT;
+use pos_domain::{Act, AuditEvent, AuditKind, Party, Subject, UserId};
+use pos_tests::server::{MERCHANT, START};
 use pos_tests::stores::TestStore;
 use serde_json::json;
 
@@ -26,7 +26,8 @@ async fn an_end_on_one_server_holds_on_the_other_from_the_next_request_on() {
     let tokens = world.log_in("ann").await;
     initiate(&one, &tokens.access).await;
     let ann = UserId::parse("ann").unwrap();
-    assert!(world.storage.members.remove(Party::Merchant(MERCHANT), &ann).await.unwrap());
+    let told = AuditEvent::of(AuditKind::MemberRemoved, Subject::User(ann.clone()), Act::operator(), START);
+    assert!(world.storage.members.remove(Party::Merchant(MERCHANT), &ann, &told).await.unwrap());
     assert!(!acts(&other, &tokens.access).await && !acts(&one, &tokens.access).await);
     assert_eq!(initiate(&one, &tokens.access).await.status, 403);
     one.stop().await;

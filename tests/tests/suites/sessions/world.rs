@@ -10,7 +10,7 @@ use pos_application::{ManageDirectory, ManageMembers};
 use pos_dev_idp::{DevIdp, DevIdpSettings, MintOptions, RunningDevIdp};
 use pos_domain::{
     Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, MerchantId, Name, Party, Reseller, ResellerId,
-    Role, Subject, UserId,
+    Role, SecretHash, Subject, UserId,
 };
 use pos_port_clock::{Clock as _, ManualClock};
 use pos_port_identity::SecretHasher as _;
@@ -115,7 +115,7 @@ impl World {
 
     pub(super) async fn member(&self, user: &str, party: Party, role: Role) {
         let manage = ManageMembers::new(self.storage.members.clone(), self.clock.clone(), Arc::new(SystemEntropy));
-        manage.add(Member { user_id: UserId::parse(user).unwrap(), party, role }).await.unwrap();
+        manage.add(Member { user_id: UserId::parse(user).unwrap(), party, role }, Act::operator()).await.unwrap();
     }
 
     /// A client whose secret is [`SECRET`], by the real hasher.
@@ -124,7 +124,8 @@ impl World {
         let grant = GrantId(Uuid::new_v4());
         let client = ApiClient { id, grant, party, role, created_at: START, revoked_at: None };
         let hash = hasher().hash(&SECRET.into()).await.unwrap();
-        self.storage.clients.add(&client, &hash).await.unwrap();
+        let told = told(AuditKind::ClientAdded, &client.id);
+        self.storage.clients.add(&client, &hash, &told).await.unwrap();
         client
     }
 
@@ -202,6 +203,22 @@ impl World {
     pub(super) fn advance(&self, seconds: i64) {
         self.clock.advance(Duration::seconds(seconds));
     }
+}
+
+/// Gives a client another grant with this hash, and tells whether there was one.
+pub(super) async fn rotate(storage: &Storage, id: &ApiClientId, hash: &SecretHash) -> bool {
+    let told = told(AuditKind::ClientRotated, id);
+    storage.clients.rotate(id, GrantId(Uuid::new_v4()), hash, &told).await.unwrap()
+}
+
+/// Revokes a client, and tells whether there was one.
+pub(super) async fn revoke(storage: &Storage, id: &ApiClientId) -> bool {
+    let told = told(AuditKind::ClientRevoked, id);
+    storage.clients.revoke(id, START, &told).await.unwrap()
+}
+
+fn told(kind: AuditKind, id: &ApiClientId) -> AuditEvent {
+    AuditEvent::of(kind, Subject::Client(id.clone()), Act::operator(), START)
 }
 
 fn lay_over(claims: &mut Value, changes: &Value) {

@@ -7,7 +7,7 @@ use validator::{Validate, ValidationError};
 
 use super::super::Api;
 use super::super::api_error::{ApiError, Failure};
-use super::super::extract::{RequestBody, ValidJson};
+use super::super::extract::{Context, RequestBody, ValidJson};
 use super::super::session_failures::ClientSessionErrors;
 use super::session::SessionResponse;
 
@@ -72,11 +72,12 @@ pub(crate) struct ClientSessionResponse {
 )]
 pub(crate) async fn client_session(
     api: Data<Api>,
+    context: Context,
     body: ValidJson<ClientSessionRequest>,
 ) -> Result<Json<ClientSessionResponse>, ApiError> {
     let ValidJson(ClientSessionRequest { client_id, client_secret }) = body;
     let (id, secret) = (client_id.unwrap_or_default(), SecretString::from(client_secret.unwrap_or_default()));
-    let started = api.sessions.client.execute(&id, &secret).await.map_err(told)?;
+    let started = api.sessions.client.execute(&id, &secret, context.0).await.map_err(told)?;
     Ok(Json(ClientSessionResponse {
         access_token: started.access_token.expose_secret().to_owned(),
         token_type: "Bearer",
@@ -97,9 +98,10 @@ pub(crate) async fn client_session(
 )]
 pub(crate) async fn auth_token(
     api: Data<Api>,
+    context: Context,
     body: ValidJson<ClientSessionRequest>,
 ) -> Result<Json<ClientSessionResponse>, ApiError> {
-    client_session(api, body).await
+    client_session(api, context, body).await
 }
 
 fn told(error: StartClientSessionError) -> ApiError {

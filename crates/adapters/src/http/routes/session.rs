@@ -8,7 +8,7 @@ use validator::{Validate, ValidationError};
 
 use super::super::Api;
 use super::super::api_error::{ApiError, Failure};
-use super::super::extract::{Authorized, Caller, RequestBody, ValidForm, ValidJson};
+use super::super::extract::{Authorized, Caller, Context, RequestBody, ValidForm, ValidJson};
 use super::super::session_failures::{BackchannelErrors, EndErrors, InitiateErrors};
 use super::bootstrap::whole_seconds;
 
@@ -113,11 +113,12 @@ impl SessionResponse {
 )]
 pub(crate) async fn initiate(
     api: Data<Api>,
+    context: Context,
     request: Authorized<ValidJson<InitiateSessionRequest>, Caller>,
 ) -> Result<Json<SessionResponse>, ApiError> {
     let (Caller(principal), ValidJson(body)) = (request.caller, request.sent);
     let host = body.host.unwrap_or_default();
-    let initiated = api.sessions.initiate.execute(&principal, &host).await;
+    let initiated = api.sessions.initiate.execute(&principal, &host, context.0).await;
     Ok(Json(SessionResponse::of(initiated.map_err(|error| told(error, &host))?)?))
 }
 
@@ -158,8 +159,8 @@ pub(crate) struct EndResponse {
     security(("bearer" = [])),
     responses((status = 200, description = "The session is over", body = EndResponse), EndErrors)
 )]
-pub(crate) async fn end(api: Data<Api>, caller: Caller) -> Result<Json<EndResponse>, ApiError> {
-    api.sessions.close.end(&caller.0).await?;
+pub(crate) async fn end(api: Data<Api>, context: Context, caller: Caller) -> Result<Json<EndResponse>, ApiError> {
+    api.sessions.close.end(&caller.0, context.0).await?;
     Ok(Json(EndResponse { status: "ended" }))
 }
 
@@ -198,10 +199,11 @@ pub(crate) struct BackchannelLogoutResponse {
 )]
 pub(crate) async fn backchannel_logout(
     api: Data<Api>,
+    context: Context,
     form: ValidForm<BackchannelLogoutRequest>,
 ) -> Result<Json<BackchannelLogoutResponse>, ApiError> {
     let token = form.0.logout_token.unwrap_or_default();
-    api.sessions.close.log_out(&token).await.map_err(|error| match error {
+    api.sessions.close.log_out(&token, context.0).await.map_err(|error| match error {
         LogOutError::Token(VerifyError::Rejected(reason)) => {
             tracing::info!(reason, "logout token rejected");
             ApiError::invalid("Logout token is invalid")

@@ -14,6 +14,7 @@ mod statements;
 mod tenancy;
 mod tenancy_statements;
 mod tls;
+mod told;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,6 +137,7 @@ macro_rules! transact {
 
 // Below the macros, which they use.
 mod audit;
+mod directory;
 mod fleet;
 mod locations;
 use run;

@@ -1,132 +1,38 @@
-//! The tenancy ports in PostgreSQL.
+//! Members, API clients and sessions in PostgreSQL.
 
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use pos_domain::{
-    ApiClient, ApiClientId, ClaimLimit, FailureWindow, GrantId, Membership, Merchant, MerchantId, Party, Reseller,
-    ResellerId, Scope, SecretHash, Session, SessionKey, UserId,
+    ApiClient, ApiClientId, AuditEvent, ClaimLimit, FailureWindow, GrantId, Membership, Party, Scope, SecretHash,
+    Session, SessionKey, UserId,
 };
 use pos_port_storage::{
-    AddPartyError, ApiClientRepository, ClientFailureRepository, DirectoryRepository, GrantError, Logout,
-    MemberRepository, MerchantPage, SessionRepository, StartError, StorageError,
+    ApiClientRepository, ClientFailureRepository, GrantError, Logout, MemberRepository, SessionRepository, StartError,
+    StorageError,
 };
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::refusals::BEGINNING;
-use super::schema::{api_clients, client_failures, memberships, merchants, resellers, sessions};
+use super::schema::{api_clients, client_failures, memberships};
 use super::tenancy_statements::{
-    AddClient, AddMerchant, ChangeClient, CountClientFailure, FindSession, LogOut, PutMembership, RemoveMembership,
+    AddClient, ChangeClient, CountClientFailure, EndSession, FindSession, LogOut, PutMembership, RemoveMembership,
     StartSession,
 };
+use super::told::Told;
 use super::{PgStore, run};
 use crate::storage::failure::Failure;
 use crate::storage::tenancy_rows::{self, ClientFailureRow, party_columns};
 
-type ResellerRow = tenancy_rows::ResellerRow<Uuid, OffsetDateTime>;
-type MerchantRow = tenancy_rows::MerchantRow<Uuid, OffsetDateTime>;
 type MembershipRow = tenancy_rows::MembershipRow<Uuid, OffsetDateTime>;
 type ClientRow = tenancy_rows::ClientRow<Uuid, OffsetDateTime>;
 type SessionRow = tenancy_rows::SessionRow<Uuid, OffsetDateTime>;
 
 #[async_trait]
-impl DirectoryRepository for PgStore {
-    async fn add_reseller(&self, reseller: &Reseller, _told: &pos_domain::AuditEvent) -> Result<(), AddPartyError> {
-        use resellers::dsl;
-        let statement = diesel::insert_into(dsl::resellers)
-            .values((
-                dsl::reseller_id.eq(reseller.id.0),
-                dsl::name.eq(reseller.name.as_str()),
-                dsl::created_at.eq(reseller.created_at),
-            ))
-            .on_conflict(dsl::reseller_id)
-            .do_nothing();
-        let added = async { run!(self, |connection| statement.execute(connection)) };
-        match added.await.map_err(StorageError::from)? {
-            0 => Err(AddPartyError::Taken),
-            _ => Ok(()),
-        }
-    }
-
-    async fn rename_merchant(
-        &self,
-        _: Scope,
-        _: MerchantId,
-        _: &pos_domain::Name,
-        _: &pos_domain::AuditEvent,
-    ) -> Result<Option<Merchant>, StorageError> {
-        Err(StorageError::Fault("not built yet".into()))
-    }
-
-    async fn add_merchant(
-        &self,
-        merchant: &Merchant,
-        _once: Option<&pos_port_storage::Once>,
-        _told: &pos_domain::AuditEvent,
-    ) -> Result<(), AddPartyError> {
-        let statement = AddMerchant {
-            merchant_id: merchant.id.0,
-            reseller_id: merchant.reseller.map(|id| id.0),
-            name: merchant.name.as_str().to_owned(),
-            created_at: merchant.created_at,
-        };
-        let added = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
-        match added.await.map_err(StorageError::from)? {
-            (true, _) => Ok(()),
-            (false, true) => Err(AddPartyError::Taken),
-            (false, false) => Err(AddPartyError::UnknownReseller),
-        }
-    }
-
-    async fn find_reseller(&self, id: ResellerId) -> Result<Option<Reseller>, StorageError> {
-        let query = resellers::table.find(id.0);
-        let row: Option<ResellerRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
-        Ok(row.map(ResellerRow::reseller).transpose()?)
-    }
-
-    async fn find_merchant(&self, scope: Scope, id: MerchantId) -> Result<Option<Merchant>, StorageError> {
-        use merchants::dsl;
-        let mut query = dsl::merchants.filter(dsl::merchant_id.eq(id.0)).into_boxed();
-        match scope {
-            Scope::Operator => {}
-            Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
-            Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.0)),
-        }
-        let row: Option<MerchantRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
-        Ok(row.map(MerchantRow::merchant).transpose()?)
-    }
-
-    async fn list_resellers(&self, after: Option<ResellerId>, limit: u32) -> Result<Vec<Reseller>, StorageError> {
-        use resellers::dsl;
-        let mut query = dsl::resellers.order(dsl::reseller_id).limit(limit.into()).into_boxed();
-        if let Some(after) = after {
-            query = query.filter(dsl::reseller_id.gt(after.0));
-        }
-        let rows: Vec<ResellerRow> = run!(self, |connection| query.load(connection))?;
-        Ok(rows.into_iter().map(ResellerRow::reseller).collect::<Result<_, _>>()?)
-    }
-
-    async fn list_merchants(&self, page: &MerchantPage) -> Result<Vec<Merchant>, StorageError> {
-        use merchants::dsl;
-        let mut query = dsl::merchants.order(dsl::merchant_id).limit(page.limit.into()).into_boxed();
-        match page.scope {
-            Scope::Operator => {}
-            Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
-            Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.0)),
-        }
-        if let Some(after) = page.after {
-            query = query.filter(dsl::merchant_id.gt(after.0));
-        }
-        let rows: Vec<MerchantRow> = run!(self, |connection| query.load(connection))?;
-        Ok(rows.into_iter().map(MerchantRow::merchant).collect::<Result<_, _>>()?)
-    }
-}
-
-#[async_trait]
 impl MemberRepository for PgStore {
-    async fn put(&self, membership: &Membership) -> Result<(), GrantError> {
+    async fn put(&self, membership: &Membership, before: Option<GrantId>, told: &AuditEvent) -> Result<(), GrantError> {
         let (merchant_id, reseller_id) = party_columns(membership.member.party);
         let statement = PutMembership {
             grant_id: membership.grant.0,
@@ -135,19 +41,23 @@ impl MemberRepository for PgStore {
             reseller_id,
             role: membership.member.role.as_str(),
             created_at: membership.created_at,
+            before: before.map(|grant| grant.0),
+            told: Told::from(told),
         };
-        let put = async { run!(self, |connection| statement.get_result::<i64>(connection)) };
+        let put = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
         match put.await {
-            Ok(0) => Err(GrantError::UnknownParty),
-            Ok(_) => Ok(()),
+            Ok((true, _)) => Ok(()),
+            Ok((false, true)) => Err(GrantError::Changed),
+            Ok((false, false)) => Err(GrantError::UnknownParty),
             Err(Failure::Taken { .. }) => Err(GrantError::Taken),
             Err(failure) => Err(StorageError::from(failure).into()),
         }
     }
 
-    async fn remove(&self, party: Party, user: &UserId) -> Result<bool, StorageError> {
+    async fn remove(&self, party: Party, user: &UserId, told: &AuditEvent) -> Result<bool, StorageError> {
         let (merchant_id, reseller_id) = party_columns(party);
-        let statement = RemoveMembership { user_id: user.as_str().to_owned(), merchant_id, reseller_id };
+        let statement =
+            RemoveMembership { user_id: user.as_str().to_owned(), merchant_id, reseller_id, told: Told::from(told) };
         let gone: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(gone == 1)
     }
@@ -181,7 +91,7 @@ impl MemberRepository for PgStore {
 
 #[async_trait]
 impl ApiClientRepository for PgStore {
-    async fn add(&self, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError> {
+    async fn add(&self, client: &ApiClient, secret: &SecretHash, told: &AuditEvent) -> Result<(), GrantError> {
         let (merchant_id, reseller_id) = party_columns(client.party);
         let statement = AddClient {
             client_id: client.id.as_str().to_owned(),
@@ -191,6 +101,7 @@ impl ApiClientRepository for PgStore {
             role: client.role.as_str(),
             secret_hash: secret.as_phc().to_owned(),
             created_at: client.created_at,
+            told: Told::from(told),
         };
         let added = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
         match added.await.map_err(StorageError::from)? {
@@ -206,20 +117,32 @@ impl ApiClientRepository for PgStore {
         Ok(row.map(ClientRow::client).transpose()?)
     }
 
-    async fn rotate(&self, id: &ApiClientId, grant: GrantId, secret: &SecretHash) -> Result<bool, StorageError> {
+    async fn rotate(
+        &self,
+        id: &ApiClientId,
+        grant: GrantId,
+        secret: &SecretHash,
+        told: &AuditEvent,
+    ) -> Result<bool, StorageError> {
         let statement = ChangeClient {
             client_id: id.as_str().to_owned(),
             grant_id: Some(grant.0),
             secret_hash: Some(secret.as_phc().to_owned()),
             revoked_at: None,
+            told: Told::from(told),
         };
         let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(changed == 1)
     }
 
-    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
-        let statement =
-            ChangeClient { client_id: id.as_str().to_owned(), grant_id: None, secret_hash: None, revoked_at: Some(at) };
+    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime, told: &AuditEvent) -> Result<bool, StorageError> {
+        let statement = ChangeClient {
+            client_id: id.as_str().to_owned(),
+            grant_id: None,
+            secret_hash: None,
+            revoked_at: Some(at),
+            told: Told::from(told),
+        };
         let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(changed == 1)
     }
@@ -272,7 +195,7 @@ impl ClientFailureRepository for PgStore {
 
 #[async_trait]
 impl SessionRepository for PgStore {
-    async fn start(&self, session: &Session) -> Result<(), StartError> {
+    async fn start(&self, session: &Session, told: &AuditEvent) -> Result<(), StartError> {
         let (merchant_id, reseller_id) = party_columns(session.member.party);
         let statement = StartSession {
             session_key: session.key.to_hex(),
@@ -287,6 +210,7 @@ impl SessionRepository for PgStore {
             token_issued_at: session.token_issued_at,
             started_at: session.started_at,
             ends_at: session.ends_at,
+            told: Told::from(told),
         };
         let started = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
         match started.await.map_err(StorageError::from)? {
@@ -302,10 +226,10 @@ impl SessionRepository for PgStore {
         Ok(row.map(SessionRow::session).transpose()?)
     }
 
-    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError> {
-        let statement = diesel::delete(sessions::table.find(key.to_hex()));
-        let ended = run!(self, |connection| statement.execute(connection))?;
-        Ok(ended == 1)
+    async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError> {
+        let statement = EndSession { wanted: key.to_hex(), told: Told::from(told) };
+        let gone: i64 = run!(self, |connection| statement.get_result(connection))?;
+        Ok(gone == 1)
     }
 
     async fn log_out(
@@ -313,12 +237,13 @@ impl SessionRepository for PgStore {
         logout: &Logout,
         now: OffsetDateTime,
         keep_until: OffsetDateTime,
+        told: &AuditEvent,
     ) -> Result<(), StorageError> {
         let (what, whose, issued) = match logout {
             Logout::Session(key) => ("session", key.to_hex(), None),
             Logout::User { user_id, issued_until } => ("user", user_id.as_str().to_owned(), Some(*issued_until)),
         };
-        let statement = LogOut { what, whose, issued, moment: now, until: keep_until };
+        let statement = LogOut { what, whose, issued, moment: now, until: keep_until, told: Told::from(told) };
         let _kept: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::statements::{Input, statement};
+use super::told::{Told, tell};
 
 pub(super) type SessionColumns = (
     Text,
@@ -26,12 +27,17 @@ pub(super) type SessionColumns = (
     Nullable<SqlUuid>,
 );
 
-/// A statement of fixed text whose parameters are the fields, by their names, of the row `input`.
+/// A statement of fixed text whose parameters are the fields, by their names, of the row `input`; with `told` after the
+/// type of its rows, an event to put on record as well.
 macro_rules! fixed {
-    ($(#[$doc:meta])* $name:ident -> $row:ty { $($field:ident: $sql:ty = $native:ty),+ $(,)? } $rest:expr) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident -> $row:ty $(, $told:ident)? { $($field:ident: $sql:ty = $native:ty),+ $(,)? } $rest:expr
+    ) => {
         $(#[$doc])*
         pub(super) struct $name {
             $(pub(super) $field: $native,)+
+            $(pub(super) $told: Told,)?
         }
 
         statement!($name -> $row);
@@ -40,6 +46,7 @@ macro_rules! fixed {
             fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
                 let mut input = Input::of(out);
                 $(input.bind::<$sql, _>(stringify!($field), &self.$field)?;)+
+                $(self.$told.bind(&mut input)?;)?
                 input.then($rest)
             }
         }
@@ -48,60 +55,101 @@ macro_rules! fixed {
 
 fixed! {
     /// Makes a merchant known. Answers whether it was added, and whether its reseller is there.
-    AddMerchant -> (Bool, Bool) {
+    AddMerchant -> (Bool, Bool), told {
         merchant_id: SqlUuid = Uuid,
         reseller_id: Nullable<SqlUuid> = Option<Uuid>,
         name: Text = String,
         created_at: Timestamptz = OffsetDateTime,
     }
-    "), known AS (
+    concat!("), known AS (
         SELECT FROM input WHERE reseller_id IS NULL OR reseller_id IN (SELECT reseller_id FROM resellers)
     ), added AS (
         INSERT INTO merchants (merchant_id, reseller_id, name, created_at)
         SELECT merchant_id, reseller_id, name, created_at FROM input WHERE EXISTS (SELECT FROM known)
         ON CONFLICT (merchant_id) DO NOTHING
         RETURNING merchant_id
-    )
-    SELECT EXISTS (SELECT FROM added), EXISTS (SELECT FROM known)"
+    ), ", tell!("added"), "
+    SELECT EXISTS (SELECT FROM added), EXISTS (SELECT FROM known)")
 }
 
 fixed! {
-    /// Gives a membership in place of the user's earlier one at that party. Answers 1, or 0 when the party is not
-    /// there.
-    PutMembership -> BigInt {
+    /// Makes a reseller known. Answers 1, or 0 when the id is taken.
+    AddReseller -> BigInt, told {
+        reseller_id: SqlUuid = Uuid,
+        name: Text = String,
+        created_at: Timestamptz = OffsetDateTime,
+    }
+    concat!("), added AS (
+        INSERT INTO resellers (reseller_id, name, created_at) SELECT reseller_id, name, created_at FROM input
+        ON CONFLICT (reseller_id) DO NOTHING
+        RETURNING reseller_id
+    ), ", tell!("added"), "
+    SELECT count(*) FROM added")
+}
+
+fixed! {
+    /// Gives a merchant another name if it is the one, or of the reseller, that is named, or if neither is; answers its
+    /// row, or none.
+    RenameMerchant -> (SqlUuid, Nullable<SqlUuid>, Text, Timestamptz), told {
+        wanted: SqlUuid = Uuid,
+        own: Nullable<SqlUuid> = Option<Uuid>,
+        parent: Nullable<SqlUuid> = Option<Uuid>,
+        new_name: Text = String,
+    }
+    concat!("), renamed AS (
+        UPDATE merchants SET name = new_name FROM input
+        WHERE merchant_id = wanted AND (own IS NULL OR merchant_id = own) AND (parent IS NULL OR reseller_id = parent)
+        RETURNING merchant_id, reseller_id, name, created_at
+    ), ", tell!("renamed"), "
+    SELECT merchant_id, reseller_id, name, created_at FROM renamed")
+}
+
+fixed! {
+    /// Gives a membership in place of the one with the grant `before`, or of none. Answers whether it was given, and
+    /// whether the party is there.
+    PutMembership -> (Bool, Bool), told {
         grant_id: SqlUuid = Uuid,
         user_id: Text = String,
         merchant_id: Nullable<SqlUuid> = Option<Uuid>,
         reseller_id: Nullable<SqlUuid> = Option<Uuid>,
         role: Text = &'static str,
         created_at: Timestamptz = OffsetDateTime,
+        before: Nullable<SqlUuid> = Option<Uuid>,
     }
-    "), kept AS (
-        INSERT INTO memberships (grant_id, user_id, merchant_id, reseller_id, role, created_at)
-        SELECT grant_id, user_id, merchant_id, reseller_id, role, created_at FROM input
+    concat!("), known AS (
+        SELECT FROM input
         WHERE EXISTS (SELECT FROM merchants WHERE merchants.merchant_id = input.merchant_id)
             OR EXISTS (SELECT FROM resellers WHERE resellers.reseller_id = input.reseller_id)
-        ON CONFLICT (user_id, (coalesce(merchant_id, reseller_id)), (merchant_id IS NULL))
-            DO UPDATE SET grant_id = excluded.grant_id, role = excluded.role, created_at = excluded.created_at
+    ), replaced AS (
+        UPDATE memberships SET grant_id = input.grant_id, role = input.role, created_at = input.created_at
+        FROM input
+        WHERE memberships.grant_id = before AND memberships.user_id = input.user_id
+            AND memberships.merchant_id IS NOT DISTINCT FROM input.merchant_id
+            AND memberships.reseller_id IS NOT DISTINCT FROM input.reseller_id
+        RETURNING memberships.grant_id
+    ), added AS (
+        INSERT INTO memberships (grant_id, user_id, merchant_id, reseller_id, role, created_at)
+        SELECT grant_id, user_id, merchant_id, reseller_id, role, created_at FROM input
+        WHERE before IS NULL AND EXISTS (SELECT FROM known)
+        ON CONFLICT (user_id, (coalesce(merchant_id, reseller_id)), (merchant_id IS NULL)) DO NOTHING
         RETURNING grant_id
+    ), kept AS (
+        SELECT grant_id FROM replaced UNION ALL SELECT grant_id FROM added
     ), ended AS (
         DELETE FROM sessions USING input
-        WHERE sessions.user_id = input.user_id AND sessions.client_id IS NULL
-            AND sessions.merchant_id IS NOT DISTINCT FROM input.merchant_id
-            AND sessions.reseller_id IS NOT DISTINCT FROM input.reseller_id
-            AND EXISTS (SELECT FROM kept)
-    )
-    SELECT count(*) FROM kept"
+        WHERE sessions.grant_id = before AND EXISTS (SELECT FROM kept)
+    ), ", tell!("kept"), "
+    SELECT EXISTS (SELECT FROM kept), EXISTS (SELECT FROM known)")
 }
 
 fixed! {
     /// Takes a membership away, and the sessions that stand on it. Answers how many there were: 1 or 0.
-    RemoveMembership -> BigInt {
+    RemoveMembership -> BigInt, told {
         user_id: Text = String,
         merchant_id: Nullable<SqlUuid> = Option<Uuid>,
         reseller_id: Nullable<SqlUuid> = Option<Uuid>,
     }
-    "), gone AS (
+    concat!("), gone AS (
         DELETE FROM memberships USING input
         WHERE memberships.user_id = input.user_id
             AND coalesce(memberships.merchant_id, memberships.reseller_id)
@@ -110,13 +158,13 @@ fixed! {
         RETURNING memberships.grant_id
     ), ended AS (
         DELETE FROM sessions WHERE grant_id IN (SELECT grant_id FROM gone)
-    )
-    SELECT count(*) FROM gone"
+    ), ", tell!("gone"), "
+    SELECT count(*) FROM gone")
 }
 
 fixed! {
     /// Makes a client known. Answers whether it was added, and whether its party is there.
-    AddClient -> (Bool, Bool) {
+    AddClient -> (Bool, Bool), told {
         client_id: Text = String,
         grant_id: SqlUuid = Uuid,
         merchant_id: Nullable<SqlUuid> = Option<Uuid>,
@@ -125,7 +173,7 @@ fixed! {
         secret_hash: Text = String,
         created_at: Timestamptz = OffsetDateTime,
     }
-    "), known AS (
+    concat!("), known AS (
         SELECT FROM input
         WHERE EXISTS (SELECT FROM merchants WHERE merchants.merchant_id = input.merchant_id)
             OR EXISTS (SELECT FROM resellers WHERE resellers.reseller_id = input.reseller_id)
@@ -135,20 +183,20 @@ fixed! {
         WHERE EXISTS (SELECT FROM known)
         ON CONFLICT DO NOTHING
         RETURNING client_id
-    )
-    SELECT EXISTS (SELECT FROM added), EXISTS (SELECT FROM known)"
+    ), ", tell!("added"), "
+    SELECT EXISTS (SELECT FROM added), EXISTS (SELECT FROM known)")
 }
 
 fixed! {
     /// Gives a client another secret and another grant, or revokes it, and ends its sessions. Answers how many clients
     /// there were that were not revoked: 1 or 0.
-    ChangeClient -> BigInt {
+    ChangeClient -> BigInt, told {
         client_id: Text = String,
         grant_id: Nullable<SqlUuid> = Option<Uuid>,
         secret_hash: Nullable<Text> = Option<String>,
         revoked_at: Nullable<Timestamptz> = Option<OffsetDateTime>,
     }
-    "), changed AS (
+    concat!("), changed AS (
         UPDATE api_clients
         SET grant_id = coalesce(input.grant_id, api_clients.grant_id),
             secret_hash = coalesce(input.secret_hash, api_clients.secret_hash),
@@ -158,14 +206,14 @@ fixed! {
         RETURNING api_clients.client_id
     ), ended AS (
         DELETE FROM sessions WHERE client_id IN (SELECT client_id FROM changed)
-    )
-    SELECT count(*) FROM changed"
+    ), ", tell!("changed"), "
+    SELECT count(*) FROM changed")
 }
 
 fixed! {
     /// Starts a session in place of the one that has its key, and takes the user's sessions along that are over.
     /// Answers whether it was kept, and whether its grant stands.
-    StartSession -> (Bool, Bool) {
+    StartSession -> (Bool, Bool), told {
         session_key: Text = String,
         grant_id: SqlUuid = Uuid,
         user_id: Text = String,
@@ -180,7 +228,7 @@ fixed! {
         ends_at: Timestamptz = OffsetDateTime,
     }
     // The words for roles, in the order of the roles: a role's place in it is its rank.
-    "), granted AS (
+    concat!("), granted AS (
         SELECT FROM input JOIN memberships AS one ON one.grant_id = input.grant_id
         WHERE input.client_id IS NULL AND one.user_id = input.user_id
             AND one.merchant_id IS NOT DISTINCT FROM input.merchant_id
@@ -213,8 +261,8 @@ fixed! {
         FOR UPDATE OF sessions SKIP LOCKED
     ), swept AS (
         DELETE FROM sessions WHERE session_key IN (SELECT session_key FROM over)
-    )
-    SELECT EXISTS (SELECT FROM kept), EXISTS (SELECT FROM granted)"
+    ), ", tell!("kept"), "
+    SELECT EXISTS (SELECT FROM kept), EXISTS (SELECT FROM granted)")
 }
 
 fixed! {
@@ -239,15 +287,26 @@ fixed! {
 }
 
 fixed! {
+    /// Takes a session away. Answers how many there were: 1 or 0.
+    EndSession -> BigInt, told {
+        wanted: Text = String,
+    }
+    concat!("), gone AS (
+        DELETE FROM sessions USING input WHERE session_key = wanted RETURNING session_key
+    ), ", tell!("gone"), "
+    SELECT count(*) FROM gone")
+}
+
+fixed! {
     /// Keeps a logout and takes away the sessions it names; forgets those that were kept long enough. Answers 1.
-    LogOut -> BigInt {
+    LogOut -> BigInt, told {
         what: Text = &'static str,
         whose: Text = String,
         issued: Nullable<Timestamptz> = Option<OffsetDateTime>,
         moment: Timestamptz = OffsetDateTime,
         until: Timestamptz = OffsetDateTime,
     }
-    "), kept AS (
+    concat!("), kept AS (
         INSERT INTO logouts AS known (kind, subject, issued_until, keep_until)
         SELECT what, whose, issued, until FROM input
         ON CONFLICT (kind, subject) DO UPDATE SET
@@ -264,8 +323,8 @@ fixed! {
         LIMIT 100 FOR UPDATE OF logouts SKIP LOCKED
     ), forgotten AS (
         DELETE FROM logouts USING old WHERE (logouts.kind, logouts.subject) = (old.kind, old.subject)
-    )
-    SELECT count(*) FROM kept"
+    ), ", tell!("kept"), "
+    SELECT count(*) FROM kept")
 }
 
 fixed! {

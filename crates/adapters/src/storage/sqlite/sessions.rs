@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
-use pos_domain::{ApiClientId, Party, Role, Session, SessionKey};
+use pos_domain::{ApiClientId, AuditEvent, Party, Role, Session, SessionKey};
 use pos_port_storage::{Logout, SessionRepository, StartError, StorageError};
 use time::OffsetDateTime;
 
+use super::audit::insert_audit_event;
 use super::schema::{api_clients, logouts, memberships, merchants, sessions};
 use super::tenancy::{ClientRow, MembershipRow, party_texts};
 use super::{SqliteStore, micros};
@@ -74,8 +75,8 @@ fn insert_session(connection: &mut SqliteConnection, session: &Session) -> Resul
 
 #[async_trait]
 impl SessionRepository for SqliteStore {
-    async fn start(&self, session: &Session) -> Result<(), StartError> {
-        let session = session.clone();
+    async fn start(&self, session: &Session, told: &AuditEvent) -> Result<(), StartError> {
+        let (session, told) = (session.clone(), told.clone());
         let started = self.write(move |connection| {
             if !grant_stands(connection, &session)? {
                 return Ok(Err(StartError::NoGrant));
@@ -84,6 +85,7 @@ impl SessionRepository for SqliteStore {
                 return Ok(Err(StartError::LoggedOut));
             }
             insert_session(connection, &session)?;
+            insert_audit_event(connection, &told)?;
             Ok(Ok(()))
         });
         started.await.map_err(StorageError::from)?
@@ -124,10 +126,15 @@ impl SessionRepository for SqliteStore {
         Ok(found.await?)
     }
 
-    async fn end(&self, key: &SessionKey) -> Result<bool, StorageError> {
-        let key = *key;
-        let ended = self
-            .write(move |connection| Ok(diesel::delete(sessions::table.find(key.to_hex())).execute(connection)? == 1));
+    async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError> {
+        let (key, told) = (*key, told.clone());
+        let ended = self.write(move |connection| {
+            let ended = diesel::delete(sessions::table.find(key.to_hex())).execute(connection)? == 1;
+            if ended {
+                insert_audit_event(connection, &told)?;
+            }
+            Ok(ended)
+        });
         Ok(ended.await?)
     }
 
@@ -136,9 +143,10 @@ impl SessionRepository for SqliteStore {
         logout: &Logout,
         now: OffsetDateTime,
         keep_until: OffsetDateTime,
+        told: &AuditEvent,
     ) -> Result<(), StorageError> {
         use logouts::dsl;
-        let logout = logout.clone();
+        let (logout, told) = (logout.clone(), told.clone());
         let kept = self.write(move |connection| {
             diesel::delete(dsl::logouts.filter(dsl::keep_until.le(micros(now)))).execute(connection)?;
             let (kind, subject, issued_until) = match &logout {
@@ -168,6 +176,7 @@ impl SessionRepository for SqliteStore {
                     diesel::delete(theirs.filter(sessions::token_issued_at.le(until))).execute(connection)?
                 }
             };
+            insert_audit_event(connection, &told)?;
             tracing::debug!(ended, "sessions logged out");
             Ok(())
         });

@@ -1,41 +1,30 @@
-//! The directory, members and API clients in SQLite. A write holds the write lock from its start, so what it looks at stays so.
+//! Members and API clients in SQLite. A write holds the write lock from its start, so what it looks at stays so.
 
 use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
 use pos_domain::{
-    ApiClient, ApiClientId, ClaimLimit, FailureWindow, GrantId, Membership, Merchant, MerchantId, Party, Reseller,
-    ResellerId, Scope, SecretHash, UserId,
+    ApiClient, ApiClientId, AuditEvent, ClaimLimit, FailureWindow, GrantId, Membership, Party, Scope, SecretHash,
+    UserId,
 };
-use pos_port_storage::{
-    AddPartyError, ApiClientRepository, ClientFailureRepository, DirectoryRepository, GrantError, MemberRepository,
-    MerchantPage, StorageError,
-};
+use pos_port_storage::{ApiClientRepository, ClientFailureRepository, GrantError, MemberRepository, StorageError};
 use time::OffsetDateTime;
 
+use super::audit::insert_audit_event;
 use super::schema::{api_clients, client_failures, memberships, merchants, resellers, sessions};
 use super::{SqliteStore, micros};
 use crate::storage::failure::Failure;
 use crate::storage::tenancy_rows::{self, ClientFailureRow, party_columns};
 
-type ResellerRow = tenancy_rows::ResellerRow<String, i64>;
-type MerchantRow = tenancy_rows::MerchantRow<String, i64>;
 pub(super) type MembershipRow = tenancy_rows::MembershipRow<String, i64>;
 pub(super) type ClientRow = tenancy_rows::ClientRow<String, i64>;
-
-/// What a write came to that looked first.
-enum Added {
-    Yes,
-    Taken,
-    NoParty,
-}
 
 pub(super) fn party_texts(party: Party) -> (Option<String>, Option<String>) {
     let (merchant, reseller) = party_columns(party);
     (merchant.map(|id| id.to_string()), reseller.map(|id| id.to_string()))
 }
 
-fn knows(connection: &mut SqliteConnection, party: Party) -> Result<bool, Failure> {
+pub(super) fn knows(connection: &mut SqliteConnection, party: Party) -> Result<bool, Failure> {
     let count: i64 = match party {
         Party::Merchant(id) => merchants::table.find(id.to_string()).count().get_result(connection)?,
         Party::Reseller(id) => resellers::table.find(id.to_string()).count().get_result(connection)?,
@@ -43,167 +32,46 @@ fn knows(connection: &mut SqliteConnection, party: Party) -> Result<bool, Failur
     Ok(count == 1)
 }
 
-impl From<Added> for Result<(), GrantError> {
-    fn from(added: Added) -> Self {
-        match added {
-            Added::Yes => Ok(()),
-            Added::Taken => Err(GrantError::Taken),
-            Added::NoParty => Err(GrantError::UnknownParty),
-        }
-    }
-}
-
-#[async_trait]
-impl DirectoryRepository for SqliteStore {
-    async fn add_reseller(&self, reseller: &Reseller, _told: &pos_domain::AuditEvent) -> Result<(), AddPartyError> {
-        use resellers::dsl;
-        let reseller = reseller.clone();
-        let added = self.write(move |connection| {
-            Ok(diesel::insert_into(dsl::resellers)
-                .values((
-                    dsl::reseller_id.eq(reseller.id.to_string()),
-                    dsl::name.eq(reseller.name.as_str()),
-                    dsl::created_at.eq(micros(reseller.created_at)),
-                ))
-                .on_conflict(dsl::reseller_id)
-                .do_nothing()
-                .execute(connection)?)
-        });
-        match added.await.map_err(StorageError::from)? {
-            0 => Err(AddPartyError::Taken),
-            _ => Ok(()),
-        }
-    }
-
-    async fn rename_merchant(
-        &self,
-        _: Scope,
-        _: MerchantId,
-        _: &pos_domain::Name,
-        _: &pos_domain::AuditEvent,
-    ) -> Result<Option<Merchant>, StorageError> {
-        Err(StorageError::Fault("not built yet".into()))
-    }
-
-    async fn add_merchant(
-        &self,
-        merchant: &Merchant,
-        _once: Option<&pos_port_storage::Once>,
-        _told: &pos_domain::AuditEvent,
-    ) -> Result<(), AddPartyError> {
-        use merchants::dsl;
-        let merchant = merchant.clone();
-        let added = self.write(move |connection| {
-            if let Some(reseller) = merchant.reseller
-                && !knows(connection, Party::Reseller(reseller))?
-            {
-                return Ok(Added::NoParty);
-            }
-            let added = diesel::insert_into(dsl::merchants)
-                .values((
-                    dsl::merchant_id.eq(merchant.id.to_string()),
-                    dsl::reseller_id.eq(merchant.reseller.map(|id| id.to_string())),
-                    dsl::name.eq(merchant.name.as_str()),
-                    dsl::created_at.eq(micros(merchant.created_at)),
-                ))
-                .on_conflict(dsl::merchant_id)
-                .do_nothing()
-                .execute(connection)?;
-            Ok(if added == 1 { Added::Yes } else { Added::Taken })
-        });
-        match added.await.map_err(StorageError::from)? {
-            Added::Yes => Ok(()),
-            Added::Taken => Err(AddPartyError::Taken),
-            Added::NoParty => Err(AddPartyError::UnknownReseller),
-        }
-    }
-
-    async fn find_reseller(&self, id: ResellerId) -> Result<Option<Reseller>, StorageError> {
-        let row = self.read(move |connection| {
-            Ok(resellers::table.find(id.to_string()).first::<ResellerRow>(connection).optional()?)
-        });
-        Ok(row.await?.map(ResellerRow::reseller).transpose()?)
-    }
-
-    async fn find_merchant(&self, scope: Scope, id: MerchantId) -> Result<Option<Merchant>, StorageError> {
-        use merchants::dsl;
-        let row = self.read(move |connection| {
-            let mut query = dsl::merchants.filter(dsl::merchant_id.eq(id.to_string())).into_boxed();
-            match scope {
-                Scope::Operator => {}
-                Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.to_string())),
-                Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.to_string())),
-            }
-            Ok(query.first::<MerchantRow>(connection).optional()?)
-        });
-        Ok(row.await?.map(MerchantRow::merchant).transpose()?)
-    }
-
-    async fn list_resellers(&self, after: Option<ResellerId>, limit: u32) -> Result<Vec<Reseller>, StorageError> {
-        use resellers::dsl;
-        let rows = self.read(move |connection| {
-            let mut query = dsl::resellers.order(dsl::reseller_id).limit(limit.into()).into_boxed();
-            if let Some(after) = after {
-                query = query.filter(dsl::reseller_id.gt(after.to_string()));
-            }
-            Ok(query.load::<ResellerRow>(connection)?)
-        });
-        Ok(rows.await?.into_iter().map(ResellerRow::reseller).collect::<Result<_, _>>()?)
-    }
-
-    async fn list_merchants(&self, page: &MerchantPage) -> Result<Vec<Merchant>, StorageError> {
-        use merchants::dsl;
-        let page = *page;
-        let rows = self.read(move |connection| {
-            let mut query = dsl::merchants.order(dsl::merchant_id).limit(page.limit.into()).into_boxed();
-            match page.scope {
-                Scope::Operator => {}
-                Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.to_string())),
-                Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.to_string())),
-            }
-            if let Some(after) = page.after {
-                query = query.filter(dsl::merchant_id.gt(after.to_string()));
-            }
-            Ok(query.load::<MerchantRow>(connection)?)
-        });
-        Ok(rows.await?.into_iter().map(MerchantRow::merchant).collect::<Result<_, _>>()?)
-    }
-}
-
-/// Takes a user's membership of a party away, with the sessions that stand on it; whether there was one.
-fn take_away(connection: &mut SqliteConnection, party: Party, user: &UserId) -> Result<bool, Failure> {
-    let Some(row) = load_membership(connection, party, user)? else { return Ok(false) };
-    let grant = row.membership()?.grant.to_string();
+/// Takes a membership away, with the sessions that stand on it.
+fn take_away(connection: &mut SqliteConnection, membership: &Membership) -> Result<(), Failure> {
+    let grant = membership.grant.to_string();
     diesel::delete(sessions::table.filter(sessions::grant_id.eq(&grant))).execute(connection)?;
     diesel::delete(memberships::table.find(&grant)).execute(connection)?;
-    Ok(true)
+    Ok(())
 }
 
 fn load_membership(
     connection: &mut SqliteConnection,
     party: Party,
     user: &UserId,
-) -> Result<Option<MembershipRow>, Failure> {
+) -> Result<Option<Membership>, Failure> {
     use memberships::dsl;
     let theirs = dsl::memberships.filter(dsl::user_id.eq(user.as_str())).into_boxed();
     let query = match party {
         Party::Merchant(id) => theirs.filter(dsl::merchant_id.eq(id.to_string())),
         Party::Reseller(id) => theirs.filter(dsl::reseller_id.eq(id.to_string())),
     };
-    Ok(query.first(connection).optional()?)
+    let row: Option<MembershipRow> = query.first(connection).optional()?;
+    Ok(row.map(MembershipRow::membership).transpose()?)
 }
 
 #[async_trait]
 impl MemberRepository for SqliteStore {
-    async fn put(&self, membership: &Membership) -> Result<(), GrantError> {
+    async fn put(&self, membership: &Membership, before: Option<GrantId>, told: &AuditEvent) -> Result<(), GrantError> {
         use memberships::dsl;
-        let membership = membership.clone();
+        let (membership, told) = (membership.clone(), told.clone());
         let put = self.write(move |connection| {
             let member = &membership.member;
             if !knows(connection, member.party)? {
-                return Ok(Added::NoParty);
+                return Ok(Err(GrantError::UnknownParty));
             }
-            take_away(connection, member.party, &member.user_id)?;
+            let present = load_membership(connection, member.party, &member.user_id)?;
+            if present.as_ref().map(|present| present.grant) != before {
+                return Ok(Err(GrantError::Changed));
+            }
+            if let Some(present) = &present {
+                take_away(connection, present)?;
+            }
             let (merchant, reseller) = party_texts(member.party);
             let put = diesel::insert_into(dsl::memberships)
                 .values((
@@ -216,24 +84,30 @@ impl MemberRepository for SqliteStore {
                 ))
                 .execute(connection);
             put.map_err(Failure::from)?;
-            Ok(Added::Yes)
+            insert_audit_event(connection, &told)?;
+            Ok(Ok(()))
         });
         match put.await {
-            Ok(added) => added.into(),
+            Ok(put) => put,
             Err(Failure::Taken { .. }) => Err(GrantError::Taken),
             Err(failure) => Err(StorageError::from(failure).into()),
         }
     }
 
-    async fn remove(&self, party: Party, user: &UserId) -> Result<bool, StorageError> {
-        let user = user.clone();
-        Ok(self.write(move |connection| take_away(connection, party, &user)).await?)
+    async fn remove(&self, party: Party, user: &UserId, told: &AuditEvent) -> Result<bool, StorageError> {
+        let (user, told) = (user.clone(), told.clone());
+        let removed = self.write(move |connection| {
+            let Some(present) = load_membership(connection, party, &user)? else { return Ok(false) };
+            take_away(connection, &present)?;
+            insert_audit_event(connection, &told)?;
+            Ok(true)
+        });
+        Ok(removed.await?)
     }
 
     async fn find(&self, party: Party, user: &UserId) -> Result<Option<Membership>, StorageError> {
         let user = user.clone();
-        let row = self.read(move |connection| load_membership(connection, party, &user)).await?;
-        Ok(row.map(MembershipRow::membership).transpose()?)
+        Ok(self.read(move |connection| load_membership(connection, party, &user)).await?)
     }
 
     async fn list(&self, scope: Scope, after: Option<GrantId>, limit: u32) -> Result<Vec<Membership>, StorageError> {
@@ -254,19 +128,30 @@ impl MemberRepository for SqliteStore {
     }
 }
 
-fn end_of_client(connection: &mut SqliteConnection, id: &ApiClientId) -> Result<(), Failure> {
+/// Goes on from a change of so many clients, one or none: ends the sessions, puts it on record, and tells whether it was
+/// one.
+fn end_of_client(
+    connection: &mut SqliteConnection,
+    id: &ApiClientId,
+    changed: usize,
+    told: &AuditEvent,
+) -> Result<bool, Failure> {
+    if changed == 0 {
+        return Ok(false);
+    }
     diesel::delete(sessions::table.filter(sessions::client_id.eq(id.as_str()))).execute(connection)?;
-    Ok(())
+    insert_audit_event(connection, told)?;
+    Ok(true)
 }
 
 #[async_trait]
 impl ApiClientRepository for SqliteStore {
-    async fn add(&self, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError> {
+    async fn add(&self, client: &ApiClient, secret: &SecretHash, told: &AuditEvent) -> Result<(), GrantError> {
         use api_clients::dsl;
-        let (client, secret) = (client.clone(), secret.clone());
+        let (client, secret, told) = (client.clone(), secret.clone(), told.clone());
         let added = self.write(move |connection| {
             if !knows(connection, client.party)? {
-                return Ok(Added::NoParty);
+                return Ok(Err(GrantError::UnknownParty));
             }
             let (merchant, reseller) = party_texts(client.party);
             let added = diesel::insert_into(dsl::api_clients)
@@ -281,9 +166,13 @@ impl ApiClientRepository for SqliteStore {
                 ))
                 .on_conflict_do_nothing()
                 .execute(connection)?;
-            Ok(if added == 1 { Added::Yes } else { Added::Taken })
+            if added == 0 {
+                return Ok(Err(GrantError::Taken));
+            }
+            insert_audit_event(connection, &told)?;
+            Ok(Ok(()))
         });
-        added.await.map_err(StorageError::from)?.into()
+        added.await.map_err(StorageError::from)?
     }
 
     async fn find(&self, id: &ApiClientId) -> Result<Option<(ApiClient, SecretHash)>, StorageError> {
@@ -294,25 +183,31 @@ impl ApiClientRepository for SqliteStore {
         Ok(row.await?.map(ClientRow::client).transpose()?)
     }
 
-    async fn rotate(&self, id: &ApiClientId, grant: GrantId, secret: &SecretHash) -> Result<bool, StorageError> {
+    async fn rotate(
+        &self,
+        id: &ApiClientId,
+        grant: GrantId,
+        secret: &SecretHash,
+        told: &AuditEvent,
+    ) -> Result<bool, StorageError> {
         use api_clients::dsl;
-        let (id, secret) = (id.clone(), secret.clone());
+        let (id, secret, told) = (id.clone(), secret.clone(), told.clone());
         let rotated = self.write(move |connection| {
-            end_of_client(connection, &id)?;
             let held = dsl::api_clients.filter(dsl::client_id.eq(id.as_str())).filter(dsl::revoked_at.is_null());
             let new = (dsl::grant_id.eq(grant.to_string()), dsl::secret_hash.eq(secret.as_phc()));
-            Ok(diesel::update(held).set(new).execute(connection)? == 1)
+            let changed = diesel::update(held).set(new).execute(connection)?;
+            end_of_client(connection, &id, changed, &told)
         });
         Ok(rotated.await?)
     }
 
-    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
+    async fn revoke(&self, id: &ApiClientId, at: OffsetDateTime, told: &AuditEvent) -> Result<bool, StorageError> {
         use api_clients::dsl;
-        let id = id.clone();
+        let (id, told) = (id.clone(), told.clone());
         let revoked = self.write(move |connection| {
-            end_of_client(connection, &id)?;
             let held = dsl::api_clients.filter(dsl::client_id.eq(id.as_str())).filter(dsl::revoked_at.is_null());
-            Ok(diesel::update(held).set(dsl::revoked_at.eq(Some(micros(at)))).execute(connection)? == 1)
+            let changed = diesel::update(held).set(dsl::revoked_at.eq(Some(micros(at)))).execute(connection)?;
+            end_of_client(connection, &id, changed, &told)
         });
         Ok(revoked.await?)
     }

@@ -9,7 +9,7 @@ use crate::{AuditMark, DeviceEventPage, EventMark, History, KeptAuditEvent, Span
 
 const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(300) };
 
-async fn on_record(storage: &Storage) -> Vec<AuditEvent> {
+pub(super) async fn on_record(storage: &Storage) -> Vec<AuditEvent> {
     let all = Span { limit: 1_000, ..Span::default() };
     let kept = storage.events.audit_by_time(&all, None).await.unwrap();
     kept.into_iter().map(|kept| kept.event).collect()

@@ -3,7 +3,9 @@
 use pos_domain::{ApiClient, GrantId, Party, Role, Scope, UserId};
 
 use super::fixtures::{at, merchant, user};
-use super::tenancy::{anna, client, grant, hash, membership, populated, reseller};
+use super::tenancy::{
+    anna, client, dismiss, enlist, give, grant, hash, membership, populated, reseller, revoke, rotate,
+};
 use crate::{GrantError, Storage};
 
 const MERCHANT: fn() -> Party = || Party::Merchant(merchant(1));
@@ -13,7 +15,7 @@ const RESELLER: fn() -> Party = || Party::Reseller(reseller(1));
 pub async fn a_membership_is_read_back_at_its_party(storage: Storage) {
     let anna = anna(&storage).await;
     let here = membership(2, "anna", RESELLER(), Role::Viewer);
-    storage.members.put(&here).await.unwrap();
+    give(&storage, &here).await.unwrap();
     let at_party = async |party| storage.members.find(party, &user("anna")).await.unwrap();
     assert_eq!(at_party(MERCHANT()).await, Some(anna));
     assert_eq!(at_party(RESELLER()).await, Some(here));
@@ -25,7 +27,7 @@ pub async fn a_membership_is_read_back_at_its_party(storage: Storage) {
 pub async fn a_second_membership_replaces_the_first(storage: Storage) {
     anna(&storage).await;
     let later = membership(2, "anna", MERCHANT(), Role::Viewer);
-    storage.members.put(&later).await.unwrap();
+    give(&storage, &later).await.unwrap();
     assert_eq!(storage.members.find(MERCHANT(), &user("anna")).await.unwrap(), Some(later.clone()));
     assert_eq!(storage.members.list(Scope::Operator, None, 10).await.unwrap(), [later]);
 }
@@ -34,10 +36,10 @@ pub async fn a_second_membership_replaces_the_first(storage: Storage) {
 pub async fn an_impossible_membership_is_refused(storage: Storage) {
     anna(&storage).await;
     for party in [Party::Merchant(merchant(9)), Party::Reseller(reseller(9))] {
-        let refused = storage.members.put(&membership(2, "bert", party, Role::Viewer)).await;
+        let refused = give(&storage, &membership(2, "bert", party, Role::Viewer)).await;
         assert!(matches!(refused, Err(GrantError::UnknownParty)), "{refused:?}");
     }
-    let refused = storage.members.put(&membership(1, "bert", MERCHANT(), Role::Viewer)).await;
+    let refused = give(&storage, &membership(1, "bert", MERCHANT(), Role::Viewer)).await;
     assert!(matches!(refused, Err(GrantError::Taken)), "{refused:?}");
     assert_eq!(storage.members.list(Scope::Operator, None, 10).await.unwrap().len(), 1);
 }
@@ -46,9 +48,9 @@ pub async fn an_impossible_membership_is_refused(storage: Storage) {
 pub async fn a_membership_is_removed_once(storage: Storage) {
     anna(&storage).await;
     let here = membership(2, "anna", RESELLER(), Role::Viewer);
-    storage.members.put(&here).await.unwrap();
-    assert!(storage.members.remove(MERCHANT(), &user("anna")).await.unwrap());
-    assert!(!storage.members.remove(MERCHANT(), &user("anna")).await.unwrap());
+    give(&storage, &here).await.unwrap();
+    assert!(dismiss(&storage, MERCHANT(), &user("anna")).await.unwrap());
+    assert!(!dismiss(&storage, MERCHANT(), &user("anna")).await.unwrap());
     assert_eq!(storage.members.list(Scope::Operator, None, 10).await.unwrap(), [here]);
 }
 
@@ -57,7 +59,7 @@ pub async fn members_are_listed_by_their_party(storage: Storage) {
     populated(&storage).await;
     for (number, party) in [(1, MERCHANT()), (2, RESELLER()), (3, MERCHANT()), (4, Party::Merchant(merchant(2)))] {
         let one = membership(number, &format!("user-{number}"), party, Role::Viewer);
-        storage.members.put(&one).await.unwrap();
+        give(&storage, &one).await.unwrap();
     }
     for (scope, after, limit, seen) in [
         (Scope::Operator, None, 10, vec![1, 2, 3, 4]),
@@ -78,14 +80,14 @@ pub async fn members_are_listed_by_their_party(storage: Storage) {
 pub async fn a_client_is_read_back_and_made_once(storage: Storage) {
     populated(&storage).await;
     let till = client(1, "till", MERCHANT());
-    storage.clients.add(&till, &hash(1)).await.unwrap();
+    enlist(&storage, &till, &hash(1)).await.unwrap();
     assert_eq!(storage.clients.find(&till.id).await.unwrap(), Some((till.clone(), hash(1))));
     assert_eq!(storage.clients.find(&client(1, "Till", MERCHANT()).id).await.unwrap(), None);
     for again in [client(2, "till", RESELLER()), client(1, "other", MERCHANT())] {
-        let refused = storage.clients.add(&again, &hash(2)).await;
+        let refused = enlist(&storage, &again, &hash(2)).await;
         assert!(matches!(refused, Err(GrantError::Taken)), "{refused:?}");
     }
-    let nobodys = storage.clients.add(&client(3, "lost", Party::Merchant(merchant(9))), &hash(3)).await;
+    let nobodys = enlist(&storage, &client(3, "lost", Party::Merchant(merchant(9))), &hash(3)).await;
     assert!(matches!(nobodys, Err(GrantError::UnknownParty)), "{nobodys:?}");
     assert_eq!(storage.clients.find(&till.id).await.unwrap(), Some((till, hash(1))));
 }
@@ -94,15 +96,15 @@ pub async fn a_client_is_read_back_and_made_once(storage: Storage) {
 pub async fn a_client_is_rotated_until_it_is_revoked(storage: Storage) {
     populated(&storage).await;
     let till = client(1, "till", RESELLER());
-    assert!(!storage.clients.rotate(&till.id, grant(2), &hash(2)).await.unwrap());
-    assert!(!storage.clients.revoke(&till.id, at(1)).await.unwrap());
-    storage.clients.add(&till, &hash(1)).await.unwrap();
-    assert!(storage.clients.rotate(&till.id, grant(2), &hash(2)).await.unwrap());
+    assert!(!rotate(&storage, &till.id, grant(2), &hash(2)).await.unwrap());
+    assert!(!revoke(&storage, &till.id, at(1)).await.unwrap());
+    enlist(&storage, &till, &hash(1)).await.unwrap();
+    assert!(rotate(&storage, &till.id, grant(2), &hash(2)).await.unwrap());
     let rotated = ApiClient { grant: grant(2), ..till.clone() };
     assert_eq!(storage.clients.find(&till.id).await.unwrap(), Some((rotated.clone(), hash(2))));
-    assert!(storage.clients.revoke(&till.id, at(7)).await.unwrap());
-    assert!(!storage.clients.revoke(&till.id, at(8)).await.unwrap());
-    assert!(!storage.clients.rotate(&till.id, grant(3), &hash(3)).await.unwrap());
+    assert!(revoke(&storage, &till.id, at(7)).await.unwrap());
+    assert!(!revoke(&storage, &till.id, at(8)).await.unwrap());
+    assert!(!rotate(&storage, &till.id, grant(3), &hash(3)).await.unwrap());
     let revoked = ApiClient { revoked_at: Some(at(7)), ..rotated };
     assert_eq!(storage.clients.find(&till.id).await.unwrap(), Some((revoked, hash(2))));
 }
@@ -112,7 +114,7 @@ pub async fn clients_are_listed_by_their_party(storage: Storage) {
     populated(&storage).await;
     let all = [client(1, "B", MERCHANT()), client(2, "a", RESELLER()), client(3, "b", MERCHANT())];
     for one in &all {
-        storage.clients.add(one, &hash(1)).await.unwrap();
+        enlist(&storage, one, &hash(1)).await.unwrap();
     }
     let listed = async |scope, after: Option<&ApiClient>, limit| {
         storage.clients.list(scope, after.map(|client| &client.id), limit).await.unwrap()
@@ -143,9 +145,9 @@ pub async fn the_longest_subjects_are_members(storage: Storage) {
     let user_id = UserId::parse(&"é".repeat(127)).unwrap();
     let mut long = membership(1, "x", MERCHANT(), Role::Admin);
     long.member.user_id = user_id.clone();
-    storage.members.put(&long).await.unwrap();
+    give(&storage, &long).await.unwrap();
     assert_eq!(storage.members.find(MERCHANT(), &user_id).await.unwrap(), Some(long));
     let client = client(2, &"x".repeat(64), MERCHANT());
-    storage.clients.add(&client, &hash(1)).await.unwrap();
+    enlist(&storage, &client, &hash(1)).await.unwrap();
     assert_eq!(storage.clients.find(&client.id).await.unwrap().map(|(found, _)| found), Some(client));
 }

@@ -17,6 +17,7 @@
     reason = "a case is a test: it must panic when the store is wrong"
 )]
 
+pub mod acts;
 pub mod add_and_list;
 pub mod audit;
 pub mod codes;
@@ -143,12 +144,24 @@ macro_rules! storage_suite {
                 of_many_who_create_one_id_one_does,
                 every_ping_is_answered,
             ],
+            acts: [
+                the_directory_is_on_record,
+                a_merchant_is_renamed_within_a_scope,
+                memberships_are_on_record,
+                clients_are_on_record,
+                sessions_are_on_record,
+                logouts_are_on_record,
+                of_many_who_add_one_thing_one_is_on_record,
+                of_many_who_end_one_thing_one_is_on_record,
+            ],
             directory: [
                 resellers_and_merchants_are_read_back,
                 a_party_is_made_known_once,
                 a_merchant_of_nobodys_reseller_is_refused,
                 a_scope_finds_its_own_merchants_only,
                 parties_are_listed_page_by_page,
+                a_merchant_is_made_known_once_for_a_key,
+                of_many_with_one_key_one_makes_a_merchant,
             ],
             members: [
                 a_membership_is_read_back_at_its_party,

@@ -5,7 +5,10 @@ use time::Duration;
 use tokio::task::JoinSet;
 
 use super::fixtures::{at, merchant, user};
-use super::tenancy::{anna, client, grant, hash, key, membership, populated, reseller, session_of, session_of_client};
+use super::tenancy::{
+    anna, client, dismiss, end, enlist, give, grant, hash, key, log_out, membership, populated, reseller, revoke,
+    rotate, session_of, session_of_client, start,
+};
 use crate::{Logout, StartError, Storage};
 
 async fn held(storage: &Storage, number: u8) -> Option<Session> {
@@ -14,14 +17,14 @@ async fn held(storage: &Storage, number: u8) -> Option<Session> {
 
 async fn till(storage: &Storage) -> ApiClient {
     let till = client(7, "till", Party::Merchant(merchant(1)));
-    storage.clients.add(&till, &hash(1)).await.unwrap();
+    enlist(storage, &till, &hash(1)).await.unwrap();
     till
 }
 
 /// A session is found by its key, as it was started, until the instant it is over.
 pub async fn a_session_is_found_until_it_is_over(storage: Storage) {
     let session = session_of(1, &anna(&storage).await);
-    storage.sessions.start(&session).await.unwrap();
+    start(&storage, &session).await.unwrap();
     let last = session.ends_at - Duration::microseconds(1);
     assert_eq!(storage.sessions.find(&key(1), last).await.unwrap(), Some(session.clone()));
     assert_eq!(storage.sessions.find(&key(1), session.ends_at).await.unwrap(), None);
@@ -32,11 +35,11 @@ pub async fn a_session_is_found_until_it_is_over(storage: Storage) {
 pub async fn every_kind_of_session_is_read_back(storage: Storage) {
     anna(&storage).await;
     let boss = membership(2, "boss", Party::Reseller(reseller(2)), Role::Viewer);
-    storage.members.put(&boss).await.unwrap();
+    give(&storage, &boss).await.unwrap();
     let till = till(&storage).await;
     let sessions = [session_of(1, &boss), session_of_client(2, &till)];
     for session in &sessions {
-        storage.sessions.start(session).await.unwrap();
+        start(&storage, session).await.unwrap();
     }
     assert_eq!(held(&storage, 1).await, Some(sessions[0].clone()));
     assert_eq!(held(&storage, 2).await, Some(sessions[1].clone()));
@@ -45,16 +48,16 @@ pub async fn every_kind_of_session_is_read_back(storage: Storage) {
 /// A session is told with its merchant's reseller as the directory has it, whatever it was started with.
 pub async fn the_reseller_is_the_directorys(storage: Storage) {
     let session = Session { reseller: None, ..session_of(1, &anna(&storage).await) };
-    storage.sessions.start(&session).await.unwrap();
+    start(&storage, &session).await.unwrap();
     assert_eq!(held(&storage, 1).await.unwrap().reseller, Some(reseller(1)));
 }
 
 /// Starting again with the same key replaces the session.
 pub async fn a_session_is_renewed_in_place(storage: Storage) {
     let anna = anna(&storage).await;
-    storage.sessions.start(&session_of(1, &anna)).await.unwrap();
+    start(&storage, &session_of(1, &anna)).await.unwrap();
     let later = Session { started_at: at(20), ends_at: at(300), token_issued_at: at(19), ..session_of(1, &anna) };
-    storage.sessions.start(&later).await.unwrap();
+    start(&storage, &later).await.unwrap();
     assert_eq!(storage.sessions.find(&key(1), at(299)).await.unwrap(), Some(later));
 }
 
@@ -62,7 +65,7 @@ pub async fn a_session_is_renewed_in_place(storage: Storage) {
 pub async fn a_session_without_its_grant_is_not_started(storage: Storage) {
     anna(&storage).await;
     let anna = membership(3, "anna", Party::Merchant(merchant(1)), Role::Operator);
-    storage.members.put(&anna).await.unwrap();
+    give(&storage, &anna).await.unwrap();
     let till = till(&storage).await;
     let own = |change: fn(&mut Membership)| {
         let mut changed = anna.clone();
@@ -82,7 +85,7 @@ pub async fn a_session_without_its_grant_is_not_started(storage: Storage) {
         ("a role the client does not have", above),
         ("a client's grant before rotation", Session { grant: grant(8), ..machines }),
     ] {
-        let refused = storage.sessions.start(&session).await;
+        let refused = start(&storage, &session).await;
         assert!(matches!(refused, Err(StartError::NoGrant)), "{name}: {refused:?}");
         assert_eq!(held(&storage, 1).await, None, "{name}");
     }
@@ -93,12 +96,12 @@ pub async fn a_session_may_have_less_than_its_grant(storage: Storage) {
     let anna = anna(&storage).await;
     let mut session = session_of(1, &anna);
     session.member.role = Role::Viewer;
-    storage.sessions.start(&session).await.unwrap();
+    start(&storage, &session).await.unwrap();
     assert_eq!(held(&storage, 1).await, Some(session));
     let till = till(&storage).await;
     let mut session = session_of_client(2, &till);
     session.member.role = Role::Viewer;
-    storage.sessions.start(&session).await.unwrap();
+    start(&storage, &session).await.unwrap();
     assert_eq!(held(&storage, 2).await, Some(session));
 }
 
@@ -106,12 +109,12 @@ pub async fn a_session_may_have_less_than_its_grant(storage: Storage) {
 pub async fn a_session_is_ended_once(storage: Storage) {
     let anna = anna(&storage).await;
     for number in [1, 2] {
-        storage.sessions.start(&session_of(number, &anna)).await.unwrap();
+        start(&storage, &session_of(number, &anna)).await.unwrap();
     }
-    assert!(storage.sessions.end(&key(1)).await.unwrap());
-    assert!(!storage.sessions.end(&key(1)).await.unwrap());
+    assert!(end(&storage, &key(1)).await.unwrap());
+    assert!(!end(&storage, &key(1)).await.unwrap());
     assert_eq!((held(&storage, 1).await, held(&storage, 2).await.is_some()), (None, true));
-    storage.sessions.start(&session_of(1, &anna)).await.unwrap();
+    start(&storage, &session_of(1, &anna)).await.unwrap();
     assert!(held(&storage, 1).await.is_some());
 }
 
@@ -119,16 +122,16 @@ pub async fn a_session_is_ended_once(storage: Storage) {
 pub async fn sessions_end_with_their_membership(storage: Storage) {
     let anna = anna(&storage).await;
     let bert = membership(2, "bert", Party::Merchant(merchant(1)), Role::Viewer);
-    storage.members.put(&bert).await.unwrap();
+    give(&storage, &bert).await.unwrap();
     for (number, of) in [(1, &anna), (2, &anna), (3, &bert)] {
-        storage.sessions.start(&session_of(number, of)).await.unwrap();
+        start(&storage, &session_of(number, of)).await.unwrap();
     }
-    storage.members.remove(anna.member.party, &anna.member.user_id).await.unwrap();
+    dismiss(&storage, anna.member.party, &anna.member.user_id).await.unwrap();
     assert_eq!((held(&storage, 1).await, held(&storage, 2).await), (None, None));
     assert!(held(&storage, 3).await.is_some());
-    storage.members.put(&Membership { grant: grant(3), ..anna.clone() }).await.unwrap();
+    give(&storage, &Membership { grant: grant(3), ..anna.clone() }).await.unwrap();
     assert_eq!(held(&storage, 1).await, None, "the same member again is another grant");
-    storage.members.put(&Membership { grant: grant(4), ..bert }).await.unwrap();
+    give(&storage, &Membership { grant: grant(4), ..bert }).await.unwrap();
     assert_eq!(held(&storage, 3).await, None);
 }
 
@@ -136,29 +139,29 @@ pub async fn sessions_end_with_their_membership(storage: Storage) {
 pub async fn sessions_end_with_their_client(storage: Storage) {
     populated(&storage).await;
     let till = till(&storage).await;
-    storage.sessions.start(&session_of_client(1, &till)).await.unwrap();
-    storage.clients.rotate(&till.id, grant(8), &hash(2)).await.unwrap();
+    start(&storage, &session_of_client(1, &till)).await.unwrap();
+    rotate(&storage, &till.id, grant(8), &hash(2)).await.unwrap();
     assert_eq!(held(&storage, 1).await, None);
     let rotated = ApiClient { grant: grant(8), ..till };
-    storage.sessions.start(&session_of_client(1, &rotated)).await.unwrap();
+    start(&storage, &session_of_client(1, &rotated)).await.unwrap();
     assert!(held(&storage, 1).await.is_some());
-    storage.clients.revoke(&rotated.id, at(40)).await.unwrap();
+    revoke(&storage, &rotated.id, at(40)).await.unwrap();
     assert_eq!(held(&storage, 1).await, None);
-    let refused = storage.sessions.start(&session_of_client(1, &rotated)).await;
+    let refused = start(&storage, &session_of_client(1, &rotated)).await;
     assert!(matches!(refused, Err(StartError::NoGrant)), "{refused:?}");
 }
 
 /// A session that the provider ended is over and cannot be started again, before or after it was; others can.
 pub async fn a_logged_out_session_stays_out(storage: Storage) {
     let anna = anna(&storage).await;
-    storage.sessions.start(&session_of(1, &anna)).await.unwrap();
+    start(&storage, &session_of(1, &anna)).await.unwrap();
     for number in [1, 2] {
-        storage.sessions.log_out(&Logout::Session(key(number)), at(40), at(1_000)).await.unwrap();
-        let refused = storage.sessions.start(&session_of(number, &anna)).await;
+        log_out(&storage, &Logout::Session(key(number)), at(40), at(1_000)).await.unwrap();
+        let refused = start(&storage, &session_of(number, &anna)).await;
         assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
         assert_eq!(held(&storage, number).await, None);
     }
-    storage.sessions.start(&session_of(3, &anna)).await.unwrap();
+    start(&storage, &session_of(3, &anna)).await.unwrap();
     assert!(held(&storage, 3).await.is_some());
 }
 
@@ -166,22 +169,22 @@ pub async fn a_logged_out_session_stays_out(storage: Storage) {
 pub async fn a_logged_out_user_comes_back_with_a_later_token(storage: Storage) {
     let anna = anna(&storage).await;
     let bert = membership(2, "bert", Party::Merchant(merchant(1)), Role::Viewer);
-    storage.members.put(&bert).await.unwrap();
+    give(&storage, &bert).await.unwrap();
     let later = Session { token_issued_at: at(6), ..session_of(2, &anna) };
     for session in [&session_of(1, &anna), &later, &session_of(3, &bert)] {
-        storage.sessions.start(session).await.unwrap();
+        start(&storage, session).await.unwrap();
     }
     let logout = |seconds| Logout::User { user_id: user("anna"), issued_until: at(seconds) };
-    storage.sessions.log_out(&logout(5), at(40), at(1_000)).await.unwrap();
+    log_out(&storage, &logout(5), at(40), at(1_000)).await.unwrap();
     assert_eq!(held(&storage, 1).await, None);
     assert_eq!(held(&storage, 2).await, Some(later.clone()));
     assert!(held(&storage, 3).await.is_some());
-    let refused = storage.sessions.start(&session_of(1, &anna)).await;
+    let refused = start(&storage, &session_of(1, &anna)).await;
     assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
-    storage.sessions.log_out(&logout(6), at(40), at(1_000)).await.unwrap();
-    storage.sessions.log_out(&logout(4), at(41), at(900)).await.unwrap();
+    log_out(&storage, &logout(6), at(40), at(1_000)).await.unwrap();
+    log_out(&storage, &logout(4), at(41), at(900)).await.unwrap();
     assert_eq!(held(&storage, 2).await, None, "the latest logout counts");
-    let refused = storage.sessions.start(&later).await;
+    let refused = start(&storage, &later).await;
     assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
 }
 
@@ -192,11 +195,11 @@ pub async fn many_starts_of_one_session_keep_one(storage: Storage) {
     for number in 0..64 {
         let session = Session { started_at: at(number), ..session_of(1, &anna) };
         let storage = storage.clone();
-        starts.spawn(async move { storage.sessions.start(&session).await });
+        starts.spawn(async move { start(&storage, &session).await });
     }
     assert!(starts.join_all().await.into_iter().all(|started| started.is_ok()));
     assert!(held(&storage, 1).await.is_some());
-    assert!(storage.sessions.end(&key(1)).await.unwrap());
+    assert!(end(&storage, &key(1)).await.unwrap());
     assert_eq!(held(&storage, 1).await, None, "there was one");
 }
 
@@ -205,14 +208,14 @@ pub async fn no_session_outlives_a_revocation(storage: Storage) {
     anna(&storage).await;
     for round in 0..12_u8 {
         let till = client(100 + u16::from(round), &format!("till-{round}"), Party::Merchant(merchant(1)));
-        storage.clients.add(&till, &hash(1)).await.unwrap();
+        enlist(&storage, &till, &hash(1)).await.unwrap();
         let worker = membership(200 + u16::from(round), "worker", Party::Merchant(merchant(1)), Role::Viewer);
-        storage.members.put(&worker).await.unwrap();
+        give(&storage, &worker).await.unwrap();
         let mut racing = JoinSet::new();
         for session in [session_of_client(100 + round, &till), session_of(200 + round, &worker)] {
             let storage = storage.clone();
             racing.spawn(async move {
-                match storage.sessions.start(&session).await {
+                match start(&storage, &session).await {
                     Ok(()) | Err(StartError::NoGrant) => {}
                     Err(other) => panic!("{other:?}"),
                 }
@@ -220,8 +223,8 @@ pub async fn no_session_outlives_a_revocation(storage: Storage) {
         }
         let ending = storage.clone();
         racing.spawn(async move {
-            assert!(ending.clients.revoke(&till.id, at(40)).await.unwrap());
-            assert!(ending.members.remove(worker.member.party, &worker.member.user_id).await.unwrap());
+            assert!(revoke(&ending, &till.id, at(40)).await.unwrap());
+            assert!(dismiss(&ending, worker.member.party, &worker.member.user_id).await.unwrap());
         });
         racing.join_all().await;
         assert_eq!(held(&storage, 100 + round).await, None, "round {round}");

@@ -2,12 +2,12 @@
 
 use pos_domain::{
     Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, Membership, Merchant, Name, Party, Place,
-    Reseller, ResellerId, Role, SecretHash, Session, SessionKey, Slug, Subject,
+    Reseller, ResellerId, Role, SecretHash, Session, SessionKey, Slug, Subject, UserId,
 };
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::fixtures::{at, merchant, user};
-use crate::Storage;
+use crate::{GrantError, Logout, StartError, Storage, StorageError};
 
 pub(super) fn reseller(number: u8) -> ResellerId {
     let text = format!("0e0e0e0e-0000-4000-8000-0000000000{number:02x}");
@@ -95,6 +95,61 @@ pub(super) fn session_of_client(number: u8, client: &ApiClient) -> Session {
 pub(super) async fn anna(storage: &Storage) -> Membership {
     populated(storage).await;
     let anna = membership(1, "anna", Party::Merchant(merchant(1)), Role::Admin);
-    storage.members.put(&anna).await.unwrap();
+    give(storage, &anna).await.unwrap();
     anna
+}
+
+/// Some event about a user, for cases that look at something else.
+fn of_user(kind: AuditKind, user: &UserId) -> AuditEvent {
+    AuditEvent::of(kind, Subject::User(user.clone()), Act::operator(), at(0))
+}
+
+fn of_client(kind: AuditKind, id: &ApiClientId) -> AuditEvent {
+    AuditEvent::of(kind, Subject::Client(id.clone()), Act::operator(), at(0))
+}
+
+/// Gives a membership in place of whatever the user is at that party.
+pub(super) async fn give(storage: &Storage, membership: &Membership) -> Result<(), GrantError> {
+    let Member { user_id, party, .. } = &membership.member;
+    let before = storage.members.find(*party, user_id).await?.map(|before| before.grant);
+    storage.members.put(membership, before, &of_user(AuditKind::MemberAdded, user_id)).await
+}
+
+pub(super) async fn dismiss(storage: &Storage, party: Party, user: &UserId) -> Result<bool, StorageError> {
+    storage.members.remove(party, user, &of_user(AuditKind::MemberRemoved, user)).await
+}
+
+pub(super) async fn enlist(storage: &Storage, client: &ApiClient, secret: &SecretHash) -> Result<(), GrantError> {
+    storage.clients.add(client, secret, &of_client(AuditKind::ClientAdded, &client.id)).await
+}
+
+pub(super) async fn rotate(
+    storage: &Storage,
+    id: &ApiClientId,
+    grant: GrantId,
+    secret: &SecretHash,
+) -> Result<bool, StorageError> {
+    storage.clients.rotate(id, grant, secret, &of_client(AuditKind::ClientRotated, id)).await
+}
+
+pub(super) async fn revoke(storage: &Storage, id: &ApiClientId, at: OffsetDateTime) -> Result<bool, StorageError> {
+    storage.clients.revoke(id, at, &of_client(AuditKind::ClientRevoked, id)).await
+}
+
+pub(super) async fn start(storage: &Storage, session: &Session) -> Result<(), StartError> {
+    storage.sessions.start(session, &of_user(AuditKind::SessionStarted, &session.member.user_id)).await
+}
+
+pub(super) async fn end(storage: &Storage, key: &SessionKey) -> Result<bool, StorageError> {
+    storage.sessions.end(key, &of_user(AuditKind::SessionEnded, &user("anna"))).await
+}
+
+pub(super) async fn log_out(
+    storage: &Storage,
+    logout: &Logout,
+    now: OffsetDateTime,
+    keep_until: OffsetDateTime,
+) -> Result<(), StorageError> {
+    let told = of_user(AuditKind::SessionsLoggedOut, &user("anna"));
+    storage.sessions.log_out(logout, now, keep_until, &told).await
 }

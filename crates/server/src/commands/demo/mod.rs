@@ -131,7 +131,7 @@ async fn populate(back: &Back) -> anyhow::Result<()> {
     let merchant = MerchantId(Uuid::parse_str(MERCHANT)?);
     back.directory.add_merchant(Name::parse("Corner Shop")?, None, Some(merchant), Act::operator()).await?;
     let member = Member { user_id: UserId::parse(USER)?, party: Party::Merchant(merchant), role: Role::Admin };
-    back.members.add(member).await?;
+    back.members.add(member, Act::operator()).await?;
     Ok(())
 }
 
