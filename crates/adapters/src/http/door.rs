@@ -20,11 +20,29 @@ use crate::clock::Stopwatch;
 
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
-/// Gives the request its trace id and span, bounds its time (`patience` more than most have), catches a panic, and sees that whatever comes back leaves
+/// How long a call may take from the end of its head to the head of its answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Patience {
+    /// As long as any small call.
+    Usual,
+    /// That, and as long as its caller prefers to wait.
+    Wait,
+}
+
+impl Patience {
+    fn limit(self, limits: &Limits) -> Duration {
+        match self {
+            Self::Usual => limits.request_timeout,
+            Self::Wait => limits.request_timeout + limits.max_wait,
+        }
+    }
+}
+
+/// Gives the request its trace id and span, bounds its time, catches a panic, and sees that whatever comes back leaves
 /// as an answer or as the envelope, logged and counted once.
 pub(super) async fn door(
     route: Rc<RouteMetrics>,
-    patience: Duration,
+    patience: Patience,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -48,7 +66,7 @@ pub(super) async fn door(
     let answer = async {
         within_header_limit(request.headers(), &api.limits)?;
         let call = AssertUnwindSafe(next.call(request)).catch_unwind();
-        match tokio::time::timeout(api.limits.request_timeout + patience, call).await {
+        match tokio::time::timeout(patience.limit(&api.limits), call).await {
             Ok(Ok(answer)) => answer.map(ServiceResponse::map_into_boxed_body),
             Ok(Err(_)) => Err(ApiError::internal("a handler panicked").into()),
             Err(_) => Err(ApiError::unavailable().caused_by("the request took too long").into()),

@@ -1,7 +1,6 @@
 //! One path, behind the door.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use actix_web::dev::{HttpServiceFactory, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::Method;
@@ -10,44 +9,71 @@ use actix_web::{Error, Resource, Route, guard, web};
 
 use super::Api;
 use super::api_error::{ApiError, Failure};
-use super::door::door;
+use super::door::{Patience, door};
 
-/// A path that is posted to.
-pub(super) fn post(api: &Api, path: &'static str, route: Route) -> impl HttpServiceFactory + 'static {
-    behind_door(api, path, "POST", Duration::ZERO, route.method(Method::POST))
-}
-
-/// A path that is read; `HEAD` is `GET` without the body.
-pub(super) fn get(api: &Api, path: &'static str, route: Route) -> impl HttpServiceFactory + 'static {
-    get_patiently(api, path, Duration::ZERO, route)
-}
-
-/// The same, where the answer may be held back for a while.
-pub(super) fn get_patiently(
-    api: &Api,
+/// A path with what is done there by each method.
+pub(super) struct Served {
     path: &'static str,
-    patience: Duration,
-    route: Route,
-) -> impl HttpServiceFactory + 'static {
-    let reads = guard::Any(guard::Get()).or(guard::Head());
-    behind_door(api, path, "GET, HEAD", patience, route.guard(reads))
+    methods: Vec<(Method, Route)>,
+    patience: Patience,
 }
 
-/// A resource that serves one route, answers 405 with `Allow` to any other method, and has the door before both.
-fn behind_door(
-    api: &Api,
-    path: &'static str,
-    allow: &'static str,
-    patience: Duration,
-    route: Route,
-) -> impl HttpServiceFactory + 'static {
-    let counters = Rc::new(api.metrics.route(path));
-    Resource::new(path)
-        .route(route)
-        .default_service(web::to(move || async move {
-            Err::<&str, _>(ApiError::new(Failure::MethodNotAllowed, "Method not allowed").allow(allow))
-        }))
-        .wrap(from_fn(move |request, next| door(counters.clone(), patience, request, next)))
+/// A path at which nothing is done yet.
+pub(super) fn at(path: &'static str) -> Served {
+    Served { path, methods: Vec::new(), patience: Patience::Usual }
+}
+
+impl Served {
+    /// Its answer may be held back for as long as the caller prefers.
+    pub(super) fn with_wait(self) -> Self {
+        Self { patience: Patience::Wait, ..self }
+    }
+
+    /// It may be read; `HEAD` is `GET` without the body.
+    pub(super) fn get(self, route: Route) -> Self {
+        let reads = guard::Any(guard::Get()).or(guard::Head());
+        self.with(Method::GET, route.guard(reads))
+    }
+
+    /// It may be posted to.
+    pub(super) fn post(self, route: Route) -> Self {
+        self.with(Method::POST, route.method(Method::POST))
+    }
+
+    /// It may be changed in part.
+    pub(super) fn patch(self, route: Route) -> Self {
+        self.with(Method::PATCH, route.method(Method::PATCH))
+    }
+
+    fn with(mut self, method: Method, route: Route) -> Self {
+        self.methods.push((method, route));
+        self
+    }
+
+    /// The path.
+    pub(super) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// Its methods, `HEAD` aside.
+    pub(super) fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.methods.iter().map(|(method, _)| method)
+    }
+
+    /// A resource that serves these methods, answers 405 with `Allow` to any other, and has the door before them all.
+    pub(super) fn behind_door(self, api: &Api) -> impl HttpServiceFactory + 'static {
+        let (counters, patience) = (Rc::new(api.metrics.route(self.path)), self.patience);
+        let words = self.methods().map(|method| if method == Method::GET { "GET, HEAD" } else { method.as_str() });
+        let allow = words.collect::<Vec<_>>().join(", ");
+        self.methods
+            .into_iter()
+            .fold(Resource::new(self.path), |resource, (_, route)| resource.route(route))
+            .default_service(web::to(move || {
+                let refused = ApiError::new(Failure::MethodNotAllowed, "Method not allowed").allow(allow.clone());
+                async move { Err::<&str, _>(refused) }
+            }))
+            .wrap(from_fn(move |request, next| door(counters.clone(), patience, request, next)))
+    }
 }
 
 /// The answer to every path that is none of ours.
@@ -58,5 +84,5 @@ pub(super) fn unknown_path(
     let counters = Rc::new(api.metrics.route("unknown"));
     web::route()
         .to(|| async { Err::<&str, _>(ApiError::new(Failure::NotFound, "Not found")) })
-        .wrap(from_fn(move |request, next| door(counters.clone(), Duration::ZERO, request, next)))
+        .wrap(from_fn(move |request, next| door(counters.clone(), Patience::Usual, request, next)))
 }
