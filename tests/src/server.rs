@@ -1,5 +1,6 @@
 //! A whole server in the test's own process: real HTTP on a free port, the store and the clock the test chooses.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -103,8 +104,14 @@ impl TestServer {
     /// # Panics
     /// When it cannot be started.
     pub fn start(opened: &OpenedStorage, options: Options) -> Self {
-        let defaults = [("POS__HTTP__BIND", "127.0.0.1:0".to_owned()), ("POS__HTTP__WORKERS", "2".to_owned())];
-        let variables = defaults.into_iter().chain(options.settings).map(|(key, value)| (key.to_owned(), value));
+        let defaults = [
+            ("POS__HTTP__BIND", "127.0.0.1:0".to_owned()),
+            ("POS__HTTP__WORKERS", "2".to_owned()),
+            // Most tests are not about sessions, and their fixed tokens have none. Those that are ask for them.
+            ("POS__SESSION__REQUIRED", "false".to_owned()),
+        ];
+        let settings: BTreeMap<_, _> = defaults.into_iter().chain(options.settings).collect();
+        let variables = settings.into_iter().map(|(key, value)| (key.to_owned(), value));
         let settings = Settings::load(None, variables).expect("the test's settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let clock: Arc<dyn Clock> = options.clock.clone();
