@@ -36,12 +36,12 @@ impl Backchannel {
         Ok(Self { http, addresses: Mutex::new(clients.iter().filter_map(address).collect()) })
     }
 
-    /// Gives a client another address, or none.
-    pub(crate) fn set(&self, client_id: &str, address: Option<&str>) {
+    /// Gives a client another address, or none, and answers the one before.
+    pub(crate) fn set(&self, client_id: &str, address: Option<&str>) -> Option<String> {
         match address {
             Some(address) => self.addresses().insert(client_id.to_owned(), address.to_owned()),
             None => self.addresses().remove(client_id),
-        };
+        }
     }
 
     /// Where a client wants to be told.

@@ -108,9 +108,10 @@ impl RunningDevIdp {
         Ok(tokio::task::spawn_blocking(move || realm.rotate_keys(drop_old)).await??)
     }
 
-    /// Gives a client another back-channel logout address, or none: for a test whose server has a port of its own.
-    pub fn set_backchannel_logout_uri(&self, client_id: &str, address: Option<&str>) {
-        self.realm.backchannel.set(client_id, address);
+    /// Gives a client another back-channel logout address, or none, and answers the one before: for a test whose server
+    /// has a port of its own.
+    pub fn set_backchannel_logout_uri(&self, client_id: &str, address: Option<&str>) -> Option<String> {
+        self.realm.backchannel.set(client_id, address)
     }
 
     /// Signs `claims` exactly as they are, for tests.

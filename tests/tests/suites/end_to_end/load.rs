@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pos_tests::issuer::Issuer;
 use pos_tests::people::{GROCER, GROCER_API};
 use pos_tests::real_server::RealServer;
 use reqwest::Method;
@@ -30,17 +29,17 @@ pub(super) enum What {
 /// Where merchants have their tokens from.
 #[derive(Clone)]
 pub(super) enum TokenSource {
-    /// One that is held.
+    /// One that is held, whose session is initiated.
     Held(String),
-    /// A new one for each claim.
-    Fresh(Arc<Issuer>),
+    /// A new one for each claim: a machine's, with a session of its own.
+    Fresh,
 }
 
 impl TokenSource {
-    async fn token(&self) -> String {
+    async fn token(&self, server: &RealServer) -> String {
         match self {
             Self::Held(token) => token.clone(),
-            Self::Fresh(issuer) => issuer.client_token(GROCER_API, &GROCER_API.secret()).await.expect("a token").access,
+            Self::Fresh => server.machine(GROCER_API).await,
         }
     }
 }
@@ -74,7 +73,7 @@ impl Load {
             let (server, ended, calls, tokens) = (server.clone(), ended.clone(), calls.clone(), tokens.clone());
             tasks.push(tokio::spawn(async move {
                 while !ended.load(Ordering::Relaxed) {
-                    let (token, code) = (tokens.token().await, server.code(&server.device(GROCER).await).await);
+                    let (token, code) = (tokens.token(&server).await, server.code(&server.device(GROCER).await).await);
                     let answer = server.claim(&token, &code).await;
                     record(&calls, What::Claim, answer.status.as_u16());
                     pause().await;

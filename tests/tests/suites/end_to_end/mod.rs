@@ -9,6 +9,7 @@ mod expiry;
 mod keycloak_only;
 mod load;
 mod log_in;
+mod log_out;
 mod outage;
 mod people;
 mod rotation;
@@ -54,4 +55,25 @@ async fn server(issuer: &Issuer) -> RealServer {
 /// An access token of a person, the short way.
 async fn token(issuer: &Issuer, person: Person) -> String {
     issuer.token(person, TEST_LOGIN).await.expect("a token").access
+}
+
+/// An access token of a person whose session is initiated.
+async fn acting(server: &RealServer, issuer: &Issuer, person: Person) -> String {
+    let token = token(issuer, person).await;
+    let initiated = server.initiate(&token).await;
+    assert_eq!(initiated.status, 200, "{initiated:?}");
+    token
+}
+
+/// Whether a token may act for a merchant: a code that nobody has is unknown then, and without a session the door is
+/// shut.
+async fn acts(server: &RealServer, token: &str) -> bool {
+    let answer = server.claim(token, "ZZZZZZ").await;
+    match answer.status.as_u16() {
+        400 => answer.failure(400, "4004") == "Pairing code not found",
+        _ => {
+            assert_eq!(answer.failure(401, "4001"), "Session has not been initiated");
+            false
+        }
+    }
 }
