@@ -13,10 +13,10 @@ use pos_domain::{Device, DeviceStatus};
 mod bootstrap;
 mod check_status;
 mod claim_device;
+mod draw;
 mod export_audit;
+mod fleet;
 mod issue_pairing_code;
-mod provision_devices;
-mod release_device;
 mod sighting;
 mod tenancy;
 mod verify_audit;
@@ -25,9 +25,12 @@ pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
 pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus};
 pub use claim_device::{ClaimAttempt, ClaimDevice, ClaimDeviceError};
 pub use export_audit::{AuditEntry, AuditExport, ExportAudit};
+pub use fleet::{
+    AmendDevice, Answers, Created, DecommissionDevice, DetailsPatch, DeviceFilter, FleetError, KeyedCall,
+    ManageLocations, ManageMerchants, Mandate, MoveDevice, NewDevice, NoAnswer, Page, ProvisionDevices, ReleaseDevice,
+    StateRefusal, ViewDevices,
+};
 pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
-pub use provision_devices::{ProvisionDevices, ProvisionDevicesError};
-pub use release_device::{ReleaseDevice, ReleaseDeviceError};
 pub use sighting::TerminalCall;
 pub use tenancy::{
     ClientSession, ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError,

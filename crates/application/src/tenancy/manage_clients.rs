@@ -7,7 +7,7 @@ use pos_port_storage::{ApiClientRepository, GrantError, StorageError};
 use secrecy::SecretString;
 use time::OffsetDateTime;
 
-use super::draw;
+use crate::draw;
 
 /// Makes API clients, gives them other secrets, revokes them.
 pub struct ManageClients {

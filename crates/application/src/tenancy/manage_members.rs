@@ -5,8 +5,7 @@ use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{GrantError, MemberRepository, StorageError};
 use time::OffsetDateTime;
 
-use super::draw;
-use crate::MAX_ATTEMPTS;
+use crate::{MAX_ATTEMPTS, draw};
 
 /// Gives memberships and takes them away.
 pub struct ManageMembers {
