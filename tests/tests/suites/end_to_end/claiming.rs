@@ -5,7 +5,7 @@ use pos_tests::people::{BAKERY, BAKERY_API, CAFE, CORA, GABE, GINA, GROCER, GROC
 use reqwest::Method;
 use serde_json::json;
 
-use super::{acting, acts, on_both, server, token};
+use super::{acting, acts, on_both, provision, server, token};
 
 on_both!(
     a_person_logs_in_and_claims_a_device_of_their_merchant,
@@ -28,7 +28,7 @@ async fn a_person_logs_in_and_claims_a_device_of_their_merchant(issuer: Issuer) 
     assert_eq!((&told["merchant"]["id"], &told["reseller"]["id"]), (&json!(GROCER), &json!(NORTH)));
     assert_eq!((&told["role"], &told["application"]), (&json!("admin"), &json!("merchant-portal")));
 
-    let device = server.device(GROCER).await;
+    let device = provision(&server, &tokens.access).await;
     assert_eq!(server.terminal(Method::POST, "/pos/bootstrap", &device).await.status, 200);
     let code = server.code(&device).await;
     let before = server.terminal(Method::GET, "/pos/status", &device).await.json();
