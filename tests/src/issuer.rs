@@ -159,6 +159,21 @@ impl Issuer {
         assert_eq!(answer.status(), 204);
     }
 
+    /// Has the portal told of log-outs at another address until [`Issuer::tell_of_log_outs_at`] is called with what this
+    /// answers: the address before.
+    ///
+    /// # Panics
+    /// When the provider is away, or shared with other tests.
+    pub async fn tell_of_log_outs_at(&self, address: &str) -> String {
+        match &self.kind {
+            Kind::Keycloak(keycloak) => keycloak.set_backchannel_logout_uri(PORTAL, address).await,
+            Kind::DevIdp(state) => match &*state.lock().await {
+                DevIdpState::Running(idp) => idp.set_backchannel_logout_uri(PORTAL, Some(address)).expect("an address"),
+                DevIdpState::Halted(_) | DevIdpState::Changing => panic!("it is away"),
+            },
+        }
+    }
+
     /// Puts a new signing key in use. Those before stay published, or with `drop_old` are withdrawn.
     ///
     /// # Panics

@@ -81,6 +81,21 @@ impl Keycloak {
         }
     }
 
+    /// Gives a client another back-channel logout address, and answers the one before.
+    ///
+    /// # Panics
+    /// When Keycloak refuses.
+    pub async fn set_backchannel_logout_uri(&self, client_id: &str, address: &str) -> String {
+        self.assert_alone();
+        let found = self.admin(Method::GET, &format!("clients?clientId={client_id}"), None).await;
+        let mut client = found[0].clone();
+        let before = client["attributes"]["backchannel.logout.url"].as_str().expect("an address").to_owned();
+        client["attributes"]["backchannel.logout.url"] = json!(address);
+        let path = format!("clients/{}", client["id"].as_str().expect("an id"));
+        self.admin(Method::PUT, &path, Some(&client)).await;
+        before
+    }
+
     /// Stops it; its keys and sessions stay.
     ///
     /// # Panics

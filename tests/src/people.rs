@@ -161,6 +161,7 @@ pub fn dev_idp_settings() -> DevIdpSettings {
                 "client_id": client["clientId"], "secret": client["secret"],
                 "redirect_uris": client["redirectUris"].as_array().cloned().unwrap_or_default(),
                 "direct_access_grants": client["directAccessGrantsEnabled"],
+                "backchannel_logout_uri": client["attributes"]["backchannel.logout.url"],
                 "access_token_lifetime": lifespan.map(|seconds| seconds.parse::<u32>().unwrap()),
                 "merchant_id": account.map(|account| &account["attributes"]["merchant_id"][0]),
                 "reseller_id": account.map(|account| &account["attributes"]["reseller_id"][0]),

@@ -1,5 +1,6 @@
 //! A whole server in the test's own process: real HTTP on a free port, the store and the clock the test chooses.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 
@@ -108,10 +109,11 @@ impl TestServer {
             ("POS__HTTP__WORKERS", "2".to_owned()),
             // The clock stands still, so that no pause would ever end a burst.
             ("POS__LIMITS__DEVICE_PER_MINUTE", "0".to_owned()),
+            // Most tests are not about sessions, and their fixed tokens have none. Those that are ask for them.
+            ("POS__SESSION__REQUIRED", "false".to_owned()),
         ];
-        let chosen = |key: &str| options.settings.iter().any(|(name, _)| *name == key);
-        let defaults = defaults.into_iter().filter(|(key, _)| !chosen(key)).collect::<Vec<_>>();
-        let variables = defaults.into_iter().chain(options.settings).map(|(key, value)| (key.to_owned(), value));
+        let settings: BTreeMap<_, _> = defaults.into_iter().chain(options.settings).collect();
+        let variables = settings.into_iter().map(|(key, value)| (key.to_owned(), value));
         let settings = Settings::load(None, variables).expect("the test's settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let clock: Arc<dyn Clock> = options.clock.clone();

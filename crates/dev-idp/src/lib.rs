@@ -8,10 +8,12 @@
 //!
 //! What it has in common with Keycloak is what a relying party sees: `/realms/{realm}/.well-known/openid-configuration`
 //! and `/realms/{realm}/protocol/openid-connect/{certs,token,auth,logout}`, the grants `password`,
-//! `client_credentials`, `authorization_code` with PKCE, and `refresh_token`, and the claims of the tokens. Beyond
-//! that, `POST /realms/{realm}/dev/rotate-keys` changes the keys, and [`RunningDevIdp::mint`] signs whatever a test
-//! wants to see refused.
+//! `client_credentials`, `authorization_code` with PKCE, and `refresh_token`, the claims of the tokens, and the logout
+//! token that a client with a back-channel logout address is sent when somebody logs out. Beyond that,
+//! `POST /realms/{realm}/dev/rotate-keys` changes the keys, and [`RunningDevIdp::mint`] signs whatever a test wants to
+//! see refused.
 
+mod backchannel;
 mod entropy;
 mod http;
 mod jws;

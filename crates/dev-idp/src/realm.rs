@@ -6,9 +6,11 @@ use pos_port_clock::{Clock, Entropy};
 use serde_json::{Map, Value, json};
 use time::{Duration, OffsetDateTime};
 
+use crate::backchannel::{self, Backchannel};
 use crate::entropy::{random_text, random_uuid};
 use crate::keys::{KeyFault, KeyRing, RefreshKey, SigningKeys};
 use crate::mint::{self, MintOptions};
+use crate::running::DevIdpError;
 use crate::sessions::{Grant, Session, Sessions};
 use crate::settings::{DevClient, DevIdpSettings};
 use crate::tokens::{Subject, TokenFacts};
@@ -24,6 +26,7 @@ pub(crate) struct Realm {
     keys: RwLock<KeyRing>,
     refresh_key: RefreshKey,
     sessions: Mutex<Sessions>,
+    pub(crate) backchannel: Backchannel,
 }
 
 impl Realm {
@@ -33,10 +36,11 @@ impl Realm {
         issuer: String,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,
-    ) -> Result<Self, KeyFault> {
+    ) -> Result<Self, DevIdpError> {
+        let backchannel = Backchannel::new(&settings.clients)?;
         let keys = RwLock::new(KeyRing::new(SigningKeys::generate(entropy.clone())?));
         let refresh_key = RefreshKey::generate(&*entropy);
-        Ok(Self { settings, issuer, clock, entropy, keys, refresh_key, sessions: Mutex::default() })
+        Ok(Self { settings, issuer, clock, entropy, keys, refresh_key, sessions: Mutex::default(), backchannel })
     }
 
     pub(crate) fn now(&self) -> OffsetDateTime {
@@ -110,6 +114,19 @@ impl Realm {
         let now = self.now();
         let held = claims.get("exp").and_then(Value::as_i64).is_some_and(|exp| now.unix_timestamp() < exp);
         self.sessions().get(text("sid")?, now).filter(|_| good && held)
+    }
+
+    /// Logs somebody out: the session is over, and its client is told where it wants to be. Answers when the client has.
+    pub(crate) async fn log_out(&self, session_id: &str) -> Result<(), KeyFault> {
+        let Some(session) = self.sessions().end(session_id) else { return Ok(()) };
+        let Some(address) = self.backchannel.address(&session.client_id) else { return Ok(()) };
+        let now = self.now().unix_timestamp();
+        let claims =
+            backchannel::claims(&self.issuer, &session.client_id, &session.subject.sub, &session.id, &self.jti(), now);
+        let options = MintOptions { header: backchannel::header(), ..MintOptions::default() };
+        let token = self.mint(&claims, options)?;
+        self.backchannel.send(&address, &token).await;
+        Ok(())
     }
 
     pub(crate) fn mint(&self, claims: &Value, options: MintOptions) -> Result<String, KeyFault> {

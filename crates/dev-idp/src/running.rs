@@ -31,6 +31,9 @@ pub enum DevIdpError {
     /// See [`KeyFault`].
     #[error(transparent)]
     Key(#[from] KeyFault),
+    /// The client that tells others of log-outs cannot be made.
+    #[error("the development issuer cannot call anybody")]
+    Client(#[from] reqwest::Error),
     /// The thread that makes keys was lost.
     #[error("the development issuer's work was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
@@ -103,6 +106,12 @@ impl RunningDevIdp {
     pub async fn rotate_keys(&self, drop_old: bool) -> Result<(), DevIdpError> {
         let realm = self.realm.clone();
         Ok(tokio::task::spawn_blocking(move || realm.rotate_keys(drop_old)).await??)
+    }
+
+    /// Gives a client another back-channel logout address, or none, and answers the one before: for a test whose server
+    /// has a port of its own.
+    pub fn set_backchannel_logout_uri(&self, client_id: &str, address: Option<&str>) -> Option<String> {
+        self.realm.backchannel.set(client_id, address)
     }
 
     /// Signs `claims` exactly as they are, for tests.

@@ -58,8 +58,9 @@ impl Sessions {
         self.live.get(id).filter(|(_, expires_at)| now < *expires_at).map(|(session, _)| session.clone())
     }
 
-    pub(crate) fn end(&mut self, id: &str) {
-        self.live.remove(id);
+    /// Ends a session, and answers what it was.
+    pub(crate) fn end(&mut self, id: &str) -> Option<Session> {
+        self.live.remove(id).map(|(session, _)| session)
     }
 
     pub(crate) fn put_code(&mut self, code: String, grant: Grant, now: OffsetDateTime) {

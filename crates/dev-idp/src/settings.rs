@@ -78,6 +78,9 @@ pub struct DevClient {
     /// Where a log-in or a log-out may lead back to. Compared letter for letter.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
+    /// Where it is told that somebody logged out (OpenID Connect Back-Channel Logout 1.0); nobody is told when left out.
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<String>,
     /// The merchant its service account acts for.
     #[serde(default)]
     pub merchant_id: Option<Uuid>,
@@ -117,9 +120,9 @@ pub enum SettingsError {
     /// A time that must not be zero is.
     #[error("token lifetimes must not be zero")]
     Lifetime,
-    /// A redirect address that is no absolute URL, or has a fragment.
+    /// An address of a client's that is no absolute URL, or has a fragment.
     #[error("{0:?} must be an absolute URL without a fragment")]
-    RedirectUri(String),
+    Address(String),
     /// An extra claim that the issuer sets itself.
     #[error("claim {0:?} is set by the issuer itself")]
     ReservedClaim(String),
@@ -203,7 +206,7 @@ impl DevIdpSettings {
             if let Some(secret) = &client.secret {
                 not_empty("a client's secret", secret.expose_secret())?;
             }
-            client.redirect_uris.iter().try_for_each(|uri| redirect_uri(uri))?;
+            client.redirect_uris.iter().chain(&client.backchannel_logout_uri).try_for_each(|uri| address(uri))?;
         }
         Ok(())
     }
@@ -242,10 +245,10 @@ fn not_reserved(claims: &Map<String, Value>) -> Result<(), SettingsError> {
     }
 }
 
-fn redirect_uri(text: &str) -> Result<(), SettingsError> {
+fn address(text: &str) -> Result<(), SettingsError> {
     match Url::parse(text) {
         Ok(url) if url.fragment().is_none() => Ok(()),
-        Ok(_) | Err(_) => Err(SettingsError::RedirectUri(text.to_owned())),
+        Ok(_) | Err(_) => Err(SettingsError::Address(text.to_owned())),
     }
 }
 
@@ -264,6 +267,7 @@ mod tests {
         [[clients]]
         client_id = "portal"
         redirect_uris = ["http://localhost:3000/callback"]
+        backchannel_logout_uri = "http://localhost:8080/session/backchannel-logout"
         [[clients]]
         client_id = "machine"
         secret = "battery staple"
@@ -296,6 +300,8 @@ mod tests {
             ("given_name", "sub", "set by the issuer"),
             ("/callback", "/callback#here", "without a fragment"),
             ("http://localhost:3000/callback", "/callback", "absolute URL"),
+            ("http://localhost:8080/session", "/session", "absolute URL"),
+            ("/backchannel-logout", "/backchannel-logout#here", "without a fragment"),
         ] {
             let settings = read(&GOOD.replace(from, to)).expect("well formed");
             let error = settings.validate().expect_err(to).to_string();

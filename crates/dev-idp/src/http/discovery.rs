@@ -13,6 +13,8 @@ pub(super) async fn configuration(realm: Data<Realm>) -> Json<Value> {
         "token_endpoint": endpoint("token"),
         "jwks_uri": endpoint("certs"),
         "end_session_endpoint": endpoint("logout"),
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "client_credentials", "password", "refresh_token"],

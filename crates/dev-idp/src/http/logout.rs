@@ -1,5 +1,5 @@
-//! The end of a session: by the browser (OpenID Connect RP-Initiated Logout 1.0) or by the client with its refresh
-//! token.
+//! Log-out: by the browser (OpenID Connect RP-Initiated Logout 1.0) or by the client with its refresh token. Either way
+//! the session's client is told over the back channel before the answer goes out.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
@@ -24,8 +24,11 @@ pub(super) struct LogoutRequest {
     refresh_token: Option<String>,
 }
 
-pub(super) async fn by_browser(realm: Data<Realm>, Query(request): Query<LogoutRequest>) -> HttpResponse {
-    end_by_hint(&realm, &request)
+pub(super) async fn by_browser(
+    realm: Data<Realm>,
+    Query(request): Query<LogoutRequest>,
+) -> Result<HttpResponse, OAuthError> {
+    end_by_hint(&realm, &request).await
 }
 
 pub(super) async fn by_client(
@@ -34,30 +37,30 @@ pub(super) async fn by_client(
     Form(request): Form<LogoutRequest>,
 ) -> Result<HttpResponse, OAuthError> {
     let Some(token) = &request.refresh_token else {
-        return Ok(end_by_hint(&realm, &request));
+        return end_by_hint(&realm, &request).await;
     };
     let client = authenticate(&realm, &http, request.client_id.as_deref(), request.client_secret.as_deref())?;
     let session = realm.refreshed(token, client).ok_or(OAuthError::InvalidGrant("Invalid refresh token"))?;
-    realm.sessions().end(&session.id);
+    realm.log_out(&session.id).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-fn end_by_hint(realm: &Realm, request: &LogoutRequest) -> HttpResponse {
+async fn end_by_hint(realm: &Realm, request: &LogoutRequest) -> Result<HttpResponse, OAuthError> {
     let hint = request.id_token_hint.as_deref().and_then(|token| realm.with_keys(|keys| keys.open(token)));
     let claim = |name: &str| hint.as_ref().and_then(|claims| claims.get(name)).and_then(Value::as_str);
     if let Some(session_id) = claim("sid") {
-        realm.sessions().end(session_id);
+        realm.log_out(session_id).await?;
     }
     let Some(uri) = &request.post_logout_redirect_uri else {
-        return page::message(StatusCode::OK, "You are logged out");
+        return Ok(page::message(StatusCode::OK, "You are logged out"));
     };
     let client = claim("azp").or(request.client_id.as_deref()).and_then(|id| realm.settings.client(id));
     let registered = client.is_some_and(|client| client.redirect_uris.contains(uri));
     let Some(mut url) = Url::parse(uri).ok().filter(|_| registered) else {
-        return page::message(StatusCode::BAD_REQUEST, "Invalid redirect uri");
+        return Ok(page::message(StatusCode::BAD_REQUEST, "Invalid redirect uri"));
     };
     if let Some(state) = &request.state {
         url.query_pairs_mut().append_pair("state", state);
     }
-    HttpResponse::Found().insert_header((LOCATION, url.as_str())).finish()
+    Ok(HttpResponse::Found().insert_header((LOCATION, url.as_str())).finish())
 }

@@ -1,30 +1,40 @@
 //! Who may claim which device.
 
 use pos_tests::issuer::Issuer;
-use pos_tests::people::{BAKERY, BAKERY_API, CAFE, CORA, GINA, GROCER, GROCER_API, NORA, NORTH_API};
+use pos_tests::people::{BAKERY, BAKERY_API, CAFE, CORA, GABE, GINA, GROCER, GROCER_API, GWEN, NORA, NORTH, NORTH_API};
 use reqwest::Method;
+use serde_json::json;
 
-use super::{on_both, server, token};
+use super::{acting, acts, on_both, provision, server, token};
 
 on_both!(
     a_person_logs_in_and_claims_a_device_of_their_merchant,
     a_machine_claims_a_device_of_its_merchant,
-    who_acts_for_no_merchant_claims_nothing,
+    a_machine_shows_its_secret_for_every_session,
+    nobody_acts_without_a_session,
+    a_viewer_looks_on,
+    who_acts_for_a_reseller_claims_nothing,
     only_access_tokens_open_the_door,
-    a_refreshed_token_is_as_good_as_the_first,
+    a_refreshed_token_goes_on_in_the_session,
 );
 
 /// The terminal's whole flow, with the claim of a person between.
 async fn a_person_logs_in_and_claims_a_device_of_their_merchant(issuer: Issuer) {
     let server = server(&issuer).await;
     let tokens = issuer.login(GINA).await;
-    let device = server.device(GROCER).await;
+    let initiated = server.initiate(&tokens.access).await;
+    let told = initiated.json();
+    assert_eq!((&told["status"], &told["user_id"]), (&json!("initiated"), &json!(GINA.sub)), "{initiated:?}");
+    assert_eq!((&told["merchant"]["id"], &told["reseller"]["id"]), (&json!(GROCER), &json!(NORTH)));
+    assert_eq!((&told["role"], &told["application"]), (&json!("admin"), &json!("merchant-portal")));
+
+    let device = provision(&server, &tokens.access).await;
     assert_eq!(server.terminal(Method::POST, "/pos/bootstrap", &device).await.status, 200);
     let code = server.code(&device).await;
     let before = server.terminal(Method::GET, "/pos/status", &device).await.json();
     assert_eq!((&before["is_claimed"], &before["pairing_code_status"]), (&false.into(), &"pending".into()));
 
-    let stranger = server.claim(&token(&issuer, CORA).await, &code).await;
+    let stranger = server.claim(&acting(&server, &issuer, CORA).await, &code).await;
     assert_eq!(stranger.failure(403, "4003"), "Device does not belong to your merchant account");
     let claimed = server.claim(&tokens.access, &code).await;
     assert_eq!(claimed.status, 200, "{claimed:?}");
@@ -41,22 +51,62 @@ async fn a_person_logs_in_and_claims_a_device_of_their_merchant(issuer: Issuer) 
 async fn a_machine_claims_a_device_of_its_merchant(issuer: Issuer) {
     let server = server(&issuer).await;
     for (client, own, other) in [(GROCER_API, GROCER, BAKERY), (BAKERY_API, BAKERY, GROCER)] {
-        let tokens = issuer.client_token(client, &client.secret()).await.expect("a token");
-        assert!(tokens.refresh.is_none(), "a machine asks again instead");
-        assert_eq!(server.claim_new_device(&tokens.access, own).await.status, 200);
-        assert_eq!(server.claim_new_device(&tokens.access, other).await.status, 403);
+        for path in ["/client/session", "/auth/token"] {
+            let answer = server.client_session_at(path, client, &client.secret()).await;
+            let told = answer.json();
+            assert_eq!((answer.status.as_u16(), &told["merchant"]["id"]), (200, &json!(own)), "{path}");
+            assert_eq!((&told["role"], &told["client_id"]), (&json!("operator"), &json!(client.client_id)));
+            let token = told["access_token"].as_str().expect("a token");
+            assert_eq!(server.claim_new_device(token, own).await.status, 200);
+            assert_eq!(server.claim_new_device(token, other).await.status, 403);
+        }
     }
+    let guessed = server.client_session_at("/client/session", GROCER_API, "guessed").await;
+    assert_eq!(guessed.failure(401, "4001"), "Client credentials are invalid");
+    server.stop().await;
+}
+
+/// A token that the provider gives a machine elsewhere is no session here, and cannot be made one by hand.
+async fn a_machine_shows_its_secret_for_every_session(issuer: Issuer) {
+    let server = server(&issuer).await;
+    let tokens = issuer.client_token(GROCER_API, &GROCER_API.secret()).await.expect("a token");
+    assert!(tokens.refresh.is_none(), "a machine asks again instead");
+    assert!(!acts(&server, &tokens.access).await);
+    let refused = server.initiate(&tokens.access).await;
+    let message = "User is not a member of the merchant or reseller that the access token names";
+    assert_eq!(refused.failure(403, "4003"), message);
     let guessed = issuer.client_token(GROCER_API, "guessed").await.expect_err("refused");
     assert_eq!(guessed.status, 401);
     server.stop().await;
 }
 
-async fn who_acts_for_no_merchant_claims_nothing(issuer: Issuer) {
+async fn nobody_acts_without_a_session(issuer: Issuer) {
     let server = server(&issuer).await;
-    let machine = issuer.client_token(NORTH_API, &NORTH_API.secret()).await.expect("a token");
-    for token in [token(&issuer, NORA).await, machine.access] {
+    let token = token(&issuer, GINA).await;
+    let refused = server.claim_new_device(&token, GROCER).await;
+    assert_eq!(refused.failure(401, "4001"), "Session has not been initiated");
+    let challenge = refused.header("www-authenticate").expect("a challenge");
+    assert!(challenge.starts_with("Bearer error=\"invalid_token\""), "{challenge}");
+    assert_eq!(server.initiate(&token).await.status, 200);
+    assert_eq!(server.claim_new_device(&token, GROCER).await.status, 200);
+    server.stop().await;
+}
+
+async fn a_viewer_looks_on(issuer: Issuer) {
+    let server = server(&issuer).await;
+    let viewer = acting(&server, &issuer, GWEN).await;
+    let refused = server.claim_new_device(&viewer, GROCER).await;
+    assert_eq!(refused.failure(403, "4003"), "Role does not allow this");
+    let operator = acting(&server, &issuer, GABE).await;
+    assert_eq!(server.claim_new_device(&operator, GROCER).await.status, 200);
+    server.stop().await;
+}
+
+async fn who_acts_for_a_reseller_claims_nothing(issuer: Issuer) {
+    let server = server(&issuer).await;
+    for token in [acting(&server, &issuer, NORA).await, server.machine(NORTH_API).await] {
         let refused = server.claim_new_device(&token, GROCER).await;
-        assert_eq!(refused.failure(403, "4003"), "Access token does not name a merchant");
+        assert_eq!(refused.failure(403, "4003"), "Session does not act for a merchant");
     }
     server.stop().await;
 }
@@ -64,27 +114,32 @@ async fn who_acts_for_no_merchant_claims_nothing(issuer: Issuer) {
 async fn only_access_tokens_open_the_door(issuer: Issuer) {
     let server = server(&issuer).await;
     let tokens = issuer.login(GINA).await;
+    assert_eq!(server.initiate(&tokens.access).await.status, 200);
     let tampered = tokens.access.replacen('.', ".e30", 1);
     for (name, token) in [
         ("ID token", tokens.id.expect("an ID token")),
         ("refresh token", tokens.refresh.expect("a refresh token")),
         ("tampered", tampered),
     ] {
-        let refused = server.claim_new_device(&token, GROCER).await;
-        assert_eq!(refused.failure(401, "4001"), "Access token is invalid or expired", "{name}");
-        assert_eq!(refused.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{name}");
+        for refused in [server.initiate(&token).await, server.claim_new_device(&token, GROCER).await] {
+            assert_eq!(refused.failure(401, "4001"), "Access token is invalid or expired", "{name}");
+            assert_eq!(refused.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{name}");
+        }
     }
     assert_eq!(server.claim_new_device(&tokens.access, GROCER).await.status, 200);
     server.stop().await;
 }
 
-async fn a_refreshed_token_is_as_good_as_the_first(issuer: Issuer) {
+async fn a_refreshed_token_goes_on_in_the_session(issuer: Issuer) {
     let server = server(&issuer).await;
     let first = issuer.login(GINA).await;
+    assert_eq!(server.initiate(&first.access).await.status, 200);
     let second = issuer.refresh(&first).await.expect("new tokens");
     assert_ne!(first.access, second.access);
     for token in [first.access, second.access] {
         assert_eq!(server.claim_new_device(&token, GROCER).await.status, 200);
     }
+    let elsewhere = issuer.login(GINA).await;
+    assert!(!acts(&server, &elsewhere.access).await, "another log-in is another session");
     server.stop().await;
 }

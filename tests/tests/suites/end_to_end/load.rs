@@ -5,10 +5,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pos_tests::issuer::Issuer;
 use pos_tests::people::{GROCER, GROCER_API};
 use pos_tests::real_server::RealServer;
 use reqwest::Method;
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 /// How long a story waits for what must come.
@@ -21,26 +21,37 @@ pub(super) struct Call {
     pub(super) status: u16,
 }
 
+impl Call {
+    pub(super) fn went_well(&self) -> bool {
+        let expected = match self.what {
+            What::Terminal | What::Claim => 200,
+            What::Provision => 201,
+        };
+        self.status == expected
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     Terminal,
+    Provision,
     Claim,
 }
 
 /// Where merchants have their tokens from.
 #[derive(Clone)]
 pub(super) enum TokenSource {
-    /// One that is held.
+    /// One that is held, whose session is initiated.
     Held(String),
-    /// A new one for each claim.
-    Fresh(Arc<Issuer>),
+    /// A new one for each claim: a machine's, with a session of its own.
+    Fresh,
 }
 
 impl TokenSource {
-    async fn token(&self) -> String {
+    async fn token(&self, server: &RealServer) -> String {
         match self {
             Self::Held(token) => token.clone(),
-            Self::Fresh(issuer) => issuer.client_token(GROCER_API, &GROCER_API.secret()).await.expect("a token").access,
+            Self::Fresh => server.machine(GROCER_API).await,
         }
     }
 }
@@ -53,7 +64,8 @@ pub(super) struct Load {
 }
 
 impl Load {
-    /// Three terminals that ask for codes and their status, and two merchants that claim device after device.
+    /// Three terminals that ask for codes and their status, and two merchants that make device after device known and
+    /// claim it.
     pub(super) fn start(server: &Arc<RealServer>, tokens: &TokenSource) -> Self {
         let (ended, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let mut tasks = Vec::new();
@@ -74,9 +86,13 @@ impl Load {
             let (server, ended, calls, tokens) = (server.clone(), ended.clone(), calls.clone(), tokens.clone());
             tasks.push(tokio::spawn(async move {
                 while !ended.load(Ordering::Relaxed) {
-                    let (token, code) = (tokens.token().await, server.code(&server.device(GROCER).await).await);
-                    let answer = server.claim(&token, &code).await;
-                    record(&calls, What::Claim, answer.status.as_u16());
+                    let token = tokens.token(&server).await;
+                    let made = server.call(Method::POST, "/merchant/devices", &token, Some(&json!({}))).await;
+                    record(&calls, What::Provision, made.status.as_u16());
+                    if let Some(device) = made.json()["device_id"].as_str() {
+                        let answer = server.claim(&token, &server.code(device).await).await;
+                        record(&calls, What::Claim, answer.status.as_u16());
+                    }
                     pause().await;
                 }
             }));

@@ -1,7 +1,5 @@
 //! The ids in a path. One that cannot be an id names nothing: it is told as one that is not there.
 
-use std::collections::BTreeMap;
-
 use actix_web::HttpRequest;
 use pos_application::FleetError;
 use pos_domain::{DeviceId, LocationId, MerchantId};
@@ -34,8 +32,6 @@ pub(in crate::http) fn location_id(request: &HttpRequest) -> Result<(LocationId,
 }
 
 fn segment(request: &HttpRequest, name: &'static str) -> Result<(String, Value), ApiError> {
-    let segments: BTreeMap<String, String> =
-        request.match_info().load().map_err(|error| ApiError::internal(error.to_string()))?;
-    let text = segments.get(name).ok_or_else(|| ApiError::internal(format!("the path has no {name}")))?;
-    Ok((text.clone(), json!({ name: text })))
+    let text = request.match_info().get(name).ok_or_else(|| ApiError::internal(format!("the path has no {name}")))?;
+    Ok((text.to_owned(), json!({ name: text })))
 }

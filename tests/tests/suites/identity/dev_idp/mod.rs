@@ -1,5 +1,6 @@
 //! The development issuer itself, as a relying party sees it.
 
+mod back_channel;
 mod edges;
 mod grants;
 mod log_in;
