@@ -14,6 +14,7 @@ mod bootstrap;
 mod check_status;
 mod claim_device;
 mod export_audit;
+mod import_devices;
 mod issue_pairing_code;
 mod provision_devices;
 mod release_device;
@@ -25,6 +26,10 @@ pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
 pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus};
 pub use claim_device::{ClaimAttempt, ClaimDevice, ClaimDeviceError};
 pub use export_audit::{AuditEntry, AuditExport, ExportAudit};
+pub use import_devices::{
+    ImportDevices, ImportError, ImportLimits, ImportOrder, ImportReport, ImportStores, ImportTotals, Importer, ReadRow,
+    Received, Upload,
+};
 pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
 pub use provision_devices::{ProvisionDevices, ProvisionDevicesError};
 pub use release_device::{ReleaseDevice, ReleaseDeviceError};

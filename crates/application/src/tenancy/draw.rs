@@ -2,7 +2,7 @@ use pos_port_clock::Entropy;
 use uuid::Uuid;
 
 /// A random UUID (version 4).
-pub(super) fn uuid(entropy: &dyn Entropy) -> Uuid {
+pub(crate) fn uuid(entropy: &dyn Entropy) -> Uuid {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes);
     uuid::Builder::from_random_bytes(bytes).into_uuid()

@@ -2,7 +2,7 @@
 
 mod close_session;
 mod current_session;
-mod draw;
+pub(crate) mod draw;
 mod initiate_session;
 mod manage_clients;
 mod manage_directory;

@@ -11,6 +11,7 @@ use pos_domain::{
 };
 use time::OffsetDateTime;
 
+use crate::in_memory_imports::ImportTables;
 use crate::in_memory_tenancy::TenancyTables;
 use crate::{
     AuditMark, ClaimFailureRepository, DeviceEventPage, DeviceRepository, EventLog, EventMark, History, KeptAuditEvent,
@@ -19,7 +20,7 @@ use crate::{
 
 /// Keeps everything in this process, with the conflict semantics of a real store: one lock is one transaction.
 #[derive(Debug, Default)]
-pub struct InMemoryStore(Mutex<Tables>, pub(crate) Mutex<TenancyTables>);
+pub struct InMemoryStore(Mutex<Tables>, pub(crate) Mutex<TenancyTables>, pub(crate) Mutex<ImportTables>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
