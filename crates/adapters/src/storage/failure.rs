@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use pos_port_storage::StorageError;
 
-/// Why an operation failed: the ports' own error, or a unique index said no, which only the caller can interpret.
+/// Why an operation failed: the ports' own error, or an index or a foreign key said no, which only the caller can
+/// interpret.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// A value is taken; by the engine's name for where: an index (PostgreSQL) or `table.column` (SQLite).
     Taken { place: String, source: diesel::result::Error },
+    /// A row refers to one that is not there; by the engine's words for it: the constraint's name (PostgreSQL), which
+    /// SQLite does not tell.
+    Missing { place: String, source: diesel::result::Error },
     /// Anything else.
     Storage(StorageError),
 }
@@ -28,7 +32,7 @@ impl Failure {
 impl From<Failure> for StorageError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Taken { source, .. } => Self::Fault(source.into()),
+            Failure::Taken { source, .. } | Failure::Missing { source, .. } => Self::Fault(source.into()),
             Failure::Storage(error) => error,
         }
     }

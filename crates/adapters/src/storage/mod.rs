@@ -10,6 +10,7 @@
 
 mod audit_rows;
 mod failure;
+mod fleet_rows;
 mod migrating;
 mod migrations;
 mod postgres;

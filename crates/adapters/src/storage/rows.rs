@@ -2,8 +2,9 @@
 
 use diesel::Queryable;
 use pos_domain::{
-    ChainHead, ClaimStanding, Claimant, CodeEnd, Device, DeviceId, DeviceRecord, DeviceStatus, EndedCode, EventHash,
-    FailureWindow, MerchantId, PairingCode, Sighting, Transition, UserAgent, UserId,
+    ChainHead, ClaimStanding, Claimant, CodeEnd, Device, DeviceDetails, DeviceId, DeviceRecord, DeviceStatus,
+    EndedCode, EventHash, FailureWindow, LocationId, MerchantId, Name, PairingCode, Sighting, Transition, UserAgent,
+    UserId,
 };
 use pos_port_storage::StorageError;
 use std::collections::HashSet;
@@ -12,6 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::failure::Failure;
+use super::tenancy_rows::uuid;
 
 /// A row that fits nothing the program could have written: somebody changed the database by hand, or its schema is not
 /// ours. Names the row, never a code.
@@ -109,6 +111,10 @@ impl Reader {
     ) -> Result<Option<U>, CorruptRow> {
         value.map(|value| self.read(column, read(value))).transpose()
     }
+
+    pub(super) fn name(&self, column: &'static str, text: &str) -> Result<Name, CorruptRow> {
+        self.read(column, Name::parse(text).ok())
+    }
 }
 
 /// A row of `devices`, in the order of its columns.
@@ -131,6 +137,9 @@ pub(super) struct DeviceRow<M, T> {
     seen_at: Option<T>,
     chain_start: Option<i64>,
     chain_head: Option<Vec<u8>>,
+    decommissioned_at: Option<T>,
+    label: Option<String>,
+    location_id: Option<M>,
 }
 
 impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
@@ -168,8 +177,11 @@ impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
             claimed_by: reader.maybe("claimed_by", self.claimed_by, |user| UserId::parse(&user).ok())?,
             claimed_at: instant("claimed_at", self.claimed_at)?,
             activated_at: instant("activated_at", self.activated_at)?,
-            decommissioned_at: None,
-            details: pos_domain::DeviceDetails::default(),
+            decommissioned_at: instant("decommissioned_at", self.decommissioned_at)?,
+            details: DeviceDetails {
+                label: self.label.map(|label| reader.name("label", &label)).transpose()?,
+                location_id: reader.maybe("location_id", self.location_id, |id| uuid(&id).map(LocationId))?,
+            },
             last_seen,
             chain,
         };

@@ -2,28 +2,24 @@
 
 use diesel::Queryable;
 use pos_domain::{
-    ApiClient, ApiClientId, FailureWindow, GrantId, Member, Membership, Merchant, Name, Party, Place, Reseller,
-    ResellerId, SecretHash, Session, SessionKey, Slug, UserId,
+    ApiClient, ApiClientId, FailureWindow, GrantId, Member, Membership, Merchant, Party, Place, Reseller, ResellerId,
+    SecretHash, Session, SessionKey, Slug, UserId,
 };
 use uuid::Uuid;
 
 use super::rows::{CorruptRow, NativeInstant, NativeMerchant, Reader};
 
-fn uuid(native: &impl NativeMerchant) -> Option<Uuid> {
+pub(super) fn uuid(native: &impl NativeMerchant) -> Option<Uuid> {
     native.merchant().map(|merchant| merchant.0)
 }
 
-fn shown(native: &impl NativeMerchant) -> String {
+pub(super) fn shown(native: &impl NativeMerchant) -> String {
     uuid(native).map_or_else(|| "?".to_owned(), |id| id.to_string())
 }
 
 impl Reader {
     fn uuid(&self, column: &'static str, native: &impl NativeMerchant) -> Result<Uuid, CorruptRow> {
         self.read(column, uuid(native))
-    }
-
-    fn name(&self, text: &str) -> Result<Name, CorruptRow> {
-        self.read("name", Name::parse(text).ok())
     }
 
     fn party<M: NativeMerchant>(&self, merchant: Option<M>, reseller: Option<M>) -> Result<Party, CorruptRow> {
@@ -57,7 +53,7 @@ impl<M: NativeMerchant, T: NativeInstant> ResellerRow<M, T> {
         let reader = Reader { table: "resellers", row: shown(&self.reseller_id) };
         Ok(Reseller {
             id: ResellerId(reader.uuid("reseller_id", &self.reseller_id)?),
-            name: reader.name(&self.name)?,
+            name: reader.name("name", &self.name)?,
             created_at: reader.instant("created_at", self.created_at)?,
         })
     }
@@ -78,7 +74,7 @@ impl<M: NativeMerchant, T: NativeInstant> MerchantRow<M, T> {
         Ok(Merchant {
             id: reader.read("merchant_id", self.merchant_id.merchant())?,
             reseller: reader.maybe("reseller_id", self.reseller_id, |id| uuid(&id).map(ResellerId))?,
-            name: reader.name(&self.name)?,
+            name: reader.name("name", &self.name)?,
             created_at: reader.instant("created_at", self.created_at)?,
         })
     }

@@ -1,21 +1,40 @@
-//! Reading the audit trail.
+//! The audit trail: writing is part of other transactions, reading is here.
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
-use pos_domain::{DeviceEvent, DeviceId, Subject};
-use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, KeptAuditEvent, Span, StorageError};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use pos_domain::{AuditEvent, DeviceEvent, Party, Scope, Subject};
+use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, History, KeptAuditEvent, Span, StorageError};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::PgStore;
-use super::schema::{audit_events, device_events};
-use crate::storage::audit_rows;
+use super::schema::{audit_events, device_events, merchants};
+use crate::storage::audit_rows::{self, detail_text, origin_text, subject_text, trace_text};
 use crate::storage::rows::signed;
 
 type EventRow = audit_rows::EventRow<Uuid, OffsetDateTime>;
 type AuditRow = audit_rows::AuditRow<Uuid, OffsetDateTime>;
+
+/// Puts something on record, in the transaction of whatever makes it so.
+pub(super) async fn insert_audit_event(connection: &mut AsyncPgConnection, event: &AuditEvent) -> QueryResult<()> {
+    use audit_events::dsl;
+    diesel::insert_into(dsl::audit_events)
+        .values((
+            dsl::at.eq(event.at),
+            dsl::actor.eq(event.act.actor.to_string()),
+            dsl::origin.eq(origin_text(&event.act)),
+            dsl::trace_id.eq(trace_text(&event.act)),
+            dsl::merchant_id.eq(event.merchant_id.map(|merchant| merchant.0)),
+            dsl::kind.eq(event.kind.as_str()),
+            dsl::subject.eq(subject_text(event)),
+            dsl::detail.eq(detail_text(event)),
+        ))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
 
 fn events(rows: Vec<EventRow>) -> Result<Vec<DeviceEvent>, StorageError> {
     Ok(rows.into_iter().map(EventRow::event).collect::<Result<_, _>>()?)
@@ -23,10 +42,21 @@ fn events(rows: Vec<EventRow>) -> Result<Vec<DeviceEvent>, StorageError> {
 
 #[async_trait]
 impl EventLog for PgStore {
-    async fn events_of(&self, history: &pos_port_storage::History) -> Result<Vec<DeviceEvent>, StorageError> {
-        let id = &history.device_id;
+    async fn events_of(&self, history: &History) -> Result<Vec<DeviceEvent>, StorageError> {
         use device_events::dsl;
-        let query = dsl::device_events.filter(dsl::device_id.eq(id.as_str())).order(dsl::sequence);
+        let mut query = dsl::device_events
+            .filter(dsl::device_id.eq(history.device_id.as_str()).and(dsl::sequence.gt(signed(history.after))))
+            .order(dsl::sequence)
+            .limit(history.limit.into())
+            .into_boxed();
+        match history.scope {
+            Scope::Operator => {}
+            Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
+            Scope::Of(Party::Reseller(parent)) => {
+                let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.0));
+                query = query.filter(dsl::merchant_id.eq_any(theirs.select(merchants::merchant_id)));
+            }
+        }
         events(run!(self, |connection| query.load(connection))?)
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
-use diesel::result::{DatabaseErrorKind, Error};
-use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection, TransactionManager};
 use pos_port_storage::StorageError;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -116,10 +116,11 @@ where
     Ok(PgConnection { diesel, driver, settled: true })
 }
 
-/// A connection on loan for one operation of one statement.
+/// A connection on loan for one operation: one statement, or the statements of one transaction.
 ///
-/// It goes back to the pool for use only by [`Lease::settle`]. Dropped any other way (the caller went away, the time
-/// was up), its statement may still be running: the pool throws it away.
+/// It goes back to the pool for use only by [`Lease::settle`] or [`Lease::settle_transaction`]. Dropped any other way
+/// (the caller went away, the time was up), its statement may still be running or its transaction be open: the pool
+/// throws it away, and the server rolls back.
 pub(super) struct Lease {
     connection: Object<PgManager>,
     limit: Duration,
@@ -151,9 +152,30 @@ impl Lease {
             Ok(Err(error)) => error,
             Err(_) => return Err(Failure::unavailable(TooSlow { what: "a PostgreSQL statement", limit: self.limit })),
         };
+        Err(self.judged(error))
+    }
+
+    /// Ends the operation and says what the outcome of its transaction means: one that was refused was rolled back.
+    pub(super) fn settle_transaction<T, R: From<StorageError>>(
+        mut self,
+        outcome: Result<Result<T, Stop<R>>, Elapsed>,
+    ) -> Result<T, R> {
+        match outcome {
+            Ok(Err(Stop::Refused(refusal))) => {
+                self.connection.settled = true;
+                Err(refusal)
+            }
+            Ok(Ok(value)) => self.settle(Ok(Ok(value))).map_err(|failure| StorageError::from(failure).into()),
+            Ok(Err(Stop::Failed(error))) => Err(StorageError::from(self.judged(error)).into()),
+            Err(elapsed) => self.settle(Err(elapsed)).map_err(|failure| StorageError::from(failure).into()),
+        }
+    }
+
+    fn judged(&mut self, error: Error) -> Failure {
         let failure = judge(self.connection.is_closed(), error);
-        self.connection.settled = !matches!(failure, Failure::Storage(StorageError::Unavailable(_)));
-        Err(failure)
+        let passing = matches!(failure, Failure::Storage(StorageError::Unavailable(_)));
+        self.connection.settled = !passing && !AnsiTransactionManager::is_broken_transaction_manager(self.connection());
+        failure
     }
 }
 
@@ -162,11 +184,30 @@ pub(super) fn judge(closed: bool, error: Error) -> Failure {
     if closed || is_passing(&error) {
         return Failure::unavailable(error);
     }
+    let place =
+        |information: &dyn DatabaseErrorInformation| information.constraint_name().unwrap_or_default().to_owned();
     match &error {
         Error::DatabaseError(DatabaseErrorKind::UniqueViolation, information) => {
-            Failure::Taken { place: information.constraint_name().unwrap_or_default().to_owned(), source: error }
+            Failure::Taken { place: place(&**information), source: error }
+        }
+        Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, information) => {
+            Failure::Missing { place: place(&**information), source: error }
         }
         _ => Failure::fault(error),
+    }
+}
+
+/// Why a transaction is rolled back.
+pub(super) enum Stop<R> {
+    /// A rule of the port says no.
+    Refused(R),
+    /// A statement failed.
+    Failed(Error),
+}
+
+impl<R> From<Error> for Stop<R> {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
 }
 

@@ -1,17 +1,20 @@
-//! PostgreSQL. Every method is one prepared statement in one round trip, so none leaves a transaction open.
+//! PostgreSQL. A method is one prepared statement in one round trip, so it leaves no transaction open. Only those that
+//! create, and that nobody waits for at a terminal, are several statements in a transaction (`transact!`).
 
 mod connection;
+mod create;
 mod fleet;
 mod lookups;
 mod migrate;
+mod once;
 mod refusals;
+mod save;
 mod schema;
 mod statements;
 mod tenancy;
 mod tenancy_statements;
 mod tls;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +25,7 @@ use diesel_async::RunQueryDsl;
 use pos_domain::{
     ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, PairingCode, RefusedClaim, Sighting, Transition,
 };
-use pos_port_storage::{ClaimFailureRepository, DevicePage, DeviceRepository, SaveError, StorageError, StorageHealth};
+use pos_port_storage::{ClaimFailureRepository, DeviceRepository, SaveError, StorageError, StorageHealth};
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -32,16 +35,20 @@ use self::connection::{Lease, PgManager};
 use self::lookups::Lookups;
 pub(super) use self::migrate::{migrate, pending};
 use self::refusals::{CountFailure, TellBlocked};
+use self::save::SaveTransition;
 use self::schema::{claim_failures, devices, ended_pairing_codes};
-use self::statements::{AddDevices, FindByPairingCode, SaveTransition};
+use self::statements::FindByPairingCode;
 use super::failure::Failure;
-use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject, new_devices};
+use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject};
 use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
 
 type DeviceRow = rows::DeviceRow<Uuid, OffsetDateTime>;
 
 /// The unique index over the codes that wait on a screen.
 const WAITING_CODE: &str = "devices_waiting_code";
+
+/// The foreign key that keeps a device at a location of its merchant.
+const OWN_LOCATION: &str = "devices_own_location";
 
 /// Keeps everything in PostgreSQL, behind a pool that opens connections on demand.
 pub struct PgStore {
@@ -94,9 +101,31 @@ macro_rules! run {
     }};
 }
 
-// Below the macro, which it uses.
+/// Runs an `async |connection| …` as one transaction on a connection of its own, within the time limit. What it answers
+/// is kept; if it answers a [`Stop`] nothing is. When the caller goes away meanwhile, the connection
+/// is thrown away, and the server rolls back.
+macro_rules! transact {
+    ($store:ident, $work:expr) => {{
+        let mut lease = $store.lease().await.map_err(StorageError::from)?;
+        let outcome = timeout($store.statement_timeout, lease.connection().transaction($work)).await;
+        lease.settle_transaction(outcome)
+    }};
+}
+
+// Below the macros, which they use.
 mod audit;
-use run;
+use {run, transact};
+
+/// What became of a transition, by how many devices were changed.
+fn saved(changed: Result<i64, Failure>) -> Result<(), SaveError> {
+    match changed {
+        Ok(0) => Err(SaveError::Conflict),
+        Ok(_) => Ok(()),
+        Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
+        Err(Failure::Missing { place, .. }) if place == OWN_LOCATION => Err(SaveError::UnknownLocation),
+        Err(failure) => Err(StorageError::from(failure).into()),
+    }
+}
 
 #[async_trait]
 impl DeviceRepository for PgStore {
@@ -128,13 +157,7 @@ impl DeviceRepository for PgStore {
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
         let statement = SaveTransition::from(transition);
-        let saved = async { run!(self, |connection| statement.get_result::<i64>(connection)) };
-        match saved.await {
-            Ok(0) => Err(SaveError::Conflict),
-            Ok(_) => Ok(()),
-            Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
-            Err(failure) => Err(StorageError::from(failure).into()),
-        }
+        saved(async { run!(self, |connection| statement.get_result::<i64>(connection)) }.await)
     }
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {

@@ -19,6 +19,9 @@ diesel::table! {
         seen_at -> Nullable<Timestamptz>,
         chain_start -> Nullable<BigInt>,
         chain_head -> Nullable<Binary>,
+        decommissioned_at -> Nullable<Timestamptz>,
+        label -> Nullable<Text>,
+        location_id -> Nullable<Uuid>,
     }
 }
 
@@ -87,6 +90,27 @@ diesel::table! {
 }
 
 diesel::table! {
+    locations (location_id) {
+        location_id -> Uuid,
+        merchant_id -> Uuid,
+        name -> Text,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    creation_answers (party_kind, party_id, idempotency_key) {
+        party_kind -> Text,
+        party_id -> Uuid,
+        idempotency_key -> Text,
+        fingerprint -> Binary,
+        answer -> Text,
+        created_at -> Timestamptz,
+        keep_until -> Timestamptz,
+    }
+}
+
+diesel::table! {
     memberships (grant_id) {
         grant_id -> Uuid,
         user_id -> Text,
@@ -123,3 +147,5 @@ diesel::table! {
         failures -> BigInt,
     }
 }
+
+diesel::allow_tables_to_appear_in_same_query!(devices, device_events, locations, merchants);

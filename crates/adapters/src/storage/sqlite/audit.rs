@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
-use pos_domain::{AuditEvent, DeviceEvent, DeviceId, Subject};
-use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, KeptAuditEvent, Span, StorageError};
+use pos_domain::{AuditEvent, DeviceEvent, Party, Scope, Subject};
+use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, History, KeptAuditEvent, Span, StorageError};
 
-use super::schema::{audit_events, device_events};
+use super::schema::{audit_events, device_events, merchants};
 use super::{SqliteStore, micros};
 use crate::storage::audit_rows::{self, detail_text, origin_text, subject_text, trace_text};
 use crate::storage::failure::Failure;
@@ -57,13 +57,24 @@ fn events(rows: Vec<EventRow>) -> Result<Vec<DeviceEvent>, StorageError> {
 
 #[async_trait]
 impl EventLog for SqliteStore {
-    async fn events_of(&self, history: &pos_port_storage::History) -> Result<Vec<DeviceEvent>, StorageError> {
-        let id = &history.device_id;
+    async fn events_of(&self, history: &History) -> Result<Vec<DeviceEvent>, StorageError> {
         use device_events::dsl;
-        let id = id.clone();
+        let history = history.clone();
         let rows = self.read(move |connection| {
-            let events = dsl::device_events.filter(dsl::device_id.eq(id.as_str())).order(dsl::sequence);
-            Ok(events.load::<EventRow>(connection)?)
+            let mut query = dsl::device_events
+                .filter(dsl::device_id.eq(history.device_id.as_str()).and(dsl::sequence.gt(signed(history.after))))
+                .order(dsl::sequence)
+                .limit(history.limit.into())
+                .into_boxed();
+            match history.scope {
+                Scope::Operator => {}
+                Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.to_string())),
+                Scope::Of(Party::Reseller(parent)) => {
+                    let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.to_string()));
+                    query = query.filter(dsl::merchant_id.eq_any(theirs.select(merchants::merchant_id)));
+                }
+            }
+            Ok(query.load::<EventRow>(connection)?)
         });
         events(rows.await?)
     }

@@ -159,6 +159,9 @@ impl From<Error> for Failure {
                 let place = message.rsplit_once(": ").map_or(message, |(_, place)| place).to_owned();
                 Self::Taken { place, source: error }
             }
+            Error::DatabaseError(DatabaseErrorKind::ForeignKeyViolation, _) => {
+                Self::Missing { place: String::new(), source: error }
+            }
             _ if is_passing(&error) => Self::unavailable(error),
             _ => Self::fault(error),
         }

@@ -4,6 +4,7 @@ mod audit;
 mod connection;
 mod fleet;
 mod migrate;
+mod once;
 mod schema;
 mod sessions;
 mod tenancy;
@@ -15,10 +16,10 @@ use deadpool::managed::{Pool, Status};
 use diesel::SqliteConnection;
 use diesel::prelude::*;
 use pos_domain::{
-    ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, FailureWindow, PairingCode, RefusalRecord,
+    ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, FailureWindow, Name, PairingCode, RefusalRecord,
     RefusedClaim, Sighting, Transition,
 };
-use pos_port_storage::{ClaimFailureRepository, DevicePage, DeviceRepository, SaveError, StorageError, StorageHealth};
+use pos_port_storage::{ClaimFailureRepository, DeviceRepository, SaveError, StorageError, StorageHealth};
 use time::OffsetDateTime;
 
 use self::audit::{insert_audit_event, insert_event};
@@ -27,7 +28,7 @@ pub(super) use self::migrate::{migrate, pending};
 use self::schema::{claim_failures, devices, ended_pairing_codes};
 use super::audit_rows::chain_columns;
 use super::failure::Failure;
-use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject, new_devices, signed};
+use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject, signed};
 use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
 
 type DeviceRow = rows::DeviceRow<String, i64>;
@@ -107,6 +108,7 @@ fn update_device(connection: &mut SqliteConnection, transition: &Transition) -> 
     let changed = diesel::update(stored)
         .set((
             dsl::version.eq(signed(record.version)),
+            dsl::merchant_id.eq(record.merchant_id.to_string()),
             dsl::status.eq(record.status.as_str()),
             dsl::pairing_code.eq(record.pairing_code.as_ref().map(PairingCode::as_str)),
             dsl::code_issued_at.eq(record.code_issued_at.map(micros)),
@@ -114,6 +116,9 @@ fn update_device(connection: &mut SqliteConnection, transition: &Transition) -> 
             dsl::claimed_by.eq(record.claimed_by.as_ref().map(|user| user.as_str())),
             dsl::claimed_at.eq(record.claimed_at.map(micros)),
             dsl::activated_at.eq(record.activated_at.map(micros)),
+            dsl::decommissioned_at.eq(record.decommissioned_at.map(micros)),
+            dsl::label.eq(record.details.label.as_ref().map(Name::as_str)),
+            dsl::location_id.eq(record.details.location_id.map(|location| location.to_string())),
             dsl::chain_start.eq(chain_start),
             dsl::chain_head.eq(chain_head),
         ))
@@ -190,6 +195,7 @@ impl DeviceRepository for SqliteStore {
             Ok(true) => Ok(()),
             Ok(false) => Err(SaveError::Conflict),
             Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
+            Err(Failure::Missing { .. }) => Err(SaveError::UnknownLocation),
             Err(failure) => Err(StorageError::from(failure).into()),
         }
     }

@@ -19,6 +19,9 @@ diesel::table! {
         seen_at -> Nullable<BigInt>,
         chain_start -> Nullable<BigInt>,
         chain_head -> Nullable<Binary>,
+        decommissioned_at -> Nullable<BigInt>,
+        label -> Nullable<Text>,
+        location_id -> Nullable<Text>,
     }
 }
 
@@ -87,6 +90,27 @@ diesel::table! {
 }
 
 diesel::table! {
+    locations (location_id) {
+        location_id -> Text,
+        merchant_id -> Text,
+        name -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    creation_answers (party_kind, party_id, idempotency_key) {
+        party_kind -> Text,
+        party_id -> Text,
+        idempotency_key -> Text,
+        fingerprint -> Binary,
+        answer -> Text,
+        created_at -> BigInt,
+        keep_until -> BigInt,
+    }
+}
+
+diesel::table! {
     memberships (grant_id) {
         grant_id -> Text,
         user_id -> Text,
@@ -146,3 +170,4 @@ diesel::table! {
 
 diesel::joinable!(sessions -> merchants (merchant_id));
 diesel::allow_tables_to_appear_in_same_query!(sessions, merchants);
+diesel::allow_tables_to_appear_in_same_query!(devices, device_events, locations, merchants);
