@@ -21,8 +21,8 @@ use std::path::Path;
 pub use effective::{Effective, EffectiveSetting};
 pub use fault::{SettingsFault, SettingsFaults, Source};
 pub use sections::{
-    ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdentitySettings, LogFormat, LogSettings,
-    MetricsSettings, PairingSettings, SessionSettings, ShutdownSettings, TerminalSettings,
+    ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdempotencySettings, IdentitySettings, LogFormat,
+    LogSettings, MetricsSettings, PairingSettings, SessionSettings, ShutdownSettings, TerminalSettings,
 };
 
 use layers::Layers;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub session: SessionSettings,
     /// API clients.
     pub client: ClientSettings,
+    /// Creating calls that are sent more than once.
+    pub idempotency: IdempotencySettings,
     /// The log.
     pub log: LogSettings,
     /// The end of the process.
@@ -113,6 +115,7 @@ impl Settings {
         let claim = ClaimSettings::read(reader);
         let session = SessionSettings::read(reader);
         let client = ClientSettings::read(reader);
+        let idempotency = IdempotencySettings::read(reader);
         let log = LogSettings::read(reader);
         let shutdown = ShutdownSettings::read(reader);
         let metrics = MetricsSettings::read(reader);
@@ -126,6 +129,7 @@ impl Settings {
                 claim: claim?,
                 session: session?,
                 client: client?,
+                idempotency: idempotency?,
                 log: log?,
                 shutdown: shutdown?,
                 metrics: metrics?,

@@ -49,3 +49,16 @@ impl ClaimSettings {
         Some(Self { max_failures: max_failures?, failure_window: failure_window? })
     }
 }
+
+/// Creating calls that are sent more than once.
+#[derive(Debug, Clone)]
+pub struct IdempotencySettings {
+    /// How long their answers are kept.
+    pub keep: Duration,
+}
+
+impl IdempotencySettings {
+    pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.seconds("idempotency.keep_secs", 60..=2_592_000).map(|keep| Self { keep })
+    }
+}
