@@ -4,7 +4,10 @@
 mod connection;
 mod create;
 mod fleet;
+mod import_statements;
+mod imports;
 mod lookups;
+mod staging;
 mod migrate;
 mod once;
 mod refusals;

@@ -3,7 +3,9 @@
 mod audit;
 mod connection;
 mod fleet;
+mod imports;
 mod migrate;
+mod staging;
 mod once;
 mod schema;
 mod sessions;
