@@ -14,11 +14,11 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::PgStore;
 use super::connection::Stop;
 use super::create::AddDevices;
 use super::import_statements::{SetOutcomes, WrongPlaces};
 use super::schema::{devices, import_rows, imports};
-use super::{PgStore, run, transact};
 use crate::storage::import_rows::{
     APPLIED, ImportRow, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, RowRow, SEALED, UPLOADING, import_columns,
     owner_text, parted, place, placed, provisioned, taken, undecided,
@@ -181,7 +181,8 @@ async fn create(
     }
     let wrong: Vec<(Uuid, Option<Uuid>, bool)> =
         WrongPlaces::of(import.owner, new.iter().map(|(_, new)| new)).load(connection).await?;
-    let wrong: HashMap<_, _> = wrong.into_iter().map(|(merchant, location, seen)| ((merchant, location), seen)).collect();
+    let wrong: HashMap<_, _> =
+        wrong.into_iter().map(|(merchant, location, seen)| ((merchant, location), seen)).collect();
     let (new, mut refused) = placed(new, &wrong);
     debug_assert!(new.iter().all(|(_, new)| !wrong.contains_key(&place(new))));
     let transitions: Vec<&Transition> = new.iter().map(|(_, new)| new).collect();

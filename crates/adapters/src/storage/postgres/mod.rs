@@ -3,11 +3,8 @@
 
 mod connection;
 mod create;
-mod fleet;
 mod import_statements;
-mod imports;
 mod lookups;
-mod staging;
 mod migrate;
 mod once;
 mod refusals;
@@ -117,7 +114,11 @@ macro_rules! transact {
 
 // Below the macros, which they use.
 mod audit;
-use {run, transact};
+mod fleet;
+mod imports;
+mod locations;
+mod staging;
+use run;
 
 /// What became of a transition, by how many devices were changed.
 fn saved(changed: Result<i64, Failure>) -> Result<(), SaveError> {

@@ -54,7 +54,7 @@ pub(super) async fn claim_key(
 }
 
 /// The answer under a party's key whose time is not over at `now`, as it is kept.
-pub(super) async fn find(
+pub(super) async fn find_answer(
     connection: &mut AsyncPgConnection,
     party: Party,
     key: &IdempotencyKey,

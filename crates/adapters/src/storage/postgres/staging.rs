@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::PgStore;
 use super::connection::Stop;
 use super::import_statements::{RemoveImports, RemoveRows, StageRows};
 use super::schema::imports::dsl;
-use super::{PgStore, run, transact};
 use crate::storage::audit_rows::{origin_text, trace_text};
 use crate::storage::failure::Failure;
 use crate::storage::import_rows::{ImportRow, SEALED, UPLOADING, import_columns, owner_text};
@@ -68,11 +68,13 @@ impl ImportStaging for PgStore {
     }
 
     async fn seal(&self, import: &ImportRef, seal: &Seal) -> Result<Import, SealError> {
-        let own = || dsl::imports.filter(dsl::import_id.eq(import.id.0)).filter(dsl::owner.eq(owner_text(import.owner)));
+        let own =
+            || dsl::imports.filter(dsl::import_id.eq(import.id.0)).filter(dsl::owner.eq(owner_text(import.owner)));
         let query = own().filter(dsl::state.eq(UPLOADING)).select(dsl::idempotency_key);
-        let found: Option<Option<String>> =
-            run!(self, |connection| async { query.first(connection).await.optional() }).map_err(StorageError::from)?;
+        let found: Result<Option<Option<String>>, Failure> =
+            async { run!(self, |connection| async { query.first(connection).await.optional() }) }.await;
         let not_there = || StorageError::Fault(format!("import {} is not being uploaded", import.id).into());
+        let found = found.map_err(StorageError::from)?;
         let key = found.ok_or_else(not_there)?.and_then(|key| IdempotencyKey::parse(&key).ok());
         for _ in 0..ATTEMPTS {
             if let Some(key) = &key {

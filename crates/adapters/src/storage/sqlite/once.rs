@@ -15,7 +15,7 @@ use crate::storage::fleet_rows::{AnswerRow, kept_answer, party_key};
 /// The answer that is kept under the key of a call, unless its time is over at [`Once::at`]; none for a call without a
 /// key.
 pub(super) fn answered(connection: &mut SqliteConnection, once: Option<&Once>) -> Result<Option<KeptAnswer>, Failure> {
-    once.map_or(Ok(None), |once| find(connection, once.party, &once.key, once.at))
+    once.map_or(Ok(None), |once| find_answer(connection, once.party, &once.key, once.at))
 }
 
 /// Keeps the answer of a call under its key, in place of one whose time is over. A call without a key keeps none.
@@ -37,7 +37,7 @@ pub(super) fn keep_answer(connection: &mut SqliteConnection, once: Option<&Once>
 }
 
 /// The answer under a party's key whose time is not over at `now`.
-pub(super) fn find(
+pub(super) fn find_answer(
     connection: &mut SqliteConnection,
     party: Party,
     key: &IdempotencyKey,
