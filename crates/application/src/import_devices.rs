@@ -14,7 +14,7 @@ mod upload;
 use std::sync::Arc;
 
 use pos_domain::{
-    Act, Action, Denial, IdempotencyKey, ImportMode, NewDevice, Party, Relation, Role, RowRefusal, Scope, permit,
+    Act, Action, Denial, IdempotencyKey, ImportMode, ImportedDevice, Party, Relation, Role, RowRefusal, Scope, permit,
 };
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{
@@ -88,7 +88,7 @@ pub struct ImportOrder {
 }
 
 /// A row as a file's reader hands it on.
-pub type ReadRow = Result<NewDevice, UnreadRow>;
+pub type ReadRow = Result<ImportedDevice, UnreadRow>;
 
 /// An import that is there, whoever brought it.
 #[derive(Debug, Clone)]
@@ -154,7 +154,7 @@ impl ImportDevices {
     pub async fn begin(&self, order: ImportOrder) -> Result<Upload, ImportError> {
         order.importer.may().map_err(ImportError::Denied)?;
         self.stores.staging.remove_expired(self.clock.now(), SWEEP).await?;
-        let id = crate::tenancy::draw::uuid(&*self.entropy);
+        let id = crate::draw::uuid(&*self.entropy);
         Upload::begin(self.stores.staging.clone(), self.clock.clone(), self.limits, order, id).await
     }
 

@@ -13,11 +13,11 @@ use pos_domain::{Device, DeviceStatus};
 mod bootstrap;
 mod check_status;
 mod claim_device;
+mod draw;
 mod export_audit;
+mod fleet;
 mod import_devices;
 mod issue_pairing_code;
-mod provision_devices;
-mod release_device;
 mod sighting;
 mod tenancy;
 mod verify_audit;
@@ -26,13 +26,16 @@ pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
 pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus};
 pub use claim_device::{ClaimAttempt, ClaimDevice, ClaimDeviceError};
 pub use export_audit::{AuditEntry, AuditExport, ExportAudit};
+pub use fleet::{
+    AmendDevice, Answers, Created, DecommissionDevice, DetailsPatch, DeviceFilter, FleetError, KeyedCall,
+    ManageLocations, ManageMerchants, Mandate, MoveDevice, NewDevice, NoAnswer, Page, ProvisionDevices, ReleaseDevice,
+    StateRefusal, ViewDevices,
+};
 pub use import_devices::{
     ImportDevices, ImportError, ImportLimits, ImportOrder, ImportReport, ImportStores, ImportTotals, Importer, ReadRow,
     Received, Upload,
 };
 pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
-pub use provision_devices::{ProvisionDevices, ProvisionDevicesError};
-pub use release_device::{ReleaseDevice, ReleaseDeviceError};
 pub use sighting::TerminalCall;
 pub use tenancy::{
     ClientSession, ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError,

@@ -60,7 +60,7 @@ impl FromStr for ImportMode {
 
 /// A row that could be read: a device to be made known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewDevice {
+pub struct ImportedDevice {
     /// The name it left the factory with.
     pub id: DeviceId,
     /// Whom it is for.
@@ -69,7 +69,7 @@ pub struct NewDevice {
     pub details: DeviceDetails,
 }
 
-impl NewDevice {
+impl ImportedDevice {
     /// Makes it known.
     #[must_use]
     pub fn provision(self, by: Act, now: OffsetDateTime) -> Transition {

@@ -37,7 +37,7 @@ pub use device::{
 pub use event::{DeviceEvent, DeviceEventKind, UnknownEvent};
 pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
 pub use ids::{DeviceId, InvalidDeviceId, InvalidUserId, MerchantId, UserId};
-pub use import::{ImportId, ImportMode, NewDevice, RowRefusal, UnknownImportMode};
+pub use import::{ImportId, ImportMode, ImportedDevice, RowRefusal, UnknownImportMode};
 pub use pairing_code::{CodeEnd, EndedCode, InvalidPairingCode, PairingCode};
 pub use tenancy::{
     Action, ApiClient, ApiClientId, Denial, GrantId, InvalidApiClientId, InvalidName, InvalidSessionKey, InvalidSlug,

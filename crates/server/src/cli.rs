@@ -32,7 +32,7 @@ pub enum Command {
     Migrate,
     /// Show the settings in force, where each comes from, and every fault among them
     CheckConfig,
-    /// Make terminals known, look at them, take them back
+    /// Make terminals known, look at them, take them back or out of use
     #[command(subcommand)]
     Device(Device),
     /// Verify the audit trail, or write it out
@@ -44,6 +44,9 @@ pub enum Command {
     /// Make merchants known
     #[command(subcommand)]
     Merchant(Merchant),
+    /// Make the places known where a merchant's terminals stand
+    #[command(subcommand)]
+    Location(Location),
     /// Say which users act for a merchant or a reseller, and as what
     #[command(subcommand)]
     Member(Member),
@@ -112,6 +115,37 @@ pub enum Device {
         /// The device
         device_id: String,
     },
+    /// Change what is kept of a device: its label and its location
+    #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
+    Edit {
+        /// The device
+        device_id: String,
+        /// What people call it
+        #[arg(long, value_name = "TEXT", group = "change")]
+        label: Option<String>,
+        /// Take its label away
+        #[arg(long, group = "change", conflicts_with = "label")]
+        no_label: bool,
+        /// Where it stands: a location of its merchant
+        #[arg(long, value_name = "UUID", group = "change")]
+        location: Option<Uuid>,
+        /// Say that it stands nowhere
+        #[arg(long, group = "change", conflicts_with = "location")]
+        no_location: bool,
+    },
+    /// Give an inactive device to another merchant; its label and location stay behind
+    Move {
+        /// The device
+        device_id: String,
+        /// The merchant it is to belong to
+        #[arg(long, value_name = "UUID")]
+        merchant: Uuid,
+    },
+    /// Take a device out of use for good, whatever it is doing
+    Decommission {
+        /// The device
+        device_id: String,
+    },
 }
 
 /// What to do with the audit trail.
@@ -174,11 +208,42 @@ pub enum Merchant {
         #[arg(long, value_name = "UUID")]
         id: Option<Uuid>,
     },
+    /// Give a merchant another name
+    Rename {
+        /// The merchant
+        merchant_id: Uuid,
+        /// What people are to call it
+        #[arg(long)]
+        name: String,
+    },
     /// List merchants, in the order of their ids
     List {
         /// Only this reseller's
         #[arg(long, value_name = "UUID")]
         reseller: Option<Uuid>,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "its fields' words are shown")]
+        page: Page,
+    },
+}
+
+/// What to do with locations.
+#[derive(Debug, Subcommand)]
+pub enum Location {
+    /// Make a location known and print its id
+    Add {
+        /// The merchant whose it is
+        #[arg(long, value_name = "UUID")]
+        merchant: Uuid,
+        /// What people call it
+        #[arg(long)]
+        name: String,
+    },
+    /// List locations, in the order of their ids
+    List {
+        /// Only this merchant's
+        #[arg(long, value_name = "UUID")]
+        merchant: Option<Uuid>,
         #[command(flatten)]
         #[allow(missing_docs, reason = "its fields' words are shown")]
         page: Page,

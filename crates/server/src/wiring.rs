@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_adapters::http::{Api, Drain, Limits, Metrics, SessionUseCases, TrustedProxies};
+use pos_adapters::http::{Api, Drain, FleetUseCases, Limits, Metrics, SessionUseCases, TrustedProxies};
 use pos_adapters::identity::Argon2Hasher;
 use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
 use pos_application::{
-    Bootstrap, CheckStatus, ClaimDevice, ClientStores, CloseSession, CurrentSession, ExportAudit, Hosts,
-    InitiateSession, IssuePairingCode, ManageClients, ManageDirectory, ManageMembers, ProvisionDevices, ReleaseDevice,
-    StartClientSession, VerifyAudit,
+    AmendDevice, Answers, Bootstrap, CheckStatus, ClaimDevice, ClientStores, CloseSession, CurrentSession,
+    DecommissionDevice, ExportAudit, Hosts, InitiateSession, IssuePairingCode, ManageClients, ManageDirectory,
+    ManageLocations, ManageMembers, ManageMerchants, MoveDevice, ProvisionDevices, ReleaseDevice, StartClientSession,
+    VerifyAudit, ViewDevices,
 };
 use pos_domain::{ClaimLimit, Place, Slug};
 use pos_port_clock::{Clock, Entropy};
@@ -96,7 +97,9 @@ impl Parts {
             check_status: CheckStatus::new(devices.clone(), clock.clone()),
             claim_device: ClaimDevice::new(devices.clone(), storage.failures.clone(), clock.clone(), limit),
             sessions: self.sessions()?,
+            fleet: self.fleet()?,
             verifier: verifier.clone(),
+            clock: clock.clone(),
             entropy: entropy.clone(),
             trusted_proxies: TrustedProxies(settings.http.trusted_proxies.clone()),
             storage: storage.health.clone(),
@@ -109,6 +112,23 @@ impl Parts {
             },
             metrics_enabled: settings.metrics.enabled,
             drain,
+        })
+    }
+
+    fn fleet(&self) -> anyhow::Result<FleetUseCases> {
+        let Self { settings, storage: OpenedStorage { storage, .. }, clock, entropy, .. } = self;
+        let (fleet, directory) = (&storage.fleet, &storage.directory);
+        let keep = whole(settings.idempotency.keep)?;
+        Ok(FleetUseCases {
+            answers: Answers::new(storage.answers.clone(), keep),
+            provision: ProvisionDevices::new(fleet.clone(), clock.clone(), entropy.clone()),
+            view: ViewDevices::new(fleet.clone(), storage.events.clone()),
+            amend: AmendDevice::new(fleet.clone(), clock.clone()),
+            release: ReleaseDevice::new(fleet.clone(), clock.clone()),
+            decommission: DecommissionDevice::new(fleet.clone(), clock.clone()),
+            relocate: MoveDevice::new(fleet.clone(), directory.clone(), clock.clone()),
+            locations: ManageLocations::new(storage.locations.clone(), clock.clone(), entropy.clone()),
+            merchants: ManageMerchants::new(directory.clone(), clock.clone(), entropy.clone()),
         })
     }
 
@@ -158,8 +178,18 @@ pub struct Back {
     pub storage: OpenedStorage,
     /// `device add`.
     pub provision: ProvisionDevices,
+    /// `device edit`.
+    pub amend: AmendDevice,
     /// `device release`.
     pub release: ReleaseDevice,
+    /// `device decommission`.
+    pub decommission: DecommissionDevice,
+    /// `device move`.
+    pub relocate: MoveDevice,
+    /// `location …`.
+    pub locations: ManageLocations,
+    /// `merchant rename`.
+    pub merchants: ManageMerchants,
     /// `audit verify`.
     pub verify: VerifyAudit,
     /// `audit export`.
@@ -188,7 +218,12 @@ impl Back {
         let (clients, hasher) = (storage.storage.clients.clone(), hasher(1, entropy.clone())?);
         Ok(Self {
             provision: ProvisionDevices::new(fleet.clone(), clock.clone(), entropy.clone()),
+            amend: AmendDevice::new(fleet.clone(), clock.clone()),
             release: ReleaseDevice::new(fleet.clone(), clock.clone()),
+            decommission: DecommissionDevice::new(fleet.clone(), clock.clone()),
+            relocate: MoveDevice::new(fleet.clone(), directory.clone(), clock.clone()),
+            locations: ManageLocations::new(storage.storage.locations.clone(), clock.clone(), entropy.clone()),
+            merchants: ManageMerchants::new(directory.clone(), clock.clone(), entropy.clone()),
             verify: VerifyAudit::new(fleet, storage.storage.events.clone()),
             export: ExportAudit::new(storage.storage.events.clone()),
             directory: ManageDirectory::new(directory, clock.clone(), entropy.clone()),

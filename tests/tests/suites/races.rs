@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use pos_application::{
-    CheckStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode, IssuePairingCodeError,
-    ProvisionDevices, ReleaseDevice, ReleaseDeviceError, TerminalCall, VerifyAudit,
+    CheckStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, FleetError, IssuePairingCode, IssuePairingCodeError,
+    Mandate, NewDevice, ProvisionDevices, ReleaseDevice, StateRefusal, TerminalCall, VerifyAudit,
 };
 use pos_domain::{
-    Act, CallContext, ClaimLimit, Claimant, DeviceId, DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus,
-    ReleaseRefusal, UserAgent, UserId,
+    CallContext, ClaimLimit, Claimant, DeviceDetails, DeviceId, DeviceStatus, IssueRefusal, PairingCode,
+    PairingCodeStatus, ReleaseRefusal, UserAgent, UserId,
 };
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
 use pos_port_storage::{History, InMemoryStore, Span, Storage};
@@ -52,7 +52,7 @@ impl Replica {
 
     async fn device(&self, number: u32) -> TerminalCall {
         let device_id = DeviceId::from_bits(number);
-        self.provision.named(device_id.clone(), MERCHANT, Act::operator()).await.unwrap();
+        self.provision.one(&Mandate::operator(), &named(number), None).await.unwrap();
         TerminalCall {
             device_id,
             agent: UserAgent::parse("Viopay-POS/1.4.2").unwrap(),
@@ -70,6 +70,11 @@ impl Replica {
             ClaimAttempt { typed_code: code.as_str().to_owned(), device_id: None, context: CallContext::default() };
         self.claim.execute(&Claimant { merchant_id: MERCHANT, user_id }, &attempt).await
     }
+}
+
+/// The device of this number, of the merchant whose devices are raced for.
+fn named(number: u32) -> NewDevice {
+    NewDevice { merchant_id: MERCHANT, id: Some(DeviceId::from_bits(number)), details: DeviceDetails::default() }
 }
 
 /// Runs `call` for every caller at once, each on a task of its own.
@@ -223,12 +228,13 @@ async fn a_claimed_device_is_released_once(storage: Storage) {
     replica.claim(0, code).await.unwrap();
     let answers = at_once(CALLERS, |_| {
         let (replica, id) = (replica.clone(), call.device_id.clone());
-        async move { replica.release.execute(&id, &Act::operator()).await }
+        async move { replica.release.execute(&Mandate::operator(), &id).await }
     })
     .await;
     let released = answers.iter().filter(|answer| answer.is_ok()).count();
-    let refused =
-        |answer: &&Result<_, _>| matches!(answer, Err(ReleaseDeviceError::Refused(ReleaseRefusal::NotClaimed)));
+    let refused = |answer: &&Result<_, _>| {
+        matches!(answer, Err(FleetError::Refused(StateRefusal::Release(ReleaseRefusal::NotClaimed))))
+    };
     assert_eq!((released, answers.iter().filter(refused).count()), (1, CALLERS - 1));
 }
 
@@ -251,7 +257,7 @@ async fn a_device_is_provisioned_once(storage: Storage) {
     let replica = Replica::new(storage, [], u32::MAX);
     let answers = at_once(CALLERS, |_| {
         let replica = replica.clone();
-        async move { replica.provision.named(DeviceId::from_bits(1), MERCHANT, Act::operator()).await.is_ok() }
+        async move { replica.provision.one(&Mandate::operator(), &named(1), None).await.is_ok() }
     })
     .await;
     assert_eq!(answers.iter().filter(|provisioned| **provisioned).count(), 1);

@@ -73,7 +73,7 @@ pub(super) struct Parts {
     pub(super) message: Cow<'static, str>,
     pub(super) details: Option<Value>,
     pub(super) retry_after: Option<Duration>,
-    pub(super) allow: Option<&'static str>,
+    pub(super) allow: Option<String>,
     pub(super) challenge: Option<&'static str>,
     pub(super) cause: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -119,11 +119,15 @@ impl ApiError {
         self.with(|parts| parts.details = Some(details))
     }
 
+    pub(super) fn maybe_details(self, details: Option<Value>) -> Self {
+        self.with(|parts| parts.details = details)
+    }
+
     pub(super) fn retry_after(self, after: Duration) -> Self {
         self.with(|parts| parts.retry_after = Some(after))
     }
 
-    pub(super) fn allow(self, methods: &'static str) -> Self {
+    pub(super) fn allow(self, methods: String) -> Self {
         self.with(|parts| parts.allow = Some(methods))
     }
 
@@ -147,6 +151,12 @@ impl From<StorageError> for ApiError {
             StorageError::Unavailable(_) => Self::unavailable().caused_by(error),
             StorageError::Fault(_) => Self::internal(error),
         }
+    }
+}
+
+impl From<time::error::Format> for ApiError {
+    fn from(error: time::error::Format) -> Self {
+        Self::internal(error)
     }
 }
 

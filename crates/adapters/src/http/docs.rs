@@ -7,17 +7,17 @@ use actix_web::http::header::LOCATION;
 use actix_web::web::{self, Path};
 use utoipa_swagger_ui::{Config, serve};
 
-use super::Api;
 use super::api_error::{ApiError, Failure};
 use super::openapi::openapi_json;
-use super::resource::get;
+use super::resource::{Served, at};
 
-/// Registers `/openapi.json` and `/docs/`.
-pub(super) fn configure(config: &mut web::ServiceConfig, api: &Api) {
-    config
-        .service(get(api, "/openapi.json", web::route().to(openapi)))
-        .service(get(api, "/docs", web::route().to(to_page)))
-        .service(get(api, "/docs/{file:.*}", web::route().to(page)));
+/// `/openapi.json` and `/docs/`.
+pub(super) fn all() -> [Served; 3] {
+    [
+        at("/openapi.json").get(web::route().to(openapi)),
+        at("/docs").get(web::route().to(to_page)),
+        at("/docs/{file:.*}").get(web::route().to(page)),
+    ]
 }
 
 /// The API, described.

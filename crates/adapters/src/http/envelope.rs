@@ -47,8 +47,8 @@ pub(super) fn seal(response: HttpResponse<BoxBody>, trace_id: TraceId) -> (HttpR
     if let Some(after) = parts.retry_after {
         sealed.insert_header((header::RETRY_AFTER, whole_seconds(after)));
     }
-    if let Some(methods) = parts.allow {
-        sealed.insert_header((header::ALLOW, methods));
+    if let Some(methods) = &parts.allow {
+        sealed.insert_header((header::ALLOW, methods.as_str()));
     }
     if let Some(challenge) = parts.challenge {
         sealed.insert_header((header::WWW_AUTHENTICATE, challenge));

@@ -7,15 +7,19 @@
 //! ```
 //!
 //! Every route goes through one door (`door.rs`), every failure leaves as one envelope. To add a route: a file in `routes/`
-//! with its request, answer and handler, and a line in `routes/mod.rs` and in `openapi.rs`.
+//! with its request, answer and handler, a line in `routes/mod.rs` and in `openapi.rs`, and a line for each caller in the
+//! table of routes (`tests/tests/suites/routes`), without which the tests fail.
 
 mod api_error;
 mod below_router;
+mod cursor;
 mod described;
 mod docs;
 mod door;
 mod envelope;
 mod extract;
+mod fields;
+mod fleet_failures;
 mod metrics;
 mod openapi;
 mod origin;
@@ -29,11 +33,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use actix_web::http::Method;
 use pos_application::{
-    Bootstrap, CheckStatus, ClaimDevice, CloseSession, CurrentSession, InitiateSession, IssuePairingCode,
-    StartClientSession,
+    AmendDevice, Answers, Bootstrap, CheckStatus, ClaimDevice, CloseSession, CurrentSession, DecommissionDevice,
+    InitiateSession, IssuePairingCode, ManageLocations, ManageMerchants, MoveDevice, ProvisionDevices, ReleaseDevice,
+    StartClientSession, ViewDevices,
 };
-use pos_port_clock::Entropy;
+use pos_port_clock::{Clock, Entropy};
 use pos_port_identity::TokenVerifier;
 use pos_port_storage::StorageHealth;
 
@@ -56,8 +62,12 @@ pub struct Api {
     pub claim_device: ClaimDevice,
     /// Sessions: the routes under `/session`, and what every merchant's call asks.
     pub sessions: SessionUseCases,
+    /// Devices, locations and merchants: the routes under `/merchant` and `/reseller`.
+    pub fleet: FleetUseCases,
     /// Who a bearer token speaks for.
     pub verifier: Arc<dyn TokenVerifier>,
+    /// For what an answer says of this moment.
+    pub clock: Arc<dyn Clock>,
     /// For trace ids.
     pub entropy: Arc<dyn Entropy>,
     /// Whose word on a caller's address is taken.
@@ -88,6 +98,28 @@ pub struct SessionUseCases {
     pub close: CloseSession,
 }
 
+/// What merchants and resellers do with what is theirs.
+pub struct FleetUseCases {
+    /// What creating calls with an `Idempotency-Key` were told.
+    pub answers: Answers,
+    /// `POST …/devices`.
+    pub provision: ProvisionDevices,
+    /// `GET …/devices`, `…/devices/{device_id}` and its events.
+    pub view: ViewDevices,
+    /// `PATCH …/devices/{device_id}`.
+    pub amend: AmendDevice,
+    /// `POST …/release`.
+    pub release: ReleaseDevice,
+    /// `POST …/decommission`.
+    pub decommission: DecommissionDevice,
+    /// `POST …/move`.
+    pub relocate: MoveDevice,
+    /// `…/locations`.
+    pub locations: ManageLocations,
+    /// `/reseller/merchants`, and whose merchant a call is about.
+    pub merchants: ManageMerchants,
+}
+
 /// Bounds on one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -116,14 +148,21 @@ impl Drain {
     }
 }
 
+/// Every method and path that is served, `HEAD` and `OPTIONS` aside: what a table of routes is held against.
+#[must_use]
+pub fn served_routes() -> Vec<(Method, &'static str)> {
+    let all = routes::all(true).into_iter().chain(docs::all());
+    all.flat_map(|served| served.methods().map(|method| (method.clone(), served.path())).collect::<Vec<_>>()).collect()
+}
+
 /// Lets pages of these origins call the API from a browser: the merchant's portal.
 pub fn cors(allowed_origins: &[String]) -> actix_cors::Cors {
     use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
     let cors = actix_cors::Cors::default()
-        .allowed_methods(["GET", "POST"])
+        .allowed_methods(["GET", "POST", "PATCH"])
         .allowed_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE])
-        .allowed_header("traceparent")
-        .expose_headers([RETRY_AFTER.as_str(), "x-trace-id"])
+        .allowed_headers(["traceparent", "idempotency-key"])
+        .expose_headers([RETRY_AFTER.as_str(), "x-trace-id", "idempotency-replayed"])
         .max_age(3_600);
     allowed_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }

@@ -11,26 +11,63 @@ use super::Api;
 use super::api_error::{ApiError, Failure};
 use super::door::door;
 
-/// A path that is posted to.
-pub(super) fn post(api: &Api, path: &'static str, route: Route) -> impl HttpServiceFactory + 'static {
-    behind_door(api, path, "POST", route.method(Method::POST))
+/// A path with what is done there by each method.
+pub(super) struct Served {
+    path: &'static str,
+    methods: Vec<(Method, Route)>,
 }
 
-/// A path that is read; `HEAD` is `GET` without the body.
-pub(super) fn get(api: &Api, path: &'static str, route: Route) -> impl HttpServiceFactory + 'static {
-    let reads = guard::Any(guard::Get()).or(guard::Head());
-    behind_door(api, path, "GET, HEAD", route.guard(reads))
+/// A path at which nothing is done yet.
+pub(super) fn at(path: &'static str) -> Served {
+    Served { path, methods: Vec::new() }
 }
 
-/// A resource that serves one route, answers 405 with `Allow` to any other method, and has the door before both.
-fn behind_door(api: &Api, path: &'static str, allow: &'static str, route: Route) -> impl HttpServiceFactory + 'static {
-    let counters = Rc::new(api.metrics.route(path));
-    Resource::new(path)
-        .route(route)
-        .default_service(web::to(move || async move {
-            Err::<&str, _>(ApiError::new(Failure::MethodNotAllowed, "Method not allowed").allow(allow))
-        }))
-        .wrap(from_fn(move |request, next| door(counters.clone(), request, next)))
+impl Served {
+    /// It may be read; `HEAD` is `GET` without the body.
+    pub(super) fn get(self, route: Route) -> Self {
+        let reads = guard::Any(guard::Get()).or(guard::Head());
+        self.with(Method::GET, route.guard(reads))
+    }
+
+    /// It may be posted to.
+    pub(super) fn post(self, route: Route) -> Self {
+        self.with(Method::POST, route.method(Method::POST))
+    }
+
+    /// It may be changed in part.
+    pub(super) fn patch(self, route: Route) -> Self {
+        self.with(Method::PATCH, route.method(Method::PATCH))
+    }
+
+    fn with(mut self, method: Method, route: Route) -> Self {
+        self.methods.push((method, route));
+        self
+    }
+
+    /// The path.
+    pub(super) fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// Its methods, `HEAD` aside.
+    pub(super) fn methods(&self) -> impl Iterator<Item = &Method> {
+        self.methods.iter().map(|(method, _)| method)
+    }
+
+    /// A resource that serves these methods, answers 405 with `Allow` to any other, and has the door before them all.
+    pub(super) fn behind_door(self, api: &Api) -> impl HttpServiceFactory + 'static {
+        let counters = Rc::new(api.metrics.route(self.path));
+        let words = self.methods().map(|method| if method == Method::GET { "GET, HEAD" } else { method.as_str() });
+        let allow = words.collect::<Vec<_>>().join(", ");
+        self.methods
+            .into_iter()
+            .fold(Resource::new(self.path), |resource, (_, route)| resource.route(route))
+            .default_service(web::to(move || {
+                let refused = ApiError::new(Failure::MethodNotAllowed, "Method not allowed").allow(allow.clone());
+                async move { Err::<&str, _>(refused) }
+            }))
+            .wrap(from_fn(move |request, next| door(counters.clone(), request, next)))
+    }
 }
 
 /// The answer to every path that is none of ours.

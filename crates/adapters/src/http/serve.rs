@@ -52,8 +52,11 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
         let app = App::new()
             .app_data(api.clone())
             .wrap(Condition::new(!origins.is_empty(), cors(origins)))
-            .configure(|config| routes::configure(config, &wired))
-            .configure(|config| docs::configure(config, &wired))
+            .configure(|config| {
+                for served in routes::all(wired.metrics_enabled).into_iter().chain(docs::all()) {
+                    config.service(served.behind_door(&wired));
+                }
+            })
             .default_service(unknown_path(&wired));
         let app =
             map_config(app.into_factory().map_err(|error: Error| error.error_response()), |_| AppConfig::default());

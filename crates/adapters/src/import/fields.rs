@@ -1,5 +1,5 @@
 use pos_application::ReadRow;
-use pos_domain::{DeviceDetails, DeviceId, LocationId, MerchantId, Name, NewDevice, RowRefusal};
+use pos_domain::{DeviceDetails, DeviceId, ImportedDevice, LocationId, MerchantId, Name, RowRefusal};
 use pos_port_storage::UnreadRow;
 use uuid::Uuid;
 
@@ -18,13 +18,13 @@ impl Fields<'_> {
         self.device().map_err(|refusal| UnreadRow { device_id: DeviceId::parse(self.device_id).ok(), refusal })
     }
 
-    fn device(&self) -> Result<NewDevice, RowRefusal> {
+    fn device(&self) -> Result<ImportedDevice, RowRefusal> {
         let id = DeviceId::parse_new(self.device_id).map_err(|_| RowRefusal::InvalidDeviceId)?;
         let merchant_id = uuid(self.merchant_id).ok_or(RowRefusal::InvalidMerchantId)?;
         let label = self.label.map(Name::parse).transpose().map_err(|_| RowRefusal::InvalidLabel)?;
         let location = |text| uuid(text).ok_or(RowRefusal::InvalidLocationId);
         let location_id = self.location_id.map(location).transpose()?.map(LocationId);
-        Ok(NewDevice { id, merchant_id: MerchantId(merchant_id), details: DeviceDetails { label, location_id } })
+        Ok(ImportedDevice { id, merchant_id: MerchantId(merchant_id), details: DeviceDetails { label, location_id } })
     }
 }
 

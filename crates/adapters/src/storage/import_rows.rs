@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::Queryable;
 use pos_domain::{
-    Act, DeviceDetails, DeviceId, Fingerprint, ImportId, LocationId, MerchantId, NewDevice, Party, ResellerId,
+    Act, DeviceDetails, DeviceId, Fingerprint, ImportId, ImportedDevice, LocationId, MerchantId, Party, ResellerId,
     RowRefusal, Scope, Transition,
 };
 use pos_port_storage::{Import, ImportRef, ImportState, RowResult, RowVerdict, UndecidedRow};
@@ -125,10 +125,10 @@ impl<M: NativeMerchant> RowRow<M> {
         Reader { table: "import_rows", row: format!("{} {}", shown(&self.import_id), self.row_number) }
     }
 
-    pub(super) fn device(self) -> Result<NewDevice, CorruptRow> {
+    pub(super) fn device(self) -> Result<ImportedDevice, CorruptRow> {
         let reader = self.reader();
         let id = self.device_id.and_then(|id| DeviceId::parse_new(&id).ok());
-        Ok(NewDevice {
+        Ok(ImportedDevice {
             id: reader.read("device_id", id)?,
             merchant_id: reader.read("merchant_id", self.merchant_id.and_then(|id| id.merchant()))?,
             details: DeviceDetails {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pos_domain::{Action, Claimant, Denial, MerchantId, Party, Relation, Role, Session, permit};
+use pos_domain::{Action, Claimant, Denial, Member, MerchantId, Party, Relation, Role, Session, permit};
 use pos_port_clock::Clock;
 use pos_port_identity::Principal;
 use pos_port_storage::{SessionRepository, StorageError};
@@ -13,7 +13,7 @@ pub struct CurrentSession {
     required: bool,
 }
 
-/// Why a caller does not act for a merchant.
+/// Why a caller does not act for a merchant, or for a reseller.
 #[derive(Debug, thiserror::Error)]
 pub enum NotActing {
     /// No session was initiated with this token's session, or it is over.
@@ -25,6 +25,12 @@ pub enum NotActing {
     /// The session is a reseller's.
     #[error("Session does not act for a merchant")]
     NotAMerchants,
+    /// The session is a merchant's.
+    #[error("Session does not act for a reseller")]
+    NotAResellers,
+    /// There is no session, and the token names no role at its merchant.
+    #[error("Access token names no role for the merchant or reseller")]
+    NoRole,
     /// The role does not allow it.
     #[error("Role does not allow this")]
     Denied(Denial),
@@ -60,12 +66,46 @@ impl CurrentSession {
     /// # Errors
     /// [`NotActing`].
     pub async fn claimant(&self, principal: &Principal) -> Result<Claimant, NotActing> {
-        let merchant_id = match self.find(principal).await? {
+        let merchant_id = match self.in_force(principal).await? {
             Some(session) => may_claim(&session)?,
-            None if self.required => return Err(NotActing::NotInitiated),
             None => principal.merchant_id.ok_or(NotActing::NoMerchant)?,
         };
         Ok(Claimant { merchant_id, user_id: principal.user_id.clone() })
+    }
+
+    /// As whom a caller manages its merchant's affairs: as the session says; without a session, where none is required,
+    /// for the merchant that the token names, with the highest role that the token has there.
+    ///
+    /// # Errors
+    /// [`NotActing`].
+    pub async fn of_merchant(&self, principal: &Principal) -> Result<Member, NotActing> {
+        let Some(Session { member, .. }) = self.in_force(principal).await? else {
+            let party = Party::Merchant(principal.merchant_id.ok_or(NotActing::NoMerchant)?);
+            let role = principal.highest_role(party).ok_or(NotActing::NoRole)?;
+            return Ok(Member { user_id: principal.user_id.clone(), party, role });
+        };
+        match member.party {
+            Party::Merchant(_) => Ok(member),
+            Party::Reseller(_) => Err(NotActing::NotAMerchants),
+        }
+    }
+
+    /// As whom a caller manages a reseller's affairs: as the session says, which there must be.
+    ///
+    /// # Errors
+    /// [`NotActing`].
+    pub async fn of_reseller(&self, principal: &Principal) -> Result<Member, NotActing> {
+        let Session { member, .. } = self.find(principal).await?.ok_or(NotActing::NotInitiated)?;
+        match member.party {
+            Party::Reseller(_) => Ok(member),
+            Party::Merchant(_) => Err(NotActing::NotAResellers),
+        }
+    }
+
+    /// The session of a token; none only where none is required.
+    async fn in_force(&self, principal: &Principal) -> Result<Option<Session>, NotActing> {
+        let found = self.find(principal).await?;
+        if found.is_none() && self.required { Err(NotActing::NotInitiated) } else { Ok(found) }
     }
 }
 

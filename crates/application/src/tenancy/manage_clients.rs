@@ -6,7 +6,7 @@ use pos_port_identity::{HashError, SecretHasher};
 use pos_port_storage::{ApiClientRepository, GrantError, StorageError};
 use secrecy::SecretString;
 
-use super::draw;
+use crate::draw;
 
 /// Makes API clients, gives them other secrets, revokes them.
 pub struct ManageClients {

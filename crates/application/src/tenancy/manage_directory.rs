@@ -4,7 +4,7 @@ use pos_domain::{Act, AuditEvent, AuditKind, Merchant, MerchantId, Name, Reselle
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{AddPartyError, DirectoryRepository};
 
-use super::draw;
+use crate::draw;
 
 /// Makes resellers and merchants known.
 pub struct ManageDirectory {

@@ -4,7 +4,7 @@ use pos_domain::{GrantId, Member, Membership, Party, UserId};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{GrantError, MemberRepository, StorageError};
 
-use super::draw;
+use crate::draw;
 
 /// Gives memberships and takes them away.
 pub struct ManageMembers {

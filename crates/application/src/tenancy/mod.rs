@@ -2,7 +2,6 @@
 
 mod close_session;
 mod current_session;
-pub(crate) mod draw;
 mod initiate_session;
 mod manage_clients;
 mod manage_directory;

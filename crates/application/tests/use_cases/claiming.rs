@@ -1,7 +1,7 @@
 //! What a merchant asks for.
 
-use pos_application::{ClaimAttempt, ClaimDeviceError, ReleaseDeviceError};
-use pos_domain::{Act, Actor, DeviceEventKind, ReleaseRefusal};
+use pos_application::{ClaimAttempt, ClaimDeviceError, FleetError, Mandate, StateRefusal};
+use pos_domain::{Actor, DeviceEventKind, ReleaseRefusal};
 use pos_port_storage::History;
 use time::Duration;
 
@@ -98,11 +98,11 @@ async fn a_released_device_pairs_again_and_its_old_code_stays_used() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     let ann = user(MERCHANT, "ann");
-    let refused = house.release.execute(&call.device_id, &Act::operator()).await;
-    assert!(matches!(refused, Err(ReleaseDeviceError::Refused(ReleaseRefusal::NotClaimed))));
+    let refused = house.release.execute(&Mandate::operator(), &call.device_id).await;
+    assert!(matches!(refused, Err(FleetError::Refused(StateRefusal::Release(ReleaseRefusal::NotClaimed)))));
     let old = house.code(&call).await;
     house.claim(&ann, &old).await.unwrap();
-    house.release.execute(&call.device_id, &Act::operator()).await.unwrap();
+    house.release.execute(&Mandate::operator(), &call.device_id).await.unwrap();
     assert!(matches!(house.claim(&ann, &old).await, Err(ClaimDeviceError::CodeUsed)));
     let new = house.code(&call).await;
     assert_eq!(house.claim(&ann, &new).await.unwrap(), call.device_id);

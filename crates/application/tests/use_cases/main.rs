@@ -10,6 +10,7 @@
 
 mod auditing;
 mod claiming;
+mod fleet;
 mod provisioning;
 mod sessions;
 mod terminal;
@@ -18,9 +19,9 @@ use std::sync::Arc;
 
 use pos_application::{
     Bootstrap, CheckStatus, CheckedStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, ExportAudit, IssuePairingCode,
-    ProvisionDevices, ReleaseDevice, TerminalCall, VerifyAudit,
+    Mandate, NewDevice, ProvisionDevices, ReleaseDevice, TerminalCall, VerifyAudit,
 };
-use pos_domain::{Act, CallContext, ClaimLimit, Claimant, DeviceId, MerchantId, TraceId, UserAgent, UserId};
+use pos_domain::{CallContext, ClaimLimit, Claimant, DeviceDetails, DeviceId, MerchantId, TraceId, UserAgent, UserId};
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
 use pos_port_storage::{InMemoryStore, Storage};
 use time::macros::datetime;
@@ -71,7 +72,9 @@ impl House {
     /// Provisions a device for `MERCHANT`.
     async fn device(&self, id: &str) -> TerminalCall {
         let call = call(id);
-        self.provision.named(call.device_id.clone(), MERCHANT, Act::operator()).await.unwrap();
+        let new =
+            NewDevice { merchant_id: MERCHANT, id: Some(call.device_id.clone()), details: DeviceDetails::default() };
+        self.provision.one(&Mandate::operator(), &new, None).await.unwrap();
         call
     }
 

@@ -1,7 +1,7 @@
 //! What an operator asks for.
 
-use pos_application::{ProvisionDevicesError, ReleaseDeviceError};
-use pos_domain::{Act, DeviceId};
+use pos_application::{FleetError, Mandate, NewDevice};
+use pos_domain::{Act, DeviceDetails, DeviceId};
 
 use crate::{House, MERCHANT};
 
@@ -9,8 +9,9 @@ use crate::{House, MERCHANT};
 async fn a_taken_name_is_refused() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
-    let refused = house.provision.named(call.device_id.clone(), MERCHANT, Act::operator()).await;
-    assert!(matches!(refused, Err(ProvisionDevicesError::Taken(id)) if id == call.device_id));
+    let new = NewDevice { merchant_id: MERCHANT, id: Some(call.device_id), details: DeviceDetails::default() };
+    let refused = house.provision.one(&Mandate::operator(), &new, None).await;
+    assert!(matches!(refused, Err(FleetError::Taken)));
 }
 
 #[tokio::test]
@@ -27,6 +28,6 @@ async fn fresh_names_are_distinct_and_leave_out_taken_ones() {
 #[tokio::test]
 async fn an_unknown_device_is_not_released() {
     let house = House::new([]);
-    let refused = house.release.execute(&DeviceId::from_bits(1), &Act::operator()).await;
-    assert!(matches!(refused, Err(ReleaseDeviceError::UnknownDevice)));
+    let refused = house.release.execute(&Mandate::operator(), &DeviceId::from_bits(1)).await;
+    assert!(matches!(refused, Err(FleetError::UnknownDevice)));
 }

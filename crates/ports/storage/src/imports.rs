@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use pos_domain::{
-    Act, DeviceId, Fingerprint, IdempotencyKey, ImportId, ImportMode, NewDevice, RowRefusal, Scope, Transition,
+    Act, DeviceId, Fingerprint, IdempotencyKey, ImportId, ImportMode, ImportedDevice, RowRefusal, Scope, Transition,
 };
 use time::OffsetDateTime;
 
@@ -131,7 +131,7 @@ pub struct StagedRow {
     /// Its number among the data rows of the file, from 1.
     pub number: u64,
     /// What it asks for, or why it cannot.
-    pub read: Result<NewDevice, UnreadRow>,
+    pub read: Result<ImportedDevice, UnreadRow>,
 }
 
 /// A row that could not be read.
@@ -193,7 +193,7 @@ pub struct UndecidedRow {
     /// Its number.
     pub number: u64,
     /// What it asks for.
-    pub device: NewDevice,
+    pub device: ImportedDevice,
     /// The first row of the same import that names the same device, if that is an earlier one.
     pub earlier: Option<u64>,
     /// Whether there is a device of this id now.

@@ -5,7 +5,7 @@ use std::ops::Bound;
 use std::sync::{MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use pos_domain::{DeviceId, IdempotencyKey, ImportId, ImportMode, NewDevice, RowRefusal, Scope};
+use pos_domain::{DeviceId, IdempotencyKey, ImportId, ImportMode, ImportedDevice, RowRefusal, Scope};
 use time::OffsetDateTime;
 
 use crate::in_memory::{Tables, most};
@@ -84,7 +84,7 @@ impl ImportTables {
 }
 
 /// Why the store itself does not create a device.
-fn refused(tenancy: &TenancyTables, tables: &Tables, owner: Scope, device: &NewDevice) -> Result<(), RowRefusal> {
+fn refused(tenancy: &TenancyTables, tables: &Tables, owner: Scope, device: &ImportedDevice) -> Result<(), RowRefusal> {
     if !tenancy.sees(owner, device.merchant_id) {
         return Err(RowRefusal::UnknownMerchant);
     }
@@ -199,7 +199,7 @@ impl ImportRepository for InMemoryStore {
             let Some(row) = kept.rows.get_mut(number).filter(|row| row.outcome.is_none()) else { continue };
             let created = verdict.clone().and_then(|new| {
                 let device = new.device();
-                let asked = NewDevice {
+                let asked = ImportedDevice {
                     id: device.id().clone(),
                     merchant_id: device.merchant_id(),
                     details: device.details().clone(),

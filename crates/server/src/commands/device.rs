@@ -1,7 +1,8 @@
 use std::io::{self, Write};
 
 use anyhow::Context as _;
-use pos_domain::{Act, Device, DeviceEvent, DeviceId, DeviceState, MerchantId, Scope};
+use pos_application::{DetailsPatch, FleetError, Mandate, NewDevice};
+use pos_domain::{Act, Device, DeviceDetails, DeviceEvent, DeviceId, DeviceState, LocationId, MerchantId, Name, Scope};
 use pos_port_storage::{DevicePage, History};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -17,6 +18,7 @@ use crate::wiring::Back;
 pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
+    let operator = Mandate::operator();
     match what {
         cli::Device::Add { merchant, device_id: Some(id), .. } => add_named(&back, &id, merchant).await,
         cli::Device::Add { merchant, device_id: None, count } => add_some(&back, count as usize, merchant).await,
@@ -31,12 +33,45 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
         }
         cli::Device::Show { device_id: id, json } => show(&back, &device_id(&id)?, json).await,
         cli::Device::Release { device_id: id } => {
-            let device = back.release.execute(&device_id(&id)?, &Act::operator()).await?;
+            let device = back.release.execute(&operator, &device_id(&id)?).await?;
             println!(
                 "{} is {} again; the terminal can ask for a new pairing code",
                 device.id(),
                 device.status().as_str()
             );
+            Ok(())
+        }
+        cli::Device::Edit { device_id: id, label, no_label, location, no_location } => {
+            let label =
+                label.map(|text| Name::parse(&text).with_context(|| format!("--label {text:?}"))).transpose()?;
+            let patch = DetailsPatch {
+                label: (label.is_some() || no_label).then_some(label),
+                location_id: (location.is_some() || no_location).then_some(location.map(LocationId)),
+            };
+            let device =
+                back.amend.execute(&operator, &device_id(&id)?, &patch).await.map_err(|error| match error {
+                    FleetError::NoSuchPlace(id) => anyhow::anyhow!(
+                        "there is no location {id} of its merchant; `pos-server location list` shows those there are"
+                    ),
+                    other => other.into(),
+                })?;
+            let (label, place) = (device.details().label.as_ref(), device.details().location_id);
+            println!(
+                "{}: label {}, location {}",
+                device.id(),
+                label.map_or("-", Name::as_str),
+                place.map_or_else(|| "-".to_owned(), |id| id.to_string())
+            );
+            Ok(())
+        }
+        cli::Device::Move { device_id: id, merchant } => {
+            let device = back.relocate.execute(&operator, &device_id(&id)?, MerchantId(merchant)).await?;
+            println!("{} belongs to merchant {}", device.id(), device.merchant_id());
+            Ok(())
+        }
+        cli::Device::Decommission { device_id: id } => {
+            let device = back.decommission.execute(&operator, &device_id(&id)?).await?;
+            println!("{} is {} for good", device.id(), device.status().as_str());
             Ok(())
         }
     }
@@ -48,7 +83,11 @@ pub(super) fn device_id(text: &str) -> anyhow::Result<DeviceId> {
 
 async fn add_named(back: &Back, id: &str, merchant: Uuid) -> anyhow::Result<()> {
     let id = DeviceId::parse_new(id).with_context(|| format!("--device-id {id:?}"))?;
-    back.provision.named(id.clone(), MerchantId(merchant), Act::operator()).await?;
+    let new = NewDevice { merchant_id: MerchantId(merchant), id: Some(id.clone()), details: DeviceDetails::default() };
+    back.provision.one(&Mandate::operator(), &new, None).await.map_err(|error| match error {
+        FleetError::Taken => anyhow::anyhow!("device {id} exists already"),
+        other => other.into(),
+    })?;
     println!("{id}");
     Ok(())
 }
@@ -77,7 +116,7 @@ async fn list(back: &Back, page: DevicePage, as_json: bool) -> anyhow::Result<()
     let devices = back.storage.storage.fleet.list(&page).await?;
     let mut out = io::stdout().lock();
     if !as_json {
-        writeln!(out, "{:<16} {:<10} {:<36} {:<10} LAST SEEN", "DEVICE", "STATUS", "MERCHANT", "APP")?;
+        writeln!(out, "{:<16} {:<14} {:<36} {:<10} LAST SEEN", "DEVICE", "STATUS", "MERCHANT", "APP")?;
     }
     for device in &devices {
         if as_json {
@@ -87,7 +126,7 @@ async fn list(back: &Back, page: DevicePage, as_json: bool) -> anyhow::Result<()
             let app = seen.map_or("-", |seen| seen.agent.app_version.as_str());
             let at = seen.map(|seen| rfc3339(seen.at)).transpose()?.unwrap_or_else(|| "never".to_owned());
             let (id, status, merchant) = (device.id(), device.status().as_str(), device.merchant_id());
-            writeln!(out, "{:<16} {status:<10} {merchant:<36} {app:<10} {at}", id.as_str())?;
+            writeln!(out, "{:<16} {status:<14} {merchant:<36} {app:<10} {at}", id.as_str())?;
         }
     }
     if let Some(last) = devices.last().filter(|_| devices.len() as u64 == u64::from(page.limit)) {
@@ -110,7 +149,7 @@ async fn show(back: &Back, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     for (name, value) in shown.as_object().into_iter().flatten() {
-        println!("{name:<16} {}", plain(value));
+        println!("{name:<18} {}", plain(value));
     }
     println!("\nevents: number, when, what, who, from where, trace id");
     for event in &events {
@@ -125,10 +164,11 @@ async fn show(back: &Back, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
 
 /// A device for an operator's eyes: everything but its pairing code.
 fn describe(device: &Device) -> anyhow::Result<Value> {
-    let (claim, activated_at) = match device.state() {
-        DeviceState::Inactive { .. } | DeviceState::Decommissioned { .. } => (None, None),
-        DeviceState::Claimed(claim) => (Some(claim), None),
-        DeviceState::Activated { claim, at } => (Some(claim), Some(*at)),
+    let (claim, activated_at, decommissioned_at) = match device.state() {
+        DeviceState::Inactive { .. } => (None, None, None),
+        DeviceState::Claimed(claim) => (Some(claim), None, None),
+        DeviceState::Activated { claim, at } => (Some(claim), Some(*at), None),
+        DeviceState::Decommissioned { at } => (None, None, Some(*at)),
     };
     let seen = device.last_seen();
     Ok(json!({
@@ -136,10 +176,13 @@ fn describe(device: &Device) -> anyhow::Result<Value> {
         "merchant_id": device.merchant_id().to_string(),
         "status": device.status().as_str(),
         "version": device.version(),
+        "label": device.details().label.as_ref().map(Name::as_str),
+        "location_id": device.details().location_id.map(|id| id.to_string()),
         "provisioned_at": rfc3339(device.provisioned_at())?,
         "claimed_by": claim.map(|claim| claim.by.as_str()),
         "claimed_at": claim.map(|claim| rfc3339(claim.at)).transpose()?,
         "activated_at": activated_at.map(rfc3339).transpose()?,
+        "decommissioned_at": decommissioned_at.map(rfc3339).transpose()?,
         "app_version": seen.map(|seen| seen.agent.app_version.as_str()),
         "os": seen.and_then(|seen| seen.agent.os.as_deref()),
         "model": seen.and_then(|seen| seen.agent.model.as_deref()),

@@ -1,5 +1,5 @@
 use anyhow::Context as _;
-use pos_application::ManageDirectoryError;
+use pos_application::{FleetError, ManageDirectoryError, Mandate};
 use pos_domain::{Act, Merchant, MerchantId, Name, Party, ResellerId, Scope};
 use pos_port_storage::{AddPartyError, MerchantPage};
 use serde_json::{Value, json};
@@ -59,6 +59,16 @@ pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyho
                 merchant.name.as_str(),
                 id = merchant.id
             );
+            Ok(())
+        }
+        cli::Merchant::Rename { merchant_id: id, name } => {
+            let name = named(&name)?;
+            let renamed = back.merchants.amend(&Mandate::operator(), MerchantId(id), Some(&name)).await;
+            let merchant = renamed.map_err(|error| match error {
+                FleetError::UnknownMerchant => anyhow::anyhow!(listing::unknown(Party::Merchant(MerchantId(id)))),
+                other => other.into(),
+            })?;
+            println!("{} is called {:?}", merchant.id, merchant.name.as_str());
             Ok(())
         }
         cli::Merchant::List { reseller, page } => {

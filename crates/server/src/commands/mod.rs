@@ -10,6 +10,7 @@ mod dev_idp;
 mod device;
 mod directory;
 mod listing;
+mod location;
 mod member;
 mod migrate;
 mod serve;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Device(what) => device::run(&settings()?, what).await?,
         Command::Reseller(what) => directory::resellers(&settings()?, what).await?,
         Command::Merchant(what) => directory::merchants(&settings()?, what).await?,
+        Command::Location(what) => location::run(&settings()?, what).await?,
         Command::Member(what) => member::run(&settings()?, what).await?,
         Command::Client(what) => client::run(&settings()?, what).await?,
         #[cfg(feature = "dev-idp")]

@@ -31,14 +31,37 @@ impl<T: RequestBody> FromRequest for ValidJson<T> {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
-            accept(request.headers(), "application/json", "Content-Type must be application/json")?;
-            let body = read(payload, api.limits.max_body_bytes).await?;
-            let value: T = serde_json::from_slice(&body).map_err(|error| invalid_body(&error.to_string()))?;
+            let value: T = object(&json_bytes(&request, payload).await?)?;
             value.validate().map_err(|errors| invalid_body(&validation_message(T::NAME, &errors)))?;
             Ok(Self(value))
         })
     }
+}
+
+/// A JSON object as a body, for types that are read straight into what they mean and so need no further validation.
+pub(in crate::http) struct Body<T>(pub(in crate::http) T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move { object(&json_bytes(&request, payload).await?).map(Self) })
+    }
+}
+
+/// The bytes of a body that is announced as JSON.
+pub(super) async fn json_bytes(request: &HttpRequest, payload: Payload) -> Result<Vec<u8>, ApiError> {
+    accept(request.headers(), "application/json", "Content-Type must be application/json")?;
+    read(payload, most_bytes(request)?).await
+}
+
+/// The longest body that is accepted.
+pub(super) fn most_bytes(request: &HttpRequest) -> Result<usize, ApiError> {
+    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+    Ok(api.limits.max_body_bytes)
 }
 
 /// Whether the body is announced as of this media type, and as it is.
@@ -71,6 +94,18 @@ pub(super) async fn read(mut payload: Payload, most: usize) -> Result<Vec<u8>, A
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// A JSON object as a value; a fault is told with the field that it is in.
+pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // An array of values in the order of the fields would be read too.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(invalid_body("expected a JSON object, not an array"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_body(&error.to_string()))?;
+    json.end().map_err(|error| invalid_body(&error.to_string()))?;
+    Ok(value)
 }
 
 pub(super) fn invalid_body(why: &str) -> ApiError {

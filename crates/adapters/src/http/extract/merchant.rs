@@ -32,12 +32,14 @@ impl FromRequest for Merchant {
     }
 }
 
-fn refused(error: NotActing) -> ApiError {
+pub(super) fn refused(error: NotActing) -> ApiError {
     match error {
         NotActing::NotInitiated => ApiError::unauthorized("Session has not been initiated", ASK_FOR_SESSION),
-        NotActing::NoMerchant | NotActing::NotAMerchants | NotActing::Denied(Denial::Forbidden) => {
-            ApiError::new(Failure::Forbidden, error.to_string())
-        }
+        NotActing::NoMerchant
+        | NotActing::NotAMerchants
+        | NotActing::NotAResellers
+        | NotActing::NoRole
+        | NotActing::Denied(Denial::Forbidden) => ApiError::new(Failure::Forbidden, error.to_string()),
         NotActing::Denied(Denial::Hidden) => ApiError::new(Failure::NotFound, "Not found"),
         NotActing::Storage(error) => error.into(),
     }

@@ -3,16 +3,26 @@
 mod authorized;
 mod caller;
 mod context;
+mod create;
 mod form;
 mod header;
 mod json;
+mod mandate;
 mod merchant;
+mod patch;
+mod path;
+mod query;
 mod terminal;
 
 pub(super) use authorized::Authorized;
 pub(super) use caller::Caller;
 pub(super) use context::Context;
+pub(super) use create::Creating;
 pub(super) use form::ValidForm;
-pub(super) use json::{RequestBody, ValidJson};
+pub(super) use json::{Body, RequestBody, ValidJson};
+pub(super) use mandate::{Mandated, OfReseller, Own, Parent, Side};
 pub(super) use merchant::Merchant;
+pub(super) use patch::MergePatch;
+pub(super) use path::{device_id, location_id, merchant_id};
+pub(super) use query::{invalid_query, query};
 pub(super) use terminal::Terminal;

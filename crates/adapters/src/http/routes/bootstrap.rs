@@ -2,6 +2,7 @@ use actix_web::web::{Data, Json};
 use pos_application::BootstrapError;
 use serde::Serialize;
 use time::OffsetDateTime;
+use time::error::Format;
 use time::macros::format_description;
 use utoipa::ToSchema;
 
@@ -47,6 +48,6 @@ pub(crate) async fn bootstrap(api: Data<Api>, terminal: Terminal) -> Result<Json
 }
 
 /// RFC 3339, UTC, whole seconds (contract, section 1).
-pub(super) fn whole_seconds(at: OffsetDateTime) -> Result<String, ApiError> {
-    at.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z")).map_err(ApiError::internal)
+pub(super) fn whole_seconds(at: OffsetDateTime) -> Result<String, Format> {
+    at.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z"))
 }

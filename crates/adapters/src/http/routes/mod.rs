@@ -3,7 +3,12 @@
 mod bootstrap;
 mod claim;
 mod client_session;
+mod device_answers;
+pub(super) mod devices;
+mod fleet;
 mod health;
+pub(super) mod locations;
+pub(super) mod merchants;
 mod metrics;
 mod pairing_code;
 mod session;
@@ -20,24 +25,87 @@ pub(super) use pairing_code::__path_pairing_code;
 pub(super) use session::{__path_backchannel_logout, __path_end, __path_initiate};
 pub(super) use status::__path_status;
 
-use super::Api;
-use super::resource::{get, post};
+use super::extract::{Own, Parent};
+use super::resource::{Served, at};
 
-/// Registers every route.
-pub(super) fn configure(config: &mut web::ServiceConfig, api: &Api) {
-    config
-        .service(post(api, "/pos/bootstrap", web::route().to(bootstrap::bootstrap)))
-        .service(post(api, "/pos/pairing-code", web::route().to(pairing_code::pairing_code)))
-        .service(get(api, "/pos/status", web::route().to(status::status)))
-        .service(post(api, "/pos/claim", web::route().to(claim::claim)))
-        .service(post(api, "/session/initiate", web::route().to(session::initiate)))
-        .service(post(api, "/session/end", web::route().to(session::end)))
-        .service(post(api, "/session/backchannel-logout", web::route().to(session::backchannel_logout)))
-        .service(post(api, "/client/session", web::route().to(client_session::client_session)))
-        .service(post(api, "/auth/token", web::route().to(client_session::auth_token)))
-        .service(get(api, "/health/live", web::route().to(health::live)))
-        .service(get(api, "/health/ready", web::route().to(health::ready)));
-    if api.metrics_enabled {
-        config.service(get(api, "/metrics", web::route().to(metrics::metrics)));
-    }
+/// Every route of the API.
+pub(super) fn all(metrics_enabled: bool) -> Vec<Served> {
+    let to_terminals = [
+        at("/pos/bootstrap").post(web::route().to(bootstrap::bootstrap)),
+        at("/pos/pairing-code").post(web::route().to(pairing_code::pairing_code)),
+        at("/pos/status").get(web::route().to(status::status)),
+        at("/pos/claim").post(web::route().to(claim::claim)),
+    ];
+    let to_sessions = [
+        at("/session/initiate").post(web::route().to(session::initiate)),
+        at("/session/end").post(web::route().to(session::end)),
+        at("/session/backchannel-logout").post(web::route().to(session::backchannel_logout)),
+        at("/client/session").post(web::route().to(client_session::client_session)),
+        at("/auth/token").post(web::route().to(client_session::auth_token)),
+    ];
+    let to_operations = [
+        at("/health/live").get(web::route().to(health::live)),
+        at("/health/ready").get(web::route().to(health::ready)),
+    ];
+    let metrics = metrics_enabled.then(|| at("/metrics").get(web::route().to(metrics::metrics)));
+    let mut all = Vec::new();
+    all.extend(to_terminals);
+    all.extend(to_sessions);
+    all.extend(to_merchants());
+    all.extend(to_resellers());
+    all.extend(to_operations);
+    all.extend(metrics);
+    all
+}
+
+/// A merchant in its own affairs. `to_resellers` has the same with [`Parent`] for [`Own`].
+fn to_merchants() -> [Served; 7] {
+    [
+        at("/merchant/devices")
+            .get(web::route().to(devices::list_devices::<Own>))
+            .post(web::route().to(devices::provision_device::<Own>)),
+        at("/merchant/devices/{device_id}")
+            .get(web::route().to(devices::show_device::<Own>))
+            .patch(web::route().to(devices::amend_device::<Own>)),
+        at("/merchant/devices/{device_id}/release").post(web::route().to(devices::release_device::<Own>)),
+        at("/merchant/devices/{device_id}/decommission").post(web::route().to(devices::decommission_device::<Own>)),
+        at("/merchant/devices/{device_id}/events").get(web::route().to(devices::device_events::<Own>)),
+        at("/merchant/locations")
+            .get(web::route().to(locations::list_locations::<Own>))
+            .post(web::route().to(locations::add_location::<Own>)),
+        at("/merchant/locations/{location_id}")
+            .get(web::route().to(locations::show_location::<Own>))
+            .patch(web::route().to(locations::amend_location::<Own>)),
+    ]
+}
+
+/// A reseller, and in the affairs of one of its merchants.
+fn to_resellers() -> [Served; 10] {
+    [
+        at("/reseller/merchants")
+            .get(web::route().to(merchants::list_merchants))
+            .post(web::route().to(merchants::add_merchant)),
+        at("/reseller/merchants/{merchant_id}")
+            .get(web::route().to(merchants::show_merchant))
+            .patch(web::route().to(merchants::amend_merchant)),
+        at("/reseller/merchants/{merchant_id}/devices")
+            .get(web::route().to(devices::list_devices::<Parent>))
+            .post(web::route().to(devices::provision_device::<Parent>)),
+        at("/reseller/merchants/{merchant_id}/devices/{device_id}")
+            .get(web::route().to(devices::show_device::<Parent>))
+            .patch(web::route().to(devices::amend_device::<Parent>)),
+        at("/reseller/merchants/{merchant_id}/devices/{device_id}/release")
+            .post(web::route().to(devices::release_device::<Parent>)),
+        at("/reseller/merchants/{merchant_id}/devices/{device_id}/decommission")
+            .post(web::route().to(devices::decommission_device::<Parent>)),
+        at("/reseller/merchants/{merchant_id}/devices/{device_id}/move").post(web::route().to(devices::move_device)),
+        at("/reseller/merchants/{merchant_id}/devices/{device_id}/events")
+            .get(web::route().to(devices::device_events::<Parent>)),
+        at("/reseller/merchants/{merchant_id}/locations")
+            .get(web::route().to(locations::list_locations::<Parent>))
+            .post(web::route().to(locations::add_location::<Parent>)),
+        at("/reseller/merchants/{merchant_id}/locations/{location_id}")
+            .get(web::route().to(locations::show_location::<Parent>))
+            .patch(web::route().to(locations::amend_location::<Parent>)),
+    ]
 }

@@ -2,8 +2,8 @@
 
 use pos_domain::{AuditEvent, AuditKind, Subject};
 use pos_domain::{
-    DeviceDetails, DeviceId, Fingerprint, IdempotencyKey, ImportId, ImportMode, Location, LocationId, Name, NewDevice,
-    Party, RowRefusal, Scope,
+    DeviceDetails, DeviceId, Fingerprint, IdempotencyKey, ImportId, ImportMode, ImportedDevice, Location, LocationId,
+    Name, Party, RowRefusal, Scope,
 };
 
 use super::fixtures::{at, context, found, id, merchant, provisioned, user};
@@ -34,11 +34,11 @@ fn upload(import: ImportRef, mode: ImportMode, key: Option<IdempotencyKey>) -> N
     NewImport { import, mode, act, key, created_at: at(0), keep_until: at(600) }
 }
 
-fn device(number: u32, of: u8) -> NewDevice {
-    NewDevice { id: id(number), merchant_id: merchant(of), details: DeviceDetails::default() }
+fn device(number: u32, of: u8) -> ImportedDevice {
+    ImportedDevice { id: id(number), merchant_id: merchant(of), details: DeviceDetails::default() }
 }
 
-fn row(number: u64, device: NewDevice) -> StagedRow {
+fn row(number: u64, device: ImportedDevice) -> StagedRow {
     StagedRow { number, read: Ok(device) }
 }
 
@@ -112,7 +112,7 @@ pub async fn staged_rows_are_read_back(storage: Storage) {
     let import = import(1, own());
     let details =
         DeviceDetails { label: Some(Name::parse("Kasse № 1").unwrap()), location_id: Some(LocationId(uuid(9))) };
-    let labelled = NewDevice { details, ..device(2, 2) };
+    let labelled = ImportedDevice { details, ..device(2, 2) };
     let rows = [row(1, device(1, 1)), unread(2, None, RowRefusal::malformed("no row")), row(3, labelled.clone())];
     let new = upload(import, ImportMode::BestEffort, Some(key("a")));
     storage.staging.open(&new).await.unwrap();
@@ -169,7 +169,7 @@ pub async fn each_row_has_its_own_outcome(storage: Storage) {
     populated(&storage).await;
     let (theirs, elsewhere) = (till(&storage, 1, 1).await, till(&storage, 2, 2).await);
     provisioned(&storage, 9).await;
-    let at_till = |number, location| NewDevice {
+    let at_till = |number, location| ImportedDevice {
         details: DeviceDetails { label: Some(Name::parse("Bar").unwrap()), location_id: Some(location) },
         ..device(number, 1)
     };
@@ -224,7 +224,7 @@ pub async fn all_rows_become_devices_at_the_end(storage: Storage) {
     let rows: Vec<_> = (1..=2_500_u32)
         .rev()
         .zip(1..)
-        .map(|(number, place)| row(place, NewDevice { details: details.clone(), ..device(number, 2) }))
+        .map(|(number, place)| row(place, ImportedDevice { details: details.clone(), ..device(number, 2) }))
         .collect();
     let import = import(1, own());
     sealed(&storage, import, ImportMode::AllOrNothing, &rows).await;
@@ -275,7 +275,7 @@ pub async fn what_the_store_refuses_refuses_all(storage: Storage) {
     let wrong = [
         (device(7, 1), RowRefusal::Taken),
         (device(8, 3), RowRefusal::UnknownMerchant),
-        (NewDevice { details: misplaced, ..device(8, 1) }, RowRefusal::UnknownLocation),
+        (ImportedDevice { details: misplaced, ..device(8, 1) }, RowRefusal::UnknownLocation),
     ];
     for (number, (device_of_row_2, refusal)) in (1..).zip(wrong) {
         let rows = [row(1, device(1, 1)), row(2, device_of_row_2), row(3, device(100, 1))];

@@ -9,7 +9,7 @@ pub(crate) fn uuid(entropy: &dyn Entropy) -> Uuid {
 }
 
 /// `N` random bytes as lower-case hex.
-pub(super) fn hex<const N: usize>(entropy: &dyn Entropy) -> String {
+pub(crate) fn hex<const N: usize>(entropy: &dyn Entropy) -> String {
     let mut bytes = [0; N];
     entropy.fill(&mut bytes);
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,0 +1,41 @@
+//! The ids in a path. One that cannot be an id names nothing: it is told as one that is not there.
+
+use std::collections::BTreeMap;
+
+use actix_web::HttpRequest;
+use pos_application::FleetError;
+use pos_domain::{DeviceId, LocationId, MerchantId};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::http::api_error::ApiError;
+use crate::http::fleet_failures::told;
+
+/// The device that the path names, and how an answer speaks of it.
+pub(in crate::http) fn device_id(request: &HttpRequest) -> Result<(DeviceId, Value), ApiError> {
+    let (text, about) = segment(request, "device_id")?;
+    let id = DeviceId::parse(&text).map_err(|_| told(FleetError::UnknownDevice, about.clone()))?;
+    tracing::Span::current().record("device_id", id.as_str());
+    Ok((id, about))
+}
+
+/// The merchant, likewise.
+pub(in crate::http) fn merchant_id(request: &HttpRequest) -> Result<(MerchantId, Value), ApiError> {
+    let (text, about) = segment(request, "merchant_id")?;
+    let id = Uuid::try_parse(&text).map_err(|_| told(FleetError::UnknownMerchant, about.clone()))?;
+    Ok((MerchantId(id), about))
+}
+
+/// The location, likewise.
+pub(in crate::http) fn location_id(request: &HttpRequest) -> Result<(LocationId, Value), ApiError> {
+    let (text, about) = segment(request, "location_id")?;
+    let id = Uuid::try_parse(&text).map_err(|_| told(FleetError::UnknownLocation, about.clone()))?;
+    Ok((LocationId(id), about))
+}
+
+fn segment(request: &HttpRequest, name: &'static str) -> Result<(String, Value), ApiError> {
+    let segments: BTreeMap<String, String> =
+        request.match_info().load().map_err(|error| ApiError::internal(error.to_string()))?;
+    let text = segments.get(name).ok_or_else(|| ApiError::internal(format!("the path has no {name}")))?;
+    Ok((text.clone(), json!({ name: text })))
+}

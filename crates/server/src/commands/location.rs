@@ -1,0 +1,62 @@
+use anyhow::Context as _;
+use pos_application::{Created, FleetError, Mandate};
+use pos_domain::{Location, LocationId, MerchantId, Name, Party, Scope};
+use pos_port_storage::LocationPage;
+use serde_json::{Value, json};
+
+use super::listing;
+use super::migrate::ensure_schema;
+use crate::cli;
+use crate::settings::Settings;
+use crate::wiring::Back;
+
+/// `location …`: makes the places known where terminals stand, shows them.
+pub(super) async fn run(settings: &Settings, what: cli::Location) -> anyhow::Result<()> {
+    ensure_schema(settings, true).await?;
+    let back = Back::open(settings).await?;
+    match what {
+        cli::Location::Add { merchant, name } => {
+            let (merchant, name) =
+                (MerchantId(merchant), Name::parse(&name).with_context(|| format!("--name {name:?}"))?);
+            let added = back.locations.add(&Mandate::operator(), merchant, &name, None).await;
+            match added.map_err(|error| explain(error, merchant))? {
+                Created::Now(location) => println!("{}", location.id),
+                Created::Before(_) => anyhow::bail!("an operator's call has no key, and yet was answered before"),
+            }
+            Ok(())
+        }
+        cli::Location::List { merchant, page } => {
+            let wanted = LocationPage {
+                scope: Scope::Operator,
+                merchant_id: merchant.map(MerchantId),
+                after: listing::after(&page)?.map(LocationId),
+                limit: page.limit,
+            };
+            let locations = back.storage.storage.locations.list_locations(&wanted).await?;
+            let rows = locations.iter().map(describe).collect::<anyhow::Result<Vec<_>>>()?;
+            let columns = [
+                ("LOCATION", 36, "location_id"),
+                ("MERCHANT", 36, "merchant_id"),
+                ("CREATED", 20, "created_at"),
+                ("NAME", 0, "name"),
+            ];
+            listing::print(&rows, &columns, &page, "location_id")
+        }
+    }
+}
+
+fn explain(error: FleetError, merchant: MerchantId) -> anyhow::Error {
+    match error {
+        FleetError::UnknownMerchant => anyhow::anyhow!(listing::unknown(Party::Merchant(merchant))),
+        other => other.into(),
+    }
+}
+
+fn describe(location: &Location) -> anyhow::Result<Value> {
+    Ok(json!({
+        "location_id": location.id.to_string(),
+        "merchant_id": location.merchant_id.to_string(),
+        "name": location.name.as_str(),
+        "created_at": listing::rfc3339(location.created_at)?,
+    }))
+}
