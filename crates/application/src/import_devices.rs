@@ -13,9 +13,7 @@ mod upload;
 
 use std::sync::Arc;
 
-use pos_domain::{
-    Act, Action, Denial, IdempotencyKey, ImportMode, ImportedDevice, Party, Relation, Role, RowRefusal, Scope, permit,
-};
+use pos_domain::{Action, IdempotencyKey, ImportMode, ImportedDevice, RowRefusal};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{
     DirectoryRepository, Import, ImportRepository, ImportStaging, ImportState, LocationRepository, RowVerdict,
@@ -26,6 +24,7 @@ use time::Duration;
 use self::check::Checks;
 pub use self::report::{ImportReport, ImportTotals};
 pub use self::upload::Upload;
+use crate::Mandate;
 
 /// How many rows one transaction takes, and one page of the report has.
 const BATCH: u32 = 1_000;
@@ -65,22 +64,11 @@ pub struct ImportLimits {
     pub keep: Duration,
 }
 
-/// On whose behalf devices are imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Importer {
-    /// Somebody at the command line, for any merchant.
-    Operator,
-    /// A member of a party, for the merchants that [`permit`] says.
-    Member(Party, Role),
-}
-
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub struct ImportOrder {
-    /// On whose behalf.
-    pub importer: Importer,
-    /// Who sends it.
-    pub act: Act,
+    /// Who sends it, and on whose behalf.
+    pub mandate: Mandate,
     /// What one refused row means for the others.
     pub mode: ImportMode,
     /// The caller's name for it.
@@ -102,9 +90,9 @@ pub struct Received {
 /// Why devices are not imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The importer may not import devices.
+    /// The role is too low, or the party may not import devices at all.
     #[error("Role does not allow this")]
-    Denied(Denial),
+    Forbidden,
     /// An earlier call with the same key asked for something else.
     #[error("Idempotency-Key was used for another request")]
     KeyReused,
@@ -114,24 +102,6 @@ pub enum ImportError {
     /// The store did not answer. What was done stays, and a call with the same key goes on.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-impl Importer {
-    fn scope(self) -> Scope {
-        match self {
-            Self::Operator => Scope::Operator,
-            Self::Member(party, _) => Scope::Of(party),
-        }
-    }
-
-    /// Whether it may import for any merchant at all.
-    fn may(self) -> Result<(), Denial> {
-        match self {
-            Self::Operator => Ok(()),
-            Self::Member(Party::Merchant(_), role) => permit(role, Relation::Own, Action::ImportDevices),
-            Self::Member(Party::Reseller(_), role) => permit(role, Relation::Parent, Action::ImportDevices),
-        }
-    }
 }
 
 impl ImportDevices {
@@ -150,15 +120,18 @@ impl ImportDevices {
     /// Begins an upload.
     ///
     /// # Errors
-    /// [`ImportError::Denied`], [`ImportError::Storage`].
+    /// [`ImportError::Forbidden`], [`ImportError::Storage`].
     pub async fn begin(&self, order: ImportOrder) -> Result<Upload, ImportError> {
-        order.importer.may().map_err(ImportError::Denied)?;
-        self.stores.staging.remove_expired(self.clock.now(), SWEEP).await?;
+        order.mandate.permit(Action::ImportDevices).map_err(|_| ImportError::Forbidden)?;
+        // What cannot be swept now is swept some other time.
+        if let Err(error) = self.stores.staging.remove_expired(self.clock.now(), SWEEP).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "imports that are over were not removed");
+        }
         let id = crate::draw::uuid(&*self.entropy);
         Upload::begin(self.stores.staging.clone(), self.clock.clone(), self.limits, order, id).await
     }
 
-    /// Does what a received import asks for and answers it as it has ended; one that has ended is answered as it is.
+    /// Does what a received import asks for, as far as the mandate goes, and answers it as it has ended; one that has ended is answered as it is.
     /// `progress` is told the number of the last row of each batch that was looked at.
     ///
     /// Dropped in the middle it leaves whole batches done, and a later call does the others.
@@ -167,7 +140,7 @@ impl ImportDevices {
     /// [`ImportError::Storage`].
     pub async fn apply(
         &self,
-        importer: Importer,
+        mandate: &Mandate,
         received: &Import,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Import, ImportError> {
@@ -175,7 +148,7 @@ impl ImportDevices {
             return Ok(received.clone());
         }
         let (imports, import) = (&self.stores.imports, &received.import);
-        let mut checks = Checks::new(importer, self.stores.directory.clone(), self.stores.locations.clone());
+        let mut checks = Checks::new(mandate.clone(), self.stores.directory.clone(), self.stores.locations.clone());
         let mut after = 0;
         loop {
             let rows = imports.undecided(import, after, BATCH).await?;
@@ -199,7 +172,9 @@ impl ImportDevices {
             }
             progress(after);
         }
-        Ok(imports.conclude(import, self.clock.now()).await?)
+        let ended = imports.conclude(import, self.clock.now()).await?;
+        tracing::info!(import_id = %import.id, mode = %ended.mode, rows = ended.rows, state = ?ended.state, "import ended");
+        Ok(ended)
     }
 
     /// What became of the rows of an import that has ended.

@@ -32,8 +32,8 @@ pub use fleet::{
     StateRefusal, ViewDevices,
 };
 pub use import_devices::{
-    ImportDevices, ImportError, ImportLimits, ImportOrder, ImportReport, ImportStores, ImportTotals, Importer, ReadRow,
-    Received, Upload,
+    ImportDevices, ImportError, ImportLimits, ImportOrder, ImportReport, ImportStores, ImportTotals, ReadRow, Received,
+    Upload,
 };
 pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
 pub use sighting::TerminalCall;

@@ -19,10 +19,20 @@ use crate::clock::Stopwatch;
 
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 
+/// How long a call may take from the end of its head to the head of its answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Pace {
+    /// As long as any small call.
+    Usual,
+    /// As long as a file takes to arrive and to be imported.
+    Import,
+}
+
 /// Gives the request its trace id and span, bounds its time, catches a panic, and sees that whatever comes back leaves
 /// as an answer or as the envelope, logged and counted once.
 pub(super) async fn door(
     route: Rc<RouteMetrics>,
+    pace: Pace,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -46,7 +56,11 @@ pub(super) async fn door(
     let answer = async {
         within_header_limit(request.headers(), &api.limits)?;
         let call = AssertUnwindSafe(next.call(request)).catch_unwind();
-        match tokio::time::timeout(api.limits.request_timeout, call).await {
+        let limit = match pace {
+            Pace::Usual => api.limits.request_timeout,
+            Pace::Import => api.limits.import_timeout,
+        };
+        match tokio::time::timeout(limit, call).await {
             Ok(Ok(answer)) => answer.map(ServiceResponse::map_into_boxed_body),
             Ok(Err(_)) => Err(ApiError::internal("a handler panicked").into()),
             Err(_) => Err(ApiError::unavailable().caused_by("the request took too long").into()),

@@ -9,20 +9,26 @@ use actix_web::{Error, Resource, Route, guard, web};
 
 use super::Api;
 use super::api_error::{ApiError, Failure};
-use super::door::door;
+use super::door::{Pace, door};
 
 /// A path with what is done there by each method.
 pub(super) struct Served {
     path: &'static str,
     methods: Vec<(Method, Route)>,
+    pace: Pace,
 }
 
 /// A path at which nothing is done yet.
 pub(super) fn at(path: &'static str) -> Served {
-    Served { path, methods: Vec::new() }
+    Served { path, methods: Vec::new(), pace: Pace::Usual }
 }
 
 impl Served {
+    /// It takes a file, and as long as an import may.
+    pub(super) fn with_file(self) -> Self {
+        Self { pace: Pace::Import, ..self }
+    }
+
     /// It may be read; `HEAD` is `GET` without the body.
     pub(super) fn get(self, route: Route) -> Self {
         let reads = guard::Any(guard::Get()).or(guard::Head());
@@ -56,7 +62,7 @@ impl Served {
 
     /// A resource that serves these methods, answers 405 with `Allow` to any other, and has the door before them all.
     pub(super) fn behind_door(self, api: &Api) -> impl HttpServiceFactory + 'static {
-        let counters = Rc::new(api.metrics.route(self.path));
+        let (counters, pace) = (Rc::new(api.metrics.route(self.path)), self.pace);
         let words = self.methods().map(|method| if method == Method::GET { "GET, HEAD" } else { method.as_str() });
         let allow = words.collect::<Vec<_>>().join(", ");
         self.methods
@@ -66,7 +72,7 @@ impl Served {
                 let refused = ApiError::new(Failure::MethodNotAllowed, "Method not allowed").allow(allow.clone());
                 async move { Err::<&str, _>(refused) }
             }))
-            .wrap(from_fn(move |request, next| door(counters.clone(), request, next)))
+            .wrap(from_fn(move |request, next| door(counters.clone(), pace, request, next)))
     }
 }
 
@@ -78,5 +84,5 @@ pub(super) fn unknown_path(
     let counters = Rc::new(api.metrics.route("unknown"));
     web::route()
         .to(|| async { Err::<&str, _>(ApiError::new(Failure::NotFound, "Not found")) })
-        .wrap(from_fn(move |request, next| door(counters.clone(), request, next)))
+        .wrap(from_fn(move |request, next| door(counters.clone(), Pace::Usual, request, next)))
 }

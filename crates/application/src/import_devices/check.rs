@@ -2,10 +2,10 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use pos_domain::{Action, LocationId, MerchantId, Relation, permit};
+use pos_domain::{Action, LocationId, MerchantId, Scope};
 use pos_port_storage::{DirectoryRepository, LocationRepository, StorageError};
 
-use super::Importer;
+use crate::Mandate;
 
 /// How many merchants and locations are remembered while rows are looked at. A file is about few of them, mostly in
 /// runs; one that is about more costs a look-up more, not memory.
@@ -13,7 +13,7 @@ const REMEMBERED: usize = 10_000;
 
 /// Looks up what rows name, each thing once where it can.
 pub(super) struct Checks {
-    importer: Importer,
+    mandate: Mandate,
     directory: Arc<dyn DirectoryRepository>,
     locations: Arc<dyn LocationRepository>,
     merchants_seen: HashMap<MerchantId, bool>,
@@ -22,24 +22,25 @@ pub(super) struct Checks {
 
 impl Checks {
     pub(super) fn new(
-        importer: Importer,
+        mandate: Mandate,
         directory: Arc<dyn DirectoryRepository>,
         locations: Arc<dyn LocationRepository>,
     ) -> Self {
-        Self { importer, directory, locations, merchants_seen: HashMap::new(), locations_seen: HashMap::new() }
+        Self { mandate, directory, locations, merchants_seen: HashMap::new(), locations_seen: HashMap::new() }
     }
 
     /// Whether the importer may import devices for a merchant. An operator may for any id: devices may be known before
     /// their merchant is.
     pub(super) async fn may_import_for(&mut self, id: MerchantId) -> Result<bool, StorageError> {
-        let Importer::Member(party, role) = self.importer else { return Ok(true) };
+        if self.mandate.scope() == Scope::Operator {
+            return Ok(true);
+        }
         if let Some(known) = self.merchants_seen.get(&id) {
             return Ok(*known);
         }
-        let found = self.directory.find_merchant(self.importer.scope(), id).await?;
-        let may = found.is_some_and(|merchant| {
-            permit(role, Relation::of(party, merchant.id, merchant.reseller), Action::ImportDevices).is_ok()
-        });
+        let found = self.directory.find_merchant(self.mandate.scope(), id).await?;
+        let may =
+            found.is_some_and(|merchant| self.mandate.clone().over(&merchant).permit(Action::ImportDevices).is_ok());
         remember(&mut self.merchants_seen, id, may);
         Ok(may)
     }
@@ -49,7 +50,7 @@ impl Checks {
         if let Some(known) = self.locations_seen.get(&id) {
             return Ok(*known == Some(merchant));
         }
-        let found = self.locations.find_location(self.importer.scope(), id).await?;
+        let found = self.locations.find_location(self.mandate.scope(), id).await?;
         let whose = found.map(|location| location.merchant_id);
         remember(&mut self.locations_seen, id, whose);
         Ok(whose == Some(merchant))

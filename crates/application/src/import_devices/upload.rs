@@ -28,7 +28,7 @@ impl Upload {
         order: ImportOrder,
         id: Uuid,
     ) -> Result<Self, ImportError> {
-        let (import, now) = (ImportRef { id: ImportId(id), owner: order.importer.scope() }, clock.now());
+        let (import, now) = (ImportRef { id: ImportId(id), owner: order.mandate.scope() }, clock.now());
         let known = match &order.key {
             Some(key) => staging.find_by_key(import.owner, key, now).await?,
             None => None,
@@ -37,7 +37,7 @@ impl Upload {
             let new = NewImport {
                 import,
                 mode: order.mode,
-                act: order.act.clone(),
+                act: order.mandate.act().clone(),
                 key: order.key.clone(),
                 created_at: now,
                 keep_until: now.saturating_add(limits.upload),
@@ -87,7 +87,8 @@ impl Upload {
             None => {
                 self.stage().await?;
                 let now = self.clock.now();
-                let keep_until = now.saturating_add(self.limits.keep);
+                // Not before whoever applies it can have ended.
+                let keep_until = now.saturating_add(self.limits.keep.max(self.limits.upload));
                 let seal = Seal { fingerprint, rows: self.rows, at: now, keep_until };
                 match self.staging.seal(&self.import, &seal).await {
                     Ok(import) => return Ok(Received { import, replayed: false }),

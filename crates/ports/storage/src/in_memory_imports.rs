@@ -1,6 +1,6 @@
 //! The fake's part for imports.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{MutexGuard, PoisonError};
 
@@ -223,9 +223,11 @@ impl ImportRepository for InMemoryStore {
             return kept.import().ok_or_else(not_there);
         }
         if kept.new.mode == ImportMode::AllOrNothing {
+            let mut seen = BTreeSet::new();
             for row in kept.rows.values_mut().filter(|row| row.outcome.is_none()) {
                 if let Ok(device) = &row.staged.read {
-                    row.outcome = refused(&tenancy, &tables, import.owner, device).err().map(Err);
+                    let again = if seen.insert(device.id.clone()) { Ok(()) } else { Err(RowRefusal::Taken) };
+                    row.outcome = refused(&tenancy, &tables, import.owner, device).and(again).err().map(Err);
                 }
             }
             let refused = kept.rows.iter().find(|(_, row)| matches!(row.outcome, Some(Err(_))));

@@ -21,8 +21,9 @@ use std::path::Path;
 pub use effective::{Effective, EffectiveSetting};
 pub use fault::{SettingsFault, SettingsFaults, Source};
 pub use sections::{
-    ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdempotencySettings, IdentitySettings, LogFormat,
-    LogSettings, MetricsSettings, PairingSettings, SessionSettings, ShutdownSettings, TerminalSettings,
+    ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdempotencySettings, IdentitySettings,
+    ImportSettings, LogFormat, LogSettings, MetricsSettings, PairingSettings, SessionSettings, ShutdownSettings,
+    TerminalSettings,
 };
 
 use layers::Layers;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub client: ClientSettings,
     /// Creating calls that are sent more than once.
     pub idempotency: IdempotencySettings,
+    /// Files of devices.
+    pub import: ImportSettings,
     /// The log.
     pub log: LogSettings,
     /// The end of the process.
@@ -116,6 +119,7 @@ impl Settings {
         let session = SessionSettings::read(reader);
         let client = ClientSettings::read(reader);
         let idempotency = IdempotencySettings::read(reader);
+        let import = ImportSettings::read(reader);
         let log = LogSettings::read(reader);
         let shutdown = ShutdownSettings::read(reader);
         let metrics = MetricsSettings::read(reader);
@@ -130,6 +134,7 @@ impl Settings {
                 session: session?,
                 client: client?,
                 idempotency: idempotency?,
+                import: import?,
                 log: log?,
                 shutdown: shutdown?,
                 metrics: metrics?,

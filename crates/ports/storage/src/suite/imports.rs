@@ -277,6 +277,10 @@ pub async fn what_the_store_refuses_refuses_all(storage: Storage) {
         (device(8, 3), RowRefusal::UnknownMerchant),
         (ImportedDevice { details: misplaced, ..device(8, 1) }, RowRefusal::UnknownLocation),
     ];
+    let twice = import(9, own());
+    sealed(&storage, twice, ImportMode::AllOrNothing, &[row(1, device(1, 1)), row(2, device(1, 2))]).await;
+    assert_eq!(storage.imports.conclude(&twice, at(30)).await.unwrap().state, ImportState::Refused { row: 2 });
+    assert_eq!(storage.devices.find(&id(1)).await.unwrap(), None, "nobody looked for the same id before");
     for (number, (device_of_row_2, refusal)) in (1..).zip(wrong) {
         let rows = [row(1, device(1, 1)), row(2, device_of_row_2), row(3, device(100, 1))];
         let import = import(number, own());
