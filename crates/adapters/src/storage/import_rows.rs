@@ -209,11 +209,19 @@ pub(super) fn provisioned<M: NativeMerchant>(
     page.into_iter().map(row).collect()
 }
 
-/// Parts devices whose id was free from those whose id was taken, by an earlier row of the same call included.
-pub(super) fn taken(new: NewRows, mut free: HashSet<String>) -> (Vec<i64>, RefusedRows) {
+/// Parts devices from those whose id an earlier row of the same call has.
+pub(super) fn once_each(new: NewRows) -> (NewRows, RefusedRows) {
+    let mut seen = HashSet::new();
+    let (first, again): (NewRows, NewRows) =
+        new.into_iter().partition(|(_, new)| seen.insert(new.device().id().clone()));
+    (first, again.into_iter().map(|(number, _)| (number, RowRefusal::Taken)).collect())
+}
+
+/// Parts devices whose id was free from those whose id was taken.
+pub(super) fn taken(new: NewRows, free: &HashSet<String>) -> (Vec<i64>, RefusedRows) {
     let (mut created, mut refused) = (Vec::new(), Vec::new());
     for (number, transition) in new {
-        if free.remove(transition.device().id().as_str()) {
+        if free.contains(transition.device().id().as_str()) {
             created.push(number);
         } else {
             refused.push((number, RowRefusal::Taken));

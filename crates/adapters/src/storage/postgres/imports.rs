@@ -21,7 +21,7 @@ use super::import_statements::{SetOutcomes, WrongPlaces};
 use super::schema::{devices, import_rows, imports};
 use crate::storage::import_rows::{
     APPLIED, ImportRow, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, RowRow, SEALED, UPLOADING, import_columns,
-    owner_text, parted, place, placed, provisioned, taken, undecided,
+    once_each, owner_text, parted, placed, provisioned, taken, undecided,
 };
 use crate::storage::rows::signed;
 
@@ -184,10 +184,11 @@ async fn create(
     let wrong: HashMap<_, _> =
         wrong.into_iter().map(|(merchant, location, seen)| ((merchant, location), seen)).collect();
     let (new, mut refused) = placed(new, &wrong);
-    debug_assert!(new.iter().all(|(_, new)| !wrong.contains_key(&place(new))));
+    let (new, again) = once_each(new);
+    refused.extend(again);
     let transitions: Vec<&Transition> = new.iter().map(|(_, new)| new).collect();
     let free: Vec<String> = AddDevices::from(transitions.as_slice()).load(connection).await?;
-    let (created, not_free) = taken(new, free.into_iter().collect());
+    let (created, not_free) = taken(new, &free.into_iter().collect());
     refused.extend(not_free);
     Ok((created, refused))
 }

@@ -18,7 +18,7 @@ use super::fleet::{has_location, insert_device, sees_merchant};
 use super::schema::{devices, import_rows, imports};
 use crate::storage::failure::Failure;
 use crate::storage::import_rows::{
-    APPLIED, ImportRow, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, RowRow, UPLOADING, import_columns,
+    APPLIED, ImportRow, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, RowRow, UPLOADING, import_columns, once_each,
     owner_text, parted, place, placed, provisioned, taken, undecided,
 };
 use crate::storage::rows::signed;
@@ -121,6 +121,8 @@ fn create(
         }
     }
     let (new, mut refused) = placed(new, &wrong);
+    let (new, again) = once_each(new);
+    refused.extend(again);
     let mut free = HashSet::new();
     for (_, new) in &new {
         let id = new.device().id().as_str();
@@ -129,7 +131,7 @@ fn create(
             free.insert(id.to_owned());
         }
     }
-    let (created, not_free) = taken(new, free);
+    let (created, not_free) = taken(new, &free);
     refused.extend(not_free);
     Ok((created, refused))
 }
