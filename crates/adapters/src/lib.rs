@@ -7,4 +7,5 @@
 pub mod clock;
 pub mod http;
 pub mod identity;
+pub mod import;
 pub mod storage;

@@ -16,6 +16,7 @@ mod claim_device;
 mod draw;
 mod export_audit;
 mod fleet;
+mod import_devices;
 mod issue_pairing_code;
 mod sighting;
 mod tenancy;
@@ -29,6 +30,10 @@ pub use fleet::{
     AmendDevice, Answers, Created, DecommissionDevice, DetailsPatch, DeviceFilter, FleetError, KeyedCall,
     ManageLocations, ManageMerchants, Mandate, MoveDevice, NewDevice, NoAnswer, Page, ProvisionDevices, ReleaseDevice,
     StateRefusal, ViewDevices,
+};
+pub use import_devices::{
+    ImportDevices, ImportError, ImportLimits, ImportOrder, ImportReport, ImportStores, ImportTotals, ReadRow, Received,
+    Upload,
 };
 pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
 pub use sighting::TerminalCall;

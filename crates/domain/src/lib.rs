@@ -19,6 +19,7 @@ mod device;
 mod event;
 mod idempotency;
 mod ids;
+mod import;
 mod pairing_code;
 mod tenancy;
 mod user_agent;
@@ -36,6 +37,7 @@ pub use device::{
 pub use event::{DeviceEvent, DeviceEventKind, UnknownEvent};
 pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
 pub use ids::{DeviceId, InvalidDeviceId, InvalidUserId, MerchantId, UserId};
+pub use import::{ImportId, ImportMode, ImportedDevice, RowRefusal, UnknownImportMode};
 pub use pairing_code::{CodeEnd, EndedCode, InvalidPairingCode, PairingCode};
 pub use tenancy::{
     Action, ApiClient, ApiClientId, Denial, GrantId, InvalidApiClientId, InvalidName, InvalidSessionKey, InvalidSlug,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use pos_domain::Role;
+use pos_adapters::import::ImportFormat;
+use pos_domain::{IdempotencyKey, ImportMode, Role};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -87,6 +88,8 @@ pub enum Device {
         #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "device_id")]
         count: u32,
     },
+    /// Provision the devices that a file names and print the rows that are refused; exit status 1 if any is
+    Import(Import),
     /// List devices, in the order of their ids
     List {
         /// Only this merchant's
@@ -146,6 +149,31 @@ pub enum Device {
         /// The device
         device_id: String,
     },
+}
+
+/// Which devices to import, and how.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// A file with the columns device_id, merchant_id and, if you like, label and location_id; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// all_or_nothing: one refused row refuses all; best_effort: each row for itself
+    #[arg(long, default_value_t, value_name = "MODE")]
+    pub mode: ImportMode,
+    /// csv, which begins with a line that names the columns, or jsonl, a JSON object a line; by the file's name when
+    /// left out
+    #[arg(long, value_name = "FORMAT", value_parser = import_format)]
+    pub format: Option<ImportFormat>,
+    /// A name for this import: with the same name and file it goes on where it was cut short, and does nothing twice
+    #[arg(long, value_name = "KEY", value_parser = IdempotencyKey::parse)]
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The refused rows and the totals as JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn import_format(word: &str) -> Result<ImportFormat, String> {
+    ImportFormat::of_extension(word).ok_or_else(|| "must be csv or jsonl".to_owned())
 }
 
 /// What to do with the audit trail.

@@ -11,13 +11,14 @@ use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier}
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
 use pos_application::{
     AmendDevice, Answers, Bootstrap, CheckStatus, ClaimDevice, ClientStores, CloseSession, CurrentSession,
-    DecommissionDevice, ExportAudit, Hosts, InitiateSession, IssuePairingCode, ManageClients, ManageDirectory,
-    ManageLocations, ManageMembers, ManageMerchants, MoveDevice, ProvisionDevices, ReleaseDevice, StartClientSession,
-    VerifyAudit, ViewDevices,
+    DecommissionDevice, ExportAudit, Hosts, ImportDevices, ImportLimits, ImportStores, InitiateSession,
+    IssuePairingCode, ManageClients, ManageDirectory, ManageLocations, ManageMembers, ManageMerchants, MoveDevice,
+    ProvisionDevices, ReleaseDevice, StartClientSession, VerifyAudit, ViewDevices,
 };
 use pos_domain::{ClaimLimit, Place, Slug};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_identity::{ClientTokens, LogoutVerifier, SecretHasher, TokenVerifier};
+use pos_port_storage::Storage;
 use secrecy::ExposeSecret as _;
 
 use crate::settings::{IdentitySettings, Settings};
@@ -98,6 +99,7 @@ impl Parts {
             claim_device: ClaimDevice::new(devices.clone(), storage.failures.clone(), clock.clone(), limit),
             sessions: self.sessions()?,
             fleet: self.fleet()?,
+            import: import(settings, storage, clock.clone(), entropy.clone())?,
             verifier: verifier.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -111,6 +113,8 @@ impl Parts {
                 max_header_bytes: settings.http.max_header_bytes,
                 request_timeout: settings.http.request_timeout,
                 max_wait: settings.terminal.max_wait,
+                import_timeout: settings.import.timeout,
+                import_stall_timeout: settings.import.stall_timeout,
             },
             metrics_enabled: settings.metrics.enabled,
             drain,
@@ -180,6 +184,8 @@ pub struct Back {
     pub storage: OpenedStorage,
     /// `device add`.
     pub provision: ProvisionDevices,
+    /// `device import`.
+    pub import: ImportDevices,
     /// `device edit`.
     pub amend: AmendDevice,
     /// `device release`.
@@ -219,6 +225,7 @@ impl Back {
         let (directory, members) = (storage.storage.directory.clone(), storage.storage.members.clone());
         let (clients, hasher) = (storage.storage.clients.clone(), hasher(1, entropy.clone())?);
         Ok(Self {
+            import: import(settings, &storage.storage, clock.clone(), entropy.clone())?,
             provision: ProvisionDevices::new(fleet.clone(), clock.clone(), entropy.clone()),
             amend: AmendDevice::new(fleet.clone(), clock.clone()),
             release: ReleaseDevice::new(fleet.clone(), clock.clone()),
@@ -265,6 +272,26 @@ async fn open_storage(settings: &Settings) -> anyhow::Result<OpenedStorage> {
 pub fn check_identity(settings: IdentitySettings) -> anyhow::Result<()> {
     OidcVerifier::new(oidc_settings(settings), Arc::new(SystemClock)).context("identity provider settings")?;
     Ok(())
+}
+
+/// How long an upload that nobody finished is kept: longer than any call may take.
+const UPLOAD: time::Duration = time::Duration::hours(2);
+
+fn import(
+    settings: &Settings,
+    storage: &Storage,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+) -> anyhow::Result<ImportDevices> {
+    let stores = ImportStores {
+        staging: storage.staging.clone(),
+        imports: storage.imports.clone(),
+        directory: storage.directory.clone(),
+        locations: storage.locations.clone(),
+    };
+    let keep = whole(settings.idempotency.keep)?;
+    let limits = ImportLimits { max_rows: settings.import.max_rows, upload: UPLOAD, keep };
+    Ok(ImportDevices::new(stores, clock, entropy, limits))
 }
 
 /// How long a secret waits for its turn to be checked.

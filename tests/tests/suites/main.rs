@@ -11,6 +11,7 @@
 mod end_to_end;
 mod http;
 mod identity;
+mod imports;
 mod races;
 mod sessions;
 mod storage;

@@ -27,6 +27,8 @@ pub(super) enum Patience {
     Usual,
     /// That, and as long as its caller prefers to wait.
     Wait,
+    /// As long as a file takes to arrive and to be imported.
+    Import,
 }
 
 impl Patience {
@@ -34,6 +36,7 @@ impl Patience {
         match self {
             Self::Usual => limits.request_timeout,
             Self::Wait => limits.request_timeout + limits.max_wait,
+            Self::Import => limits.import_timeout,
         }
     }
 }

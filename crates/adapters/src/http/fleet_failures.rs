@@ -78,6 +78,8 @@ failures! {
     AddMerchantErrors => [of_reseller, creating];
     /// What a call for one merchant may be told.
     MerchantErrors => [of_reseller, no_merchant];
+    /// What an import may be told before its first result.
+    ImportErrors => [of_reseller, importing];
     /// What a call to change a merchant may be told.
     AmendMerchantErrors => [of_reseller, no_merchant, patching];
 }
@@ -130,6 +132,25 @@ fn body() -> Vec<Told> {
         Told(Failure::Invalid, "Invalid request body", Some(json!({ "message": missing }))),
         Told(Failure::TooLarge, "Request body is too large", None),
         Told(Failure::UnsupportedMediaType, "Content-Type must be application/json", None),
+    ]
+}
+
+fn importing() -> Vec<Told> {
+    let message = |text: &str| Some(json!({ "message": text }));
+    let column = "there is no column \"serial\": the columns are device_id, merchant_id, label and location_id";
+    let types = "Content-Type must be text/csv, application/x-ndjson or application/jsonl";
+    vec![
+        Told(Failure::Invalid, "Invalid query parameters", message("mode must be all_or_nothing or best_effort")),
+        Told(Failure::Invalid, "Invalid request body", message(column)),
+        Told(Failure::Invalid, "Request body did not arrive in time", None),
+        Told(Failure::Invalid, "Idempotency-Key header is invalid", message("Idempotency-Key must be sent once")),
+        Told(Failure::StateForbids, "Idempotency-Key was used for another request", None),
+        Told(
+            Failure::TooLarge,
+            "Request body is too large",
+            message("at most 1000000 rows are accepted: split the file"),
+        ),
+        Told(Failure::UnsupportedMediaType, types, None),
     ]
 }
 

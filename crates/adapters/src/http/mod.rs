@@ -37,8 +37,8 @@ use std::time::Duration;
 use actix_web::http::Method;
 use pos_application::{
     AmendDevice, Answers, Bootstrap, CheckStatus, ClaimDevice, CloseSession, CurrentSession, DecommissionDevice,
-    InitiateSession, IssuePairingCode, ManageLocations, ManageMerchants, MoveDevice, ProvisionDevices, ReleaseDevice,
-    StartClientSession, ViewDevices,
+    ImportDevices, InitiateSession, IssuePairingCode, ManageLocations, ManageMerchants, MoveDevice, ProvisionDevices,
+    ReleaseDevice, StartClientSession, ViewDevices,
 };
 use pos_port_clock::{Clock, Entropy};
 use pos_port_identity::TokenVerifier;
@@ -67,6 +67,8 @@ pub struct Api {
     pub sessions: SessionUseCases,
     /// Devices, locations and merchants: the routes under `/merchant` and `/reseller`.
     pub fleet: FleetUseCases,
+    /// `POST /reseller/devices/import`.
+    pub import: ImportDevices,
     /// Who a bearer token speaks for.
     pub verifier: Arc<dyn TokenVerifier>,
     /// For what an answer says of this moment.
@@ -136,6 +138,10 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long a caller may have an answer held back (`Prefer: wait`), on top of that.
     pub max_wait: Duration,
+    /// The same where a file is imported.
+    pub import_timeout: Duration,
+    /// How long the next piece of such a file may take to arrive; longer is 400/4000.
+    pub import_stall_timeout: Duration,
 }
 
 /// Tells `/health/ready` that the server is on its way out.

@@ -38,6 +38,7 @@ pub fn openapi_json() -> &'static str {
         routes::locations::add_location, routes::locations::list_locations, routes::locations::show_location,
         routes::locations::amend_location, routes::merchants::add_merchant, routes::merchants::list_merchants,
         routes::merchants::show_merchant, routes::merchants::amend_merchant,
+        routes::import::import_devices,
     ),
     components(schemas(ErrorEnvelope<'static>)),
     modifiers(&Bearer, &ForResellers),

@@ -24,6 +24,11 @@ pub(super) fn at(path: &'static str) -> Served {
 }
 
 impl Served {
+    /// It takes a file, and as long as an import may.
+    pub(super) fn with_file(self) -> Self {
+        Self { patience: Patience::Import, ..self }
+    }
+
     /// Its answer may be held back for as long as the caller prefers.
     pub(super) fn with_wait(self) -> Self {
         Self { patience: Patience::Wait, ..self }

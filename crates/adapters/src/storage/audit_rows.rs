@@ -9,7 +9,12 @@ use pos_port_storage::KeptAuditEvent;
 
 use super::rows::{CorruptRow, NativeInstant, NativeMerchant, Reader, digest};
 
-fn act(reader: &Reader, actor: &str, origin: Option<String>, trace_id: Option<String>) -> Result<Act, CorruptRow> {
+pub(super) fn act(
+    reader: &Reader,
+    actor: &str,
+    origin: Option<String>,
+    trace_id: Option<String>,
+) -> Result<Act, CorruptRow> {
     Ok(Act {
         actor: actor.parse().map_err(|unknown| reader.corrupt(unknown))?,
         origin: reader.maybe("origin", origin, |text| text.parse().ok())?,

@@ -11,6 +11,7 @@
 mod audit_rows;
 mod failure;
 mod fleet_rows;
+mod import_rows;
 mod migrating;
 mod migrations;
 mod postgres;

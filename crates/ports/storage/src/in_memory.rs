@@ -12,6 +12,7 @@ use pos_domain::{
 use time::OffsetDateTime;
 
 use crate::in_memory_changes::ChangeCounts;
+use crate::in_memory_imports::ImportTables;
 use crate::in_memory_tenancy::TenancyTables;
 use crate::{
     AuditMark, ClaimFailureRepository, DeviceEventPage, DeviceRepository, EventLog, EventMark, History, KeptAuditEvent,
@@ -20,7 +21,12 @@ use crate::{
 
 /// Keeps everything in this process, with the conflict semantics of a real store: one lock is one transaction.
 #[derive(Debug, Default)]
-pub struct InMemoryStore(Mutex<Tables>, pub(crate) Mutex<TenancyTables>, pub(crate) ChangeCounts);
+pub struct InMemoryStore(
+    Mutex<Tables>,
+    pub(crate) Mutex<TenancyTables>,
+    pub(crate) Mutex<ImportTables>,
+    pub(crate) ChangeCounts,
+);
 
 #[derive(Debug, Default)]
 pub(crate) struct Tables {

@@ -41,6 +41,6 @@ impl Watch for CountWatch {
 
 impl DeviceChanges for InMemoryStore {
     fn watch(&self, id: &DeviceId) -> Option<Box<dyn Watch>> {
-        Some(Box::new(CountWatch { counts: self.2.clone(), id: id.clone(), seen: self.2.of(id) }))
+        Some(Box::new(CountWatch { counts: self.3.clone(), id: id.clone(), seen: self.3.of(id) }))
     }
 }

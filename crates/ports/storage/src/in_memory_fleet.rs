@@ -28,7 +28,7 @@ impl TenancyTables {
         }
     }
 
-    fn has_place(&self, merchant: MerchantId, details: &DeviceDetails) -> bool {
+    pub(crate) fn has_place(&self, merchant: MerchantId, details: &DeviceDetails) -> bool {
         let is_theirs = |id| self.locations.get(&id).is_some_and(|place: &Location| place.merchant_id == merchant);
         details.location_id.is_none_or(is_theirs)
     }
@@ -73,7 +73,7 @@ impl InMemoryStore {
         tables.devices.insert(kept.id().clone(), kept);
         tables.events.push(transition.event().clone());
         tables.ended_codes.extend(transition.ended_code().cloned());
-        self.2.changed(device.id());
+        self.3.changed(device.id());
         Ok(())
     }
 }

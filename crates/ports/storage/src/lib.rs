@@ -17,9 +17,11 @@ mod directory;
 mod error;
 mod failures;
 mod fleet;
+mod imports;
 mod in_memory;
 mod in_memory_changes;
 mod in_memory_fleet;
+mod in_memory_imports;
 mod in_memory_tenancy;
 mod locations;
 mod members;
@@ -40,6 +42,10 @@ pub use directory::{AddPartyError, DirectoryRepository, MerchantPage};
 pub use error::{SaveError, StorageError};
 pub use failures::ClaimFailureRepository;
 pub use fleet::{CreateDevicesError, DevicePage, FleetRepository};
+pub use imports::{
+    Import, ImportRef, ImportRepository, ImportStaging, ImportState, NewImport, RowResult, RowVerdict, Seal, SealError,
+    StagedRow, UndecidedRow, UnreadRow,
+};
 pub use in_memory::InMemoryStore;
 pub use locations::{AddLocationError, LocationPage, LocationRepository};
 pub use members::MemberRepository;
@@ -66,6 +72,10 @@ pub struct Storage {
     pub locations: Arc<dyn LocationRepository>,
     /// What creating calls were answered.
     pub answers: Arc<dyn AnswerRepository>,
+    /// Imports on their way in.
+    pub staging: Arc<dyn ImportStaging>,
+    /// Imports that are there.
+    pub imports: Arc<dyn ImportRepository>,
     /// Word of devices that change.
     pub changes: Arc<dyn DeviceChanges>,
     /// The audit trail.
@@ -93,6 +103,7 @@ impl Storage {
     where
         S: DeviceRepository + EventLog + ClaimFailureRepository + StorageHealth + 'static,
         S: FleetRepository + LocationRepository + AnswerRepository + DeviceChanges,
+        S: ImportStaging + ImportRepository,
         S: DirectoryRepository + MemberRepository + ApiClientRepository + ClientFailureRepository + SessionRepository,
     {
         Self {
@@ -100,6 +111,8 @@ impl Storage {
             fleet: store.clone(),
             locations: store.clone(),
             answers: store.clone(),
+            staging: store.clone(),
+            imports: store.clone(),
             changes: store.clone(),
             events: store.clone(),
             failures: store.clone(),

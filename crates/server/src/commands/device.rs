@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pos_application::{DetailsPatch, FleetError, Mandate, NewDevice};
@@ -9,17 +10,19 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::import;
 use super::migrate::ensure_schema;
 use crate::cli;
 use crate::settings::Settings;
 use crate::wiring::Back;
 
 /// `device …`: makes terminals known, shows them, takes them back.
-pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Result<()> {
+pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Result<ExitCode> {
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
     let operator = Mandate::operator();
-    match what {
+    let done = match what {
+        cli::Device::Import(how) => return import::run(&back, &how).await,
         cli::Device::Add { merchant, device_id: Some(id), .. } => add_named(&back, &id, merchant).await,
         cli::Device::Add { merchant, device_id: None, count } => add_some(&back, count as usize, merchant).await,
         cli::Device::List { merchant, after, limit, json } => {
@@ -74,7 +77,8 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
             println!("{} is {} for good", device.id(), device.status().as_str());
             Ok(())
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 pub(super) fn device_id(text: &str) -> anyhow::Result<DeviceId> {

@@ -9,6 +9,7 @@ mod demo;
 mod dev_idp;
 mod device;
 mod directory;
+mod import;
 mod listing;
 mod location;
 mod member;
@@ -36,7 +37,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Migrate => migrate::run(&settings()?).await?,
         Command::CheckConfig => return Ok(check_config::run(settings())),
         Command::Audit(what) => return audit::run(&settings()?, what).await,
-        Command::Device(what) => device::run(&settings()?, what).await?,
+        Command::Device(what) => return device::run(&settings()?, what).await,
         Command::Reseller(what) => directory::resellers(&settings()?, what).await?,
         Command::Merchant(what) => directory::merchants(&settings()?, what).await?,
         Command::Location(what) => location::run(&settings()?, what).await?,

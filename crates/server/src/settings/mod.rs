@@ -22,8 +22,8 @@ pub use effective::{Effective, EffectiveSetting};
 pub use fault::{SettingsFault, SettingsFaults, Source};
 pub use sections::{
     ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdempotencySettings, IdentitySettings,
-    LimitSettings, LogFormat, LogSettings, MetricsSettings, PairingSettings, SessionSettings, ShutdownSettings,
-    TerminalSettings,
+    ImportSettings, LimitSettings, LogFormat, LogSettings, MetricsSettings, PairingSettings, SessionSettings,
+    ShutdownSettings, TerminalSettings,
 };
 
 use layers::Layers;
@@ -50,6 +50,8 @@ pub struct Settings {
     pub client: ClientSettings,
     /// Creating calls that are sent more than once.
     pub idempotency: IdempotencySettings,
+    /// Files of devices.
+    pub import: ImportSettings,
     /// The log.
     pub log: LogSettings,
     /// The end of the process.
@@ -120,6 +122,7 @@ impl Settings {
         let session = SessionSettings::read(reader);
         let client = ClientSettings::read(reader);
         let idempotency = IdempotencySettings::read(reader);
+        let import = ImportSettings::read(reader);
         let log = LogSettings::read(reader);
         let shutdown = ShutdownSettings::read(reader);
         let metrics = MetricsSettings::read(reader);
@@ -135,6 +138,7 @@ impl Settings {
                 session: session?,
                 client: client?,
                 idempotency: idempotency?,
+                import: import?,
                 log: log?,
                 shutdown: shutdown?,
                 metrics: metrics?,

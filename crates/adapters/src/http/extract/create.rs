@@ -42,7 +42,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Creating<T> {
     }
 }
 
-fn key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
+/// The caller's name for a creating call, if it has one.
+pub(in crate::http) fn key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
     let invalid = |why: &str| {
         Err(ApiError::invalid(format!("{KEY} header is invalid")).details(json!({ "message": format!("{KEY} {why}") })))
     };

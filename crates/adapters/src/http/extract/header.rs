@@ -1,7 +1,7 @@
 use actix_web::http::header::HeaderMap;
 
 /// How a header that must be sent once was sent.
-pub(super) enum Sole<'a> {
+pub(in crate::http) enum Sole<'a> {
     Missing,
     Repeated,
     /// Bytes outside visible ASCII, spaces and tabs.
@@ -10,7 +10,7 @@ pub(super) enum Sole<'a> {
 }
 
 /// The value of `name` without the white space around it; an empty one counts as missing.
-pub(super) fn sole<'a>(headers: &'a HeaderMap, name: &str) -> Sole<'a> {
+pub(in crate::http) fn sole<'a>(headers: &'a HeaderMap, name: &str) -> Sole<'a> {
     let mut all = headers.get_all(name);
     match (all.next(), all.next()) {
         (None, _) => Sole::Missing,

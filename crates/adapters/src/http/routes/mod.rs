@@ -7,6 +7,7 @@ mod device_answers;
 pub(super) mod devices;
 mod fleet;
 mod health;
+pub(super) mod import;
 pub(super) mod locations;
 pub(super) mod merchants;
 mod metrics;
@@ -80,8 +81,9 @@ fn to_merchants() -> [Served; 7] {
 }
 
 /// A reseller, and in the affairs of one of its merchants.
-fn to_resellers() -> [Served; 10] {
+fn to_resellers() -> [Served; 11] {
     [
+        at("/reseller/devices/import").post(web::route().to(import::import_devices)).with_file(),
         at("/reseller/merchants")
             .get(web::route().to(merchants::list_merchants))
             .post(web::route().to(merchants::add_merchant)),

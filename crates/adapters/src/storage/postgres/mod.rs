@@ -5,6 +5,7 @@ mod changes;
 mod connection;
 mod create;
 mod gather;
+mod import_statements;
 mod migrate;
 mod once;
 mod refusals;
@@ -139,7 +140,9 @@ macro_rules! transact {
 mod audit;
 mod directory;
 mod fleet;
+mod imports;
 mod locations;
+mod staging;
 use run;
 
 /// What became of a transition, by how many devices were changed.

@@ -149,3 +149,36 @@ diesel::table! {
 }
 
 diesel::allow_tables_to_appear_in_same_query!(devices, device_events, locations, merchants);
+
+diesel::table! {
+    imports (import_id) {
+        import_id -> Uuid,
+        owner -> Text,
+        mode -> Text,
+        actor -> Text,
+        origin -> Nullable<Text>,
+        trace_id -> Nullable<Text>,
+        idempotency_key -> Nullable<Text>,
+        fingerprint -> Nullable<Binary>,
+        row_count -> Nullable<BigInt>,
+        state -> Text,
+        refused_row -> Nullable<BigInt>,
+        created_at -> Timestamptz,
+        keep_until -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    import_rows (import_id, row_number) {
+        import_id -> Uuid,
+        row_number -> BigInt,
+        device_id -> Nullable<Text>,
+        merchant_id -> Nullable<Uuid>,
+        label -> Nullable<Text>,
+        location_id -> Nullable<Uuid>,
+        outcome -> Nullable<Text>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(imports, import_rows);

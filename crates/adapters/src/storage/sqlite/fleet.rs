@@ -63,7 +63,8 @@ pub(super) fn sees_merchant(
     }
 }
 
-fn has_location(
+/// Whether a location, if there is to be one, is that merchant's.
+pub(super) fn has_location(
     connection: &mut SqliteConnection,
     (merchant, location): (MerchantId, Option<LocationId>),
 ) -> Result<bool, Failure> {
@@ -72,7 +73,8 @@ fn has_location(
     Ok(select(exists(theirs.find(location.to_string()))).get_result(connection)?)
 }
 
-fn insert_device(connection: &mut SqliteConnection, new: &Transition) -> Result<(), Failure> {
+/// Stores a new device with its first event.
+pub(super) fn insert_device(connection: &mut SqliteConnection, new: &Transition) -> Result<(), Failure> {
     use devices::dsl;
     let (device, (chain_start, chain_head)) = (new.device(), chain_columns(new));
     diesel::insert_into(dsl::devices)

@@ -5,14 +5,17 @@ mod connection;
 mod devices;
 mod directory;
 mod fleet;
+mod imports;
 mod locations;
 mod migrate;
 mod once;
 mod schema;
 mod sessions;
+mod staging;
 mod tenancy;
 
 use std::path::Path;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool::managed::{Pool, Status};
@@ -30,6 +33,9 @@ use super::failure::Failure;
 use super::rows::{self, FailureRow, MERCHANT, USER, merchant_subject};
 use super::watchers::Watchers;
 use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
+
+/// How long the longest write may take at most.
+const LONGEST: Duration = Duration::from_secs(3_600);
 
 /// Keeps everything in one SQLite file: one connection that writes, a few that read.
 pub struct SqliteStore {
@@ -74,6 +80,15 @@ impl SqliteStore {
         operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         run(&self.writer, self.limits, |connection| connection.immediate_transaction(operation)).await
+    }
+
+    /// The same where it may take long, and the caller has a time limit of its own. All other writers wait for it, each as
+    /// long as its own limits allow.
+    async fn write_long<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        run(&self.writer, Limits { acquire: LONGEST, statement: LONGEST }, operation).await
     }
 }
 

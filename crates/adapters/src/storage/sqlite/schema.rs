@@ -171,3 +171,36 @@ diesel::table! {
 diesel::joinable!(sessions -> merchants (merchant_id));
 diesel::allow_tables_to_appear_in_same_query!(sessions, merchants);
 diesel::allow_tables_to_appear_in_same_query!(devices, device_events, locations, merchants);
+
+diesel::table! {
+    imports (import_id) {
+        import_id -> Text,
+        owner -> Text,
+        mode -> Text,
+        actor -> Text,
+        origin -> Nullable<Text>,
+        trace_id -> Nullable<Text>,
+        idempotency_key -> Nullable<Text>,
+        fingerprint -> Nullable<Binary>,
+        row_count -> Nullable<BigInt>,
+        state -> Text,
+        refused_row -> Nullable<BigInt>,
+        created_at -> BigInt,
+        keep_until -> BigInt,
+    }
+}
+
+diesel::table! {
+    import_rows (import_id, row_number) {
+        import_id -> Text,
+        row_number -> BigInt,
+        device_id -> Nullable<Text>,
+        merchant_id -> Nullable<Text>,
+        label -> Nullable<Text>,
+        location_id -> Nullable<Text>,
+        outcome -> Nullable<Text>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(imports, import_rows);

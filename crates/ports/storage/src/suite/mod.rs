@@ -26,6 +26,7 @@ pub mod directory;
 pub mod failures;
 mod fixtures;
 pub mod fleet;
+pub mod imports;
 pub mod locations;
 pub mod members;
 pub mod races;
@@ -174,6 +175,20 @@ macro_rules! storage_suite {
                 clients_are_listed_by_their_party,
                 wrong_secrets_are_counted,
                 the_longest_subjects_are_members,
+            ],
+            imports: [
+                staged_rows_are_read_back,
+                rows_are_staged_before_the_seal_and_once,
+                each_row_has_its_own_outcome,
+                all_rows_become_devices_at_the_end,
+                one_refused_row_refuses_all,
+                what_the_store_refuses_refuses_all,
+                a_key_is_kept_by_one_import,
+                imports_that_are_over_are_removed,
+                many_appliers_do_every_row_once,
+                many_who_conclude_create_once,
+                of_many_imports_of_one_fleet_one_is_applied,
+                of_many_seals_with_one_key_one_is_kept,
             ],
             sessions: [
                 a_session_is_found_until_it_is_over,

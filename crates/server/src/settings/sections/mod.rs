@@ -13,6 +13,6 @@ pub use database::DatabaseSettings;
 pub use http::HttpSettings;
 pub use identity::IdentitySettings;
 pub use limits::LimitSettings;
-pub use rules::{ClaimSettings, IdempotencySettings, PairingSettings, TerminalSettings};
+pub use rules::{ClaimSettings, IdempotencySettings, ImportSettings, PairingSettings, TerminalSettings};
 pub use running::{LogFormat, LogSettings, MetricsSettings, ShutdownSettings};
 pub use session::{ClientSettings, SessionSettings};

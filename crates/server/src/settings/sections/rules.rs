@@ -68,3 +68,23 @@ impl IdempotencySettings {
         reader.seconds("idempotency.keep_secs", 60..=2_592_000).map(|keep| Self { keep })
     }
 }
+
+/// Files of devices.
+#[derive(Debug, Clone)]
+pub struct ImportSettings {
+    /// The most rows of one.
+    pub max_rows: u64,
+    /// From the head of the request to the first line of the answer.
+    pub timeout: Duration,
+    /// For the next piece of the file.
+    pub stall_timeout: Duration,
+}
+
+impl ImportSettings {
+    pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let max_rows = reader.number("import.max_rows", 1..=10_000_000);
+        let timeout = reader.seconds("import.timeout_secs", 1..=3600);
+        let stall_timeout = reader.seconds("import.stall_timeout_secs", 1..=600);
+        Some(Self { max_rows: max_rows?, timeout: timeout?, stall_timeout: stall_timeout? })
+    }
+}

@@ -43,6 +43,9 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
     ("POS__CLAIM__MAX_FAILURES", "0", &["from 1 to 1000000"]),
     ("POS__CLAIM__FAILURE_WINDOW_SECS", "0", &["from 1 to 604800"]),
     ("POS__IDEMPOTENCY__KEEP_SECS", "59", &["from 60 to 2592000"]),
+    ("POS__IMPORT__MAX_ROWS", "0", &["from 1 to 10000000"]),
+    ("POS__IMPORT__TIMEOUT_SECS", "3601", &["from 1 to 3600"]),
+    ("POS__IMPORT__STALL_TIMEOUT_SECS", "0", &["from 1 to 600"]),
     ("POS__LOG__FORMAT", "xml", &["\"xml\"", "json or pretty"]),
     ("POS__LOG__LEVEL", "inof", &["log.level", "\"inof\""]),
     ("POS__SHUTDOWN__GRACE_SECS", "3601", &["from 0 to 3600"]),
@@ -75,6 +78,8 @@ fn the_bounds_themselves_are_allowed() {
         ("POS__CLAIM__MAX_FAILURES", ["1", "1000000"]),
         ("POS__SHUTDOWN__GRACE_SECS", ["0", "3600"]),
         ("POS__IDEMPOTENCY__KEEP_SECS", ["60", "2592000"]),
+        ("POS__IMPORT__MAX_ROWS", ["1", "10000000"]),
+        ("POS__IMPORT__TIMEOUT_SECS", ["1", "3600"]),
     ];
     for (name, values) in cases {
         for value in values {

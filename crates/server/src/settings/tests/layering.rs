@@ -30,6 +30,7 @@ fn the_defaults_are_the_documented_ones() {
     let hosts: Vec<_> =
         settings.session.hosts.iter().map(|(host, place)| (&**host, place.application.as_str())).collect();
     assert_eq!(hosts, [("merchant.viopay.io", "merchant-portal"), ("reseller.viopay.io", "reseller-portal")]);
+    assert_eq!((settings.import.max_rows, settings.import.timeout), (1_000_000, Duration::from_secs(600)));
     assert_eq!(settings.idempotency.keep, Duration::from_secs(86_400));
     assert_eq!((settings.client.max_failures, settings.client.max_concurrent_checks), (10, 4));
 }
@@ -144,5 +145,5 @@ fn the_effective_settings_are_toml_with_their_sources() {
     assert!(line("workers = 2 ").ends_with("# POS__HTTP__WORKERS"));
     assert!(line("level = \"warn\" ").ends_with("# POS__LOG__LEVEL"));
     assert!(line("bind = \"127.0.0.1:8080\" ").ends_with("# default"));
-    assert_eq!(text.parse::<toml::Table>().unwrap().len(), 12, "a table for each section");
+    assert_eq!(text.parse::<toml::Table>().unwrap().len(), 13, "a table for each section");
 }

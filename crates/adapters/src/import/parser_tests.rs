@@ -1,0 +1,209 @@
+use pos_domain::{LocationId, MerchantId, RowRefusal};
+use uuid::Uuid;
+
+use super::*;
+
+const SHOP: &str = "0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f";
+const TILL: &str = "5a1d7c60-1f0e-4c55-8b1e-9f1f6a1f2b3c";
+
+fn read_in_pieces(format: ImportFormat, file: &[u8], size: usize) -> Result<Vec<ReadRow>, FileFault> {
+    let (mut parser, mut rows) = (RowParser::new(format), Vec::new());
+    for piece in file.chunks(size) {
+        parser.feed(piece, &mut rows)?;
+    }
+    parser.finish(&mut rows)?;
+    Ok(rows)
+}
+
+/// Reads a file whole and cut everywhere: the pieces must make no difference.
+fn read(format: ImportFormat, file: impl AsRef<[u8]>) -> Result<Vec<ReadRow>, FileFault> {
+    let file = file.as_ref();
+    let whole = read_in_pieces(format, file, usize::MAX);
+    for size in [1, 2, 3, 7, 4_095, 4_096, 4_097] {
+        assert_eq!(read_in_pieces(format, file, size), whole, "in pieces of {size}");
+    }
+    whole
+}
+
+fn csv(file: impl AsRef<[u8]>) -> Vec<ReadRow> {
+    read(ImportFormat::Csv, file).unwrap()
+}
+
+fn json(file: impl AsRef<[u8]>) -> Vec<ReadRow> {
+    read(ImportFormat::JsonLines, file).unwrap()
+}
+
+/// The id and the label of each row, or the word of its refusal and the id it names.
+fn shown(rows: &[ReadRow]) -> Vec<(String, String)> {
+    let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    rows.iter()
+        .map(|row| match row {
+            Ok(device) => (device.id.to_string(), text(device.details.label.as_ref().map(ToString::to_string))),
+            Err(unread) => (unread.refusal.word().to_owned(), text(unread.device_id.as_ref().map(ToString::to_string))),
+        })
+        .collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    expected.iter().map(|(one, other)| ((*one).to_owned(), (*other).to_owned())).collect()
+}
+
+fn told(row: &ReadRow) -> String {
+    row.as_ref().expect_err("a refused row").refusal.to_string()
+}
+
+#[test]
+fn columns_come_in_any_order_and_may_be_left_out() {
+    let rows = csv(format!(
+        "label,merchant_id,location_id,device_id\nBar,{SHOP},{TILL},POS-00000001\n,{SHOP},,POS-00000002\n"
+    ));
+    assert_eq!(shown(&rows), pairs(&[("POS-00000001", "Bar"), ("POS-00000002", "-")]));
+    let first = rows[0].as_ref().unwrap();
+    assert_eq!(first.merchant_id, MerchantId(SHOP.parse().unwrap()));
+    assert_eq!(first.details.location_id, Some(LocationId(TILL.parse::<Uuid>().unwrap())));
+    assert_eq!(rows[1].as_ref().unwrap().details.location_id, None);
+    let rows = csv(format!("device_id,merchant_id\nPOS-00000001,{SHOP}"));
+    assert_eq!(shown(&rows), pairs(&[("POS-00000001", "-")]), "the last line may have no end");
+}
+
+#[test]
+fn quotes_line_ends_and_a_byte_order_mark_are_as_in_the_standard() {
+    let file = format!(
+        "\u{FEFF}device_id,merchant_id,label\r\n\"POS-00000001\",{SHOP},\"Bar, \"\"left\"\"\"\r\n\r\nPOS-00000002,{SHOP},Kasse № 2\r\n"
+    );
+    assert_eq!(shown(&csv(file)), pairs(&[("POS-00000001", "Bar, \"left\""), ("POS-00000002", "Kasse № 2")]));
+    let rows = csv(format!("device_id,merchant_id,label\nPOS-00000001,{SHOP},\"two\nlines\"\nPOS-00000002,{SHOP},b\n"));
+    assert_eq!(shown(&rows), pairs(&[("invalid_label", "POS-00000001"), ("POS-00000002", "b")]));
+}
+
+#[test]
+fn a_header_line_at_fault_refuses_the_file() {
+    let long = format!("device_id,{}\n", "x".repeat(5_000));
+    for (file, fault) in [
+        (&b""[..], FileFault::NoHeader),
+        (b"\xEF\xBB\xBF", FileFault::NoHeader),
+        (b"\r\n\n", FileFault::NoHeader),
+        (b"device_id,merchant_id,Label\n", FileFault::UnknownColumn("Label".to_owned())),
+        (b"device_id,merchant_id,label,label\n", FileFault::RepeatedColumn("label")),
+        (b"merchant_id,label\n", FileFault::MissingColumn("device_id")),
+        (b"device_id\n", FileFault::MissingColumn("merchant_id")),
+        (b"device_id,merchant_id,\xFF\n", FileFault::HeaderNotUtf8),
+        (long.as_bytes(), FileFault::HeaderTooLong),
+    ] {
+        assert_eq!(read(ImportFormat::Csv, file), Err(fault));
+    }
+    assert_eq!(csv("device_id,merchant_id\n"), []);
+}
+
+#[test]
+fn a_csv_row_at_fault_is_refused_alone() {
+    let good = format!("POS-00000009,{SHOP},ok\n");
+    let mut file = b"device_id,merchant_id,label\n".to_vec();
+    let wrong: [&[u8]; 8] = [
+        b"POS-00000001\n",
+        b"POS-00000001,x,y,z\n",
+        b"POS-00000001,\xFF,\n",
+        b"pos-1,x,\n",
+        b"POS-0000000g,x,\n",
+        b"POS-00000001,x,\n",
+        b",,\n",
+        b"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,\
+          a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z,a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q,r,s,t,u,v,w,x,y,z\n",
+    ];
+    for row in wrong {
+        file.extend_from_slice(row);
+        file.extend_from_slice(good.as_bytes());
+    }
+    let rows = csv(&file);
+    let refused: Vec<_> = rows.iter().step_by(2).cloned().collect();
+    let expected = [
+        ("malformed", "-"),
+        ("malformed", "-"),
+        ("malformed", "-"),
+        ("invalid_device_id", "-"),
+        ("invalid_device_id", "POS-0000000g"),
+        ("invalid_merchant_id", "POS-00000001"),
+        ("invalid_device_id", "-"),
+        ("malformed", "-"),
+    ];
+    assert_eq!(shown(&refused), pairs(&expected));
+    assert_eq!(told(&refused[0]), "the row has 1 fields, and the header line names 3");
+    assert_eq!(told(&refused[2]), "the row is not UTF-8");
+    assert_eq!(told(&refused[7]), "the row has more than 64 fields");
+    let fine: Vec<_> = rows.iter().skip(1).step_by(2).cloned().collect();
+    assert_eq!(shown(&fine), pairs(&[("POS-00000009", "ok"); 8]));
+}
+
+#[test]
+fn a_row_that_is_too_long_is_read_over() {
+    let good = format!("POS-00000009,{SHOP},ok\n");
+    let fits = "x".repeat(200);
+    for (label, refused) in
+        [(fits.as_str(), None), (&"x".repeat(4_097), Some("malformed")), (&"x".repeat(1_000_000), Some("malformed"))]
+    {
+        let rows = csv(format!("device_id,merchant_id,label\nPOS-00000001,{SHOP},{label}\n{good}"));
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[0].as_ref().err().map(|unread| unread.refusal.word()), refused);
+        assert!(rows[1].is_ok(), "{rows:?}");
+    }
+    let open = csv(format!("device_id,merchant_id,label\nPOS-00000001,{SHOP},\"open\n{}", good.repeat(200)));
+    assert_eq!(open.len(), 1, "all that follows is in the quotes");
+    assert!(told(&open[0]).contains("quote"), "{open:?}");
+}
+
+#[test]
+fn json_lines_are_read_a_line_a_device() {
+    let file = format!(
+        "\u{FEFF}{{\"device_id\":\"POS-00000001\",\"merchant_id\":\"{SHOP}\",\"label\":\"K\\u00e9\"}}\r\n\n  \n{{\"label\":null,\"merchant_id\":\"{SHOP}\",\"device_id\":\"POS-00000002\"}}"
+    );
+    assert_eq!(shown(&json(file)), pairs(&[("POS-00000001", "Ké"), ("POS-00000002", "-")]));
+    assert_eq!(json(""), []);
+    assert_eq!(json("\n\r\n"), []);
+}
+
+#[test]
+fn a_json_line_at_fault_is_refused_alone() {
+    let ids = format!("\"device_id\":\"POS-00000001\",\"merchant_id\":\"{SHOP}\"");
+    let long = format!("{{{ids},\"label\":\"{}\"}}", "x".repeat(4_096));
+    let cases = [
+        ("{", "EOF while parsing an object at column 1".to_owned(), "malformed"),
+        ("[]", "the row is no JSON object".to_owned(), "malformed"),
+        ("POS-00000001", "the row is no JSON object".to_owned(), "malformed"),
+        ("{}", "missing field `device_id` at column 2".to_owned(), "malformed"),
+        (&format!("{{{ids},\"lable\":\"x\"}}"), "unknown field `lable`".to_owned(), "malformed"),
+        (&format!("{{{ids},\"label\":7}}"), "invalid type".to_owned(), "malformed"),
+        (&format!("{{{ids},{ids}}}"), "duplicate field".to_owned(), "malformed"),
+        (&format!("{{{ids}}} {{}}"), "trailing characters".to_owned(), "malformed"),
+        (&long, "the row is longer than 4096 bytes".to_owned(), "malformed"),
+        (&format!("{{{ids},\"label\":\"\"}}"), "label must have".to_owned(), "invalid_label"),
+        (&format!("{{{ids},\"location_id\":\"\"}}"), "location_id must be".to_owned(), "invalid_location_id"),
+    ];
+    for (line, message, word) in &cases {
+        let rows = json(format!("{line}\n{{{ids}}}\n"));
+        let refusal = &rows[0].as_ref().expect_err("a refused row").refusal;
+        assert!(refusal.to_string().starts_with(message.as_str()), "{line}: {refusal}");
+        assert_eq!(refusal.word(), *word);
+        assert!(rows.len() == 2 && rows[1].is_ok(), "{line}");
+    }
+    let bytes = [b"{\"device_id\":\"\xFF\"}\n".as_slice(), format!("{{{ids}}}").as_bytes()].concat();
+    let rows = json(bytes);
+    assert_eq!(told(&rows[0]), "the row is not UTF-8");
+    assert!(rows[1].is_ok());
+}
+
+#[test]
+fn what_a_row_names_is_shown_only_if_it_is_harmless() {
+    let rows = csv(format!(
+        "device_id,merchant_id\nPOS-é,{SHOP}\nPOS-{},{SHOP}\n\"POS-\n1\",{SHOP}\nPOS-00000001,{}\n",
+        "x".repeat(99),
+        SHOP.replace('-', "")
+    ));
+    let expected = [
+        ("invalid_device_id", "-"),
+        ("invalid_device_id", "-"),
+        ("invalid_device_id", "-"),
+        ("invalid_merchant_id", "POS-00000001"),
+    ];
+    assert_eq!(shown(&rows), pairs(&expected));
+    assert_eq!(rows[3].as_ref().expect_err("refused").refusal, RowRefusal::InvalidMerchantId);
+}

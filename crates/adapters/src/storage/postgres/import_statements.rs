@@ -1,0 +1,221 @@
+//! The statements of imports that are over many rows at once.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use pos_domain::{Scope, Transition};
+use pos_port_storage::{ImportRef, StagedRow};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::statements::{Input, statement};
+use crate::storage::import_rows::{PROVISIONED, RefusedRows, owner_text, place};
+use crate::storage::rows::signed;
+use crate::storage::tenancy_rows::party_columns;
+
+/// Keeps rows of an import that is being uploaded. Answers how many were kept: all, or none of an import that is not.
+pub(super) struct StageRows {
+    import: Uuid,
+    owner: String,
+    numbers: Vec<i64>,
+    ids: Vec<Option<String>>,
+    merchants: Vec<Option<Uuid>>,
+    labels: Vec<Option<String>>,
+    locations: Vec<Option<Uuid>>,
+    outcomes: Vec<Option<&'static str>>,
+    details: Vec<Option<String>>,
+}
+
+impl StageRows {
+    pub(super) fn of(import: &ImportRef, rows: &[StagedRow]) -> Self {
+        let read = || rows.iter().map(|row| row.read.as_ref().ok());
+        let unread = || rows.iter().map(|row| row.read.as_ref().err());
+        Self {
+            import: import.id.0,
+            owner: owner_text(import.owner),
+            numbers: rows.iter().map(|row| signed(row.number)).collect(),
+            ids: rows.iter().map(|row| row.device_id().map(ToString::to_string)).collect(),
+            merchants: read().map(|device| device.map(|device| device.merchant_id.0)).collect(),
+            labels: read().map(|device| device?.details.label.as_ref().map(ToString::to_string)).collect(),
+            locations: read().map(|device| device?.details.location_id.map(|location| location.0)).collect(),
+            outcomes: unread().map(|unread| unread.map(|unread| unread.refusal.word())).collect(),
+            details: unread().map(|unread| unread?.refusal.detail()).collect(),
+        }
+    }
+}
+
+statement!(StageRows -> BigInt);
+
+impl QueryFragment<Pg> for StageRows {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<SqlUuid, _>("wanted", &self.import)?;
+        input.bind::<Text, _>("whose", &self.owner)?;
+        input.bind::<Array<BigInt>, _>("numbers", &self.numbers)?;
+        input.bind::<Array<Nullable<Text>>, _>("ids", &self.ids)?;
+        input.bind::<Array<Nullable<SqlUuid>>, _>("merchants", &self.merchants)?;
+        input.bind::<Array<Nullable<Text>>, _>("labels", &self.labels)?;
+        input.bind::<Array<Nullable<SqlUuid>>, _>("locations", &self.locations)?;
+        input.bind::<Array<Nullable<Text>>, _>("outcomes", &self.outcomes)?;
+        input.bind::<Array<Nullable<Text>>, _>("details", &self.details)?;
+        input.then(
+            "), kept AS (
+                INSERT INTO import_rows (import_id, row_number, device_id, merchant_id, label, location_id, outcome,
+                    detail)
+                SELECT imports.import_id, given.*
+                FROM input JOIN imports ON import_id = wanted AND owner = whose AND state = 'uploading',
+                    unnest(numbers, ids, merchants, labels, locations, outcomes, details) AS given
+                RETURNING 1
+            )
+            SELECT count(*) FROM kept",
+        )
+    }
+}
+
+/// The places that devices are not to have: where a scope does not see the merchant (answered with false), or where it
+/// does, and the location is not there or not the merchant's (true).
+pub(super) struct WrongPlaces {
+    merchants: Vec<Uuid>,
+    locations: Vec<Option<Uuid>>,
+    everybodys: bool,
+    own: Option<Uuid>,
+    parent: Option<Uuid>,
+}
+
+impl WrongPlaces {
+    pub(super) fn of<'t>(scope: Scope, new: impl Iterator<Item = &'t Transition>) -> Self {
+        let (everybodys, (own, parent)) = match scope {
+            Scope::Operator => (true, (None, None)),
+            Scope::Of(party) => (false, party_columns(party)),
+        };
+        let mut places: Vec<_> = new.map(place).collect();
+        places.sort_unstable();
+        places.dedup();
+        let (merchants, locations) = places.into_iter().unzip();
+        Self { merchants, locations, everybodys, own, parent }
+    }
+}
+
+statement!(WrongPlaces -> (SqlUuid, Nullable<SqlUuid>, Bool));
+
+impl QueryFragment<Pg> for WrongPlaces {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Array<SqlUuid>, _>("merchant_ids", &self.merchants)?;
+        input.bind::<Array<Nullable<SqlUuid>>, _>("location_ids", &self.locations)?;
+        input.bind::<Bool, _>("everybodys", &self.everybodys)?;
+        input.bind::<Nullable<SqlUuid>, _>("own", &self.own)?;
+        input.bind::<Nullable<SqlUuid>, _>("parent", &self.parent)?;
+        input.then(
+            "), judged AS (
+                SELECT place.*,
+                    everybodys OR place.merchant_id IS NOT DISTINCT FROM own OR EXISTS (
+                        SELECT FROM merchants
+                        WHERE merchants.merchant_id = place.merchant_id AND merchants.reseller_id = parent) AS seen,
+                    place.location_id IS NULL OR EXISTS (
+                        SELECT FROM locations
+                        WHERE locations.merchant_id = place.merchant_id AND locations.location_id = place.location_id
+                    ) AS there
+                FROM input, unnest(merchant_ids, location_ids) AS place (merchant_id, location_id)
+            )
+            SELECT merchant_id, location_id, seen FROM judged WHERE NOT (seen AND there)",
+        )
+    }
+}
+
+/// Writes the outcomes of rows about which nothing was decided.
+pub(super) struct SetOutcomes {
+    import: Uuid,
+    numbers: Vec<i64>,
+    outcomes: Vec<&'static str>,
+    details: Vec<Option<String>>,
+}
+
+impl SetOutcomes {
+    pub(super) fn of(import: &ImportRef, created: Vec<i64>, refused: &RefusedRows) -> Self {
+        let mut rows = Self { import: import.id.0, numbers: created, outcomes: Vec::new(), details: Vec::new() };
+        rows.outcomes.resize(rows.numbers.len(), PROVISIONED);
+        rows.details.resize(rows.numbers.len(), None);
+        for (number, refusal) in refused {
+            rows.numbers.push(*number);
+            rows.outcomes.push(refusal.word());
+            rows.details.push(refusal.detail());
+        }
+        rows
+    }
+}
+
+statement!(SetOutcomes -> BigInt);
+
+impl QueryFragment<Pg> for SetOutcomes {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<SqlUuid, _>("wanted", &self.import)?;
+        input.bind::<Array<BigInt>, _>("numbers", &self.numbers)?;
+        input.bind::<Array<Text>, _>("outcomes", &self.outcomes)?;
+        input.bind::<Array<Nullable<Text>>, _>("details", &self.details)?;
+        input.then(
+            "), done AS (
+                UPDATE import_rows SET outcome = given.outcome, detail = given.detail
+                FROM input, unnest(numbers, outcomes, details) AS given (row_number, outcome, detail)
+                WHERE import_rows.import_id = wanted AND import_rows.row_number = given.row_number
+                    AND import_rows.outcome IS NULL
+                RETURNING 1
+            )
+            SELECT count(*) FROM done",
+        )
+    }
+}
+
+/// Removes rows of imports whose time is over, at most so many. Answers how many.
+pub(super) struct RemoveRows {
+    pub(super) now: OffsetDateTime,
+    pub(super) limit: i64,
+}
+
+statement!(RemoveRows -> BigInt);
+
+impl QueryFragment<Pg> for RemoveRows {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Timestamptz, _>("moment", &self.now)?;
+        input.bind::<BigInt, _>("most", &self.limit)?;
+        input.then(
+            "), gone AS (
+                DELETE FROM import_rows WHERE ctid = ANY (ARRAY(
+                    SELECT import_rows.ctid FROM imports JOIN import_rows USING (import_id)
+                    WHERE keep_until <= (SELECT moment FROM input) LIMIT (SELECT most FROM input)))
+                RETURNING 1
+            )
+            SELECT count(*) FROM gone",
+        )
+    }
+}
+
+/// Removes imports whose time is over and that have no rows any more, at most so many. Answers how many.
+pub(super) struct RemoveImports {
+    pub(super) now: OffsetDateTime,
+    pub(super) limit: i64,
+}
+
+statement!(RemoveImports -> BigInt);
+
+impl QueryFragment<Pg> for RemoveImports {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Timestamptz, _>("moment", &self.now)?;
+        input.bind::<BigInt, _>("most", &self.limit)?;
+        input.then(
+            "), gone AS (
+                DELETE FROM imports WHERE import_id IN (
+                    SELECT import_id FROM imports
+                    WHERE keep_until <= (SELECT moment FROM input)
+                        AND NOT EXISTS (SELECT FROM import_rows WHERE import_rows.import_id = imports.import_id)
+                    ORDER BY import_id LIMIT (SELECT most FROM input))
+                RETURNING 1
+            )
+            SELECT count(*) FROM gone",
+        )
+    }
+}

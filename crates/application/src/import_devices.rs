@@ -1,0 +1,204 @@
+//! Many devices made known at once, from a file of rows.
+//!
+//! ```text
+//!   begin ──▶ push a row, a row … ──▶ finish ──▶ apply ──▶ report
+//! ```
+//!
+//! All that is known lies in the store, so whoever calls again with the same key and the same file goes on where the
+//! call before was cut short, on whatever replica, and does no row twice.
+
+mod check;
+mod report;
+mod upload;
+
+use std::sync::Arc;
+
+use pos_domain::{Action, IdempotencyKey, ImportMode, ImportedDevice, RowRefusal};
+use pos_port_clock::{Clock, Entropy};
+use pos_port_storage::{
+    DirectoryRepository, Import, ImportRepository, ImportStaging, ImportState, LocationRepository, RowVerdict,
+    StorageError, UndecidedRow, UnreadRow,
+};
+use time::Duration;
+
+use self::check::Checks;
+pub use self::report::{ImportReport, ImportTotals};
+pub use self::upload::Upload;
+use crate::Mandate;
+
+/// How many rows one transaction takes, and one page of the report has.
+const BATCH: u32 = 1_000;
+
+/// How much of earlier imports is forgotten when one begins, in rows.
+const SWEEP: u32 = 5_000;
+
+/// Imports devices.
+pub struct ImportDevices {
+    stores: ImportStores,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    limits: ImportLimits,
+}
+
+/// What an import reads and writes.
+#[derive(Clone)]
+pub struct ImportStores {
+    /// Rows on their way in.
+    pub staging: Arc<dyn ImportStaging>,
+    /// Rows that are there.
+    pub imports: Arc<dyn ImportRepository>,
+    /// Merchants.
+    pub directory: Arc<dyn DirectoryRepository>,
+    /// Locations.
+    pub locations: Arc<dyn LocationRepository>,
+}
+
+/// Bounds on an import.
+#[derive(Debug, Clone, Copy)]
+pub struct ImportLimits {
+    /// The most rows of a file.
+    pub max_rows: u64,
+    /// When an upload that nobody finished may be removed.
+    pub upload: Duration,
+    /// How long an import is kept once it is there: so long its key answers.
+    pub keep: Duration,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct ImportOrder {
+    /// Who sends it, and on whose behalf.
+    pub mandate: Mandate,
+    /// What one refused row means for the others.
+    pub mode: ImportMode,
+    /// The caller's name for it.
+    pub key: Option<IdempotencyKey>,
+}
+
+/// A row as a file's reader hands it on.
+pub type ReadRow = Result<ImportedDevice, UnreadRow>;
+
+/// An import that is there, whoever brought it.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// It.
+    pub import: Import,
+    /// Whether an earlier call with the same key brought it.
+    pub replayed: bool,
+}
+
+/// Why devices are not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The role is too low, or the party may not import devices at all.
+    #[error("Role does not allow this")]
+    Forbidden,
+    /// An earlier call with the same key asked for something else.
+    #[error("Idempotency-Key was used for another request")]
+    KeyReused,
+    /// The file has more rows than this.
+    #[error("at most {0} rows are accepted: split the file")]
+    TooManyRows(u64),
+    /// The store did not answer. What was done stays, and a call with the same key goes on.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl ImportDevices {
+    /// Ids of imports are drawn from `entropy`.
+    #[must_use]
+    pub fn new(stores: ImportStores, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, limits: ImportLimits) -> Self {
+        Self { stores, clock, entropy, limits }
+    }
+
+    /// The most rows of a file.
+    #[must_use]
+    pub fn max_rows(&self) -> u64 {
+        self.limits.max_rows
+    }
+
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// [`ImportError::Forbidden`], [`ImportError::Storage`].
+    pub async fn begin(&self, order: ImportOrder) -> Result<Upload, ImportError> {
+        order.mandate.permit(Action::ImportDevices).map_err(|_| ImportError::Forbidden)?;
+        // What cannot be swept now is swept some other time.
+        if let Err(error) = self.stores.staging.remove_expired(self.clock.now(), SWEEP).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "imports that are over were not removed");
+        }
+        let id = crate::draw::uuid(&*self.entropy);
+        Upload::begin(self.stores.staging.clone(), self.clock.clone(), self.limits, order, id).await
+    }
+
+    /// Does what a received import asks for, as far as the mandate goes, and answers it as it has ended; one that has ended is answered as it is.
+    /// `progress` is told the number of the last row of each batch that was looked at.
+    ///
+    /// Dropped in the middle it leaves whole batches done, and a later call does the others.
+    ///
+    /// # Errors
+    /// [`ImportError::Storage`].
+    pub async fn apply(
+        &self,
+        mandate: &Mandate,
+        received: &Import,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Import, ImportError> {
+        if received.state != ImportState::Sealed {
+            return Ok(received.clone());
+        }
+        let (imports, import) = (&self.stores.imports, &received.import);
+        let mut checks = Checks::new(mandate.clone(), self.stores.directory.clone(), self.stores.locations.clone());
+        let mut after = 0;
+        loop {
+            let rows = imports.undecided(import, after, BATCH).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.number;
+            let mut verdicts = Vec::new();
+            for row in rows {
+                let number = row.number;
+                match (judge(&mut checks, &row).await?, received.mode) {
+                    (Err(refusal), _) => verdicts.push(RowVerdict { number, verdict: Err(refusal) }),
+                    // Created at the end, all in one transaction.
+                    (Ok(()), ImportMode::AllOrNothing) => {}
+                    (Ok(()), ImportMode::BestEffort) => {
+                        let new = row.device.provision(received.act.clone(), self.clock.now());
+                        verdicts.push(RowVerdict { number, verdict: Ok(new) });
+                    }
+                }
+            }
+            if !verdicts.is_empty() {
+                imports.decide(import, &verdicts).await?;
+            }
+            progress(after);
+        }
+        let ended = imports.conclude(import, self.clock.now()).await?;
+        tracing::info!(import_id = %import.id, mode = %ended.mode, rows = ended.rows, state = ?ended.state, "import ended");
+        Ok(ended)
+    }
+
+    /// What became of the rows of an import that has ended.
+    #[must_use]
+    pub fn report(&self, ended: &Import) -> ImportReport {
+        ImportReport::of(self.stores.imports.clone(), ended.import)
+    }
+}
+
+/// Whether a row is to be imported. Who is no business of the importer's comes first, so that a row for a stranger's
+/// merchant does not tell which devices there are.
+async fn judge(checks: &mut Checks, row: &UndecidedRow) -> Result<Result<(), RowRefusal>, StorageError> {
+    let device = &row.device;
+    if !checks.may_import_for(device.merchant_id).await? {
+        return Ok(Err(RowRefusal::UnknownMerchant));
+    }
+    if let Some(location) = device.details.location_id
+        && !checks.is_at(device.merchant_id, location).await?
+    {
+        return Ok(Err(RowRefusal::UnknownLocation));
+    }
+    Ok(match row.earlier {
+        Some(of) => Err(RowRefusal::Duplicate { of }),
+        None if row.taken => Err(RowRefusal::Taken),
+        None => Ok(()),
+    })
+}

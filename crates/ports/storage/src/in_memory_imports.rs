@@ -1,0 +1,265 @@
+//! The fake's part for imports.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+use std::sync::{MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use pos_domain::{DeviceId, IdempotencyKey, ImportId, ImportMode, ImportedDevice, RowRefusal, Scope};
+use time::OffsetDateTime;
+
+use crate::in_memory::{Tables, most};
+use crate::in_memory_tenancy::TenancyTables;
+use crate::{
+    Import, ImportRef, ImportRepository, ImportStaging, ImportState, InMemoryStore, NewImport, RowResult, RowVerdict,
+    Seal, SealError, StagedRow, StorageError, UndecidedRow,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct ImportTables(BTreeMap<ImportId, KeptImport>);
+
+#[derive(Debug)]
+struct KeptImport {
+    new: NewImport,
+    /// There once it is sealed.
+    sealed: Option<(Seal, ImportState)>,
+    rows: BTreeMap<u64, KeptRow>,
+    /// The first row that names a device.
+    first: HashMap<DeviceId, u64>,
+}
+
+#[derive(Debug)]
+struct KeptRow {
+    staged: StagedRow,
+    outcome: Option<Result<(), RowRefusal>>,
+}
+
+impl KeptImport {
+    fn keep_until(&self) -> OffsetDateTime {
+        self.sealed.as_ref().map_or(self.new.keep_until, |(seal, _)| seal.keep_until)
+    }
+
+    fn after(&self, number: u64) -> impl Iterator<Item = (&u64, &KeptRow)> {
+        self.rows.range((Bound::Excluded(number), Bound::Unbounded))
+    }
+
+    fn import(&self) -> Option<Import> {
+        let (seal, state) = self.sealed.as_ref()?;
+        let NewImport { import, mode, act, .. } = self.new.clone();
+        Some(Import { import, mode, act, fingerprint: seal.fingerprint, rows: seal.rows, state: *state })
+    }
+
+    fn end(&mut self, ended: ImportState) -> Result<Import, StorageError> {
+        if let Some((_, state)) = &mut self.sealed {
+            *state = ended;
+        }
+        self.import().ok_or_else(not_there)
+    }
+}
+
+fn not_there() -> StorageError {
+    StorageError::Fault("there is no such import in this state".into())
+}
+
+impl ImportTables {
+    fn of(&self, import: &ImportRef) -> Option<&KeptImport> {
+        self.0.get(&import.id).filter(|kept| kept.new.import.owner == import.owner)
+    }
+
+    fn uploading(&mut self, import: &ImportRef) -> Result<&mut KeptImport, StorageError> {
+        let kept = self.0.get_mut(&import.id).filter(|kept| kept.new.import.owner == import.owner);
+        kept.filter(|kept| kept.sealed.is_none()).ok_or_else(not_there)
+    }
+
+    fn sealed(&mut self, import: &ImportRef) -> Result<&mut KeptImport, StorageError> {
+        let kept = self.0.get_mut(&import.id).filter(|kept| kept.new.import.owner == import.owner);
+        kept.filter(|kept| kept.sealed.is_some()).ok_or_else(not_there)
+    }
+
+    fn by_key(&self, owner: Scope, key: &IdempotencyKey, now: OffsetDateTime) -> Option<Import> {
+        let same = |kept: &&KeptImport| kept.new.import.owner == owner && kept.new.key.as_ref() == Some(key);
+        let found = self.0.values().filter(same).find(|kept| kept.sealed.is_some() && now < kept.keep_until());
+        found.and_then(KeptImport::import)
+    }
+}
+
+/// Why the store itself does not create a device.
+fn refused(tenancy: &TenancyTables, tables: &Tables, owner: Scope, device: &ImportedDevice) -> Result<(), RowRefusal> {
+    if !tenancy.sees(owner, device.merchant_id) {
+        return Err(RowRefusal::UnknownMerchant);
+    }
+    if !tenancy.has_place(device.merchant_id, &device.details) {
+        return Err(RowRefusal::UnknownLocation);
+    }
+    if tables.devices.contains_key(&device.id) { Err(RowRefusal::Taken) } else { Ok(()) }
+}
+
+impl InMemoryStore {
+    fn imports(&self) -> MutexGuard<'_, ImportTables> {
+        self.2.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl ImportStaging for InMemoryStore {
+    async fn find_by_key(
+        &self,
+        owner: Scope,
+        key: &IdempotencyKey,
+        now: OffsetDateTime,
+    ) -> Result<Option<Import>, StorageError> {
+        Ok(self.imports().by_key(owner, key, now))
+    }
+
+    async fn open(&self, import: &NewImport) -> Result<(), StorageError> {
+        let kept = KeptImport { new: import.clone(), sealed: None, rows: BTreeMap::new(), first: HashMap::new() };
+        self.imports().0.insert(import.import.id, kept);
+        Ok(())
+    }
+
+    async fn stage(&self, import: &ImportRef, rows: &[StagedRow]) -> Result<(), StorageError> {
+        let mut imports = self.imports();
+        let kept = imports.uploading(import)?;
+        if rows.iter().any(|row| kept.rows.contains_key(&row.number)) {
+            return Err(not_there());
+        }
+        for staged in rows {
+            if let Some(id) = staged.device_id() {
+                let first = kept.first.entry(id.clone()).or_insert(staged.number);
+                *first = staged.number.min(*first);
+            }
+            let outcome = staged.read.as_ref().err().map(|unread| Err(unread.refusal.clone()));
+            kept.rows.insert(staged.number, KeptRow { staged: staged.clone(), outcome });
+        }
+        Ok(())
+    }
+
+    async fn seal(&self, import: &ImportRef, seal: &Seal) -> Result<Import, SealError> {
+        let mut imports = self.imports();
+        let key = imports.uploading(import)?.new.key.clone();
+        if let Some(kept) = key.and_then(|key| imports.by_key(import.owner, &key, seal.at)) {
+            return Err(SealError::Kept(Box::new(kept)));
+        }
+        let kept = imports.uploading(import)?;
+        kept.sealed = Some((seal.clone(), ImportState::Sealed));
+        Ok(kept.import().ok_or_else(not_there)?)
+    }
+
+    async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
+        let mut imports = self.imports();
+        let mut removed = 0;
+        let over: Vec<_> = imports.0.iter().filter(|(_, kept)| kept.keep_until() <= now).map(|(id, _)| *id).collect();
+        for id in over {
+            let Some(kept) = imports.0.get_mut(&id) else { continue };
+            while removed < most(limit) && kept.rows.pop_first().is_some() {
+                removed += 1;
+            }
+            if kept.rows.is_empty() && removed < most(limit) {
+                imports.0.remove(&id);
+                removed += 1;
+            }
+        }
+        Ok(removed as u64)
+    }
+}
+
+#[async_trait]
+impl ImportRepository for InMemoryStore {
+    async fn find(&self, import: &ImportRef) -> Result<Option<Import>, StorageError> {
+        Ok(self.imports().of(import).and_then(KeptImport::import))
+    }
+
+    async fn undecided(&self, import: &ImportRef, after: u64, limit: u32) -> Result<Vec<UndecidedRow>, StorageError> {
+        let tables = self.tables();
+        let imports = self.imports();
+        let Some(kept) = imports.of(import).filter(|kept| kept.sealed.is_some()) else { return Ok(Vec::new()) };
+        let undecided = kept.after(after).filter(|(_, row)| row.outcome.is_none());
+        let rows = undecided.filter_map(|(number, row)| {
+            let device = row.staged.read.clone().ok()?;
+            let earlier = kept.first.get(&device.id).copied().filter(|first| first < number);
+            let taken = tables.devices.contains_key(&device.id);
+            Some(UndecidedRow { number: *number, device, earlier, taken })
+        });
+        Ok(rows.take(most(limit)).collect())
+    }
+
+    async fn decide(&self, import: &ImportRef, verdicts: &[RowVerdict]) -> Result<(), StorageError> {
+        let known = |verdict: &RowVerdict| verdict.verdict.as_ref().is_ok_and(|new| new.expected_version() != 0);
+        if verdicts.iter().any(known) {
+            return Err(StorageError::Fault("a device is not new".into()));
+        }
+        let tenancy = self.tenancy();
+        let mut tables = self.tables();
+        let mut imports = self.imports();
+        let kept = imports.sealed(import)?;
+        if kept.sealed.as_ref().is_none_or(|(_, state)| *state != ImportState::Sealed) {
+            return Ok(());
+        }
+        for RowVerdict { number, verdict } in verdicts {
+            let Some(row) = kept.rows.get_mut(number).filter(|row| row.outcome.is_none()) else { continue };
+            let created = verdict.clone().and_then(|new| {
+                let device = new.device();
+                let asked = ImportedDevice {
+                    id: device.id().clone(),
+                    merchant_id: device.merchant_id(),
+                    details: device.details().clone(),
+                };
+                refused(&tenancy, &tables, import.owner, &asked)?;
+                tables.events.push(new.event().clone());
+                tables.devices.insert(asked.id, device.clone());
+                Ok(())
+            });
+            row.outcome = Some(created);
+        }
+        Ok(())
+    }
+
+    async fn conclude(&self, import: &ImportRef, now: OffsetDateTime) -> Result<Import, StorageError> {
+        let tenancy = self.tenancy();
+        let mut tables = self.tables();
+        let mut imports = self.imports();
+        let kept = imports.sealed(import)?;
+        if kept.sealed.as_ref().is_none_or(|(_, state)| *state != ImportState::Sealed) {
+            return kept.import().ok_or_else(not_there);
+        }
+        if kept.new.mode == ImportMode::AllOrNothing {
+            let mut seen = BTreeSet::new();
+            for row in kept.rows.values_mut().filter(|row| row.outcome.is_none()) {
+                if let Ok(device) = &row.staged.read {
+                    let again = if seen.insert(device.id.clone()) { Ok(()) } else { Err(RowRefusal::Taken) };
+                    row.outcome = refused(&tenancy, &tables, import.owner, device).and(again).err().map(Err);
+                }
+            }
+            let refused = kept.rows.iter().find(|(_, row)| matches!(row.outcome, Some(Err(_))));
+            if let Some(row) = refused.map(|(number, _)| *number) {
+                return kept.end(ImportState::Refused { row });
+            }
+            for row in kept.rows.values_mut().filter(|row| row.outcome.is_none()) {
+                if let Ok(device) = row.staged.read.clone() {
+                    let new = device.provision(kept.new.act.clone(), now);
+                    tables.events.push(new.event().clone());
+                    tables.devices.insert(new.device().id().clone(), new.into_device());
+                    row.outcome = Some(Ok(()));
+                }
+            }
+        }
+        kept.end(ImportState::Applied)
+    }
+
+    async fn results(&self, import: &ImportRef, after: u64, limit: u32) -> Result<Vec<RowResult>, StorageError> {
+        let imports = self.imports();
+        let Some((kept, (_, state))) = imports.of(import).and_then(|kept| Some((kept, kept.sealed.as_ref()?))) else {
+            return Ok(Vec::new());
+        };
+        let rows = kept.after(after).take(most(limit));
+        let results = rows.map(|(number, row)| {
+            let outcome = match (&row.outcome, state) {
+                (Some(outcome), _) => outcome.clone(),
+                (None, ImportState::Refused { row }) => Err(RowRefusal::NotImported { because_of: *row }),
+                (None, ImportState::Sealed | ImportState::Applied) => return Err(not_there()),
+            };
+            Ok(RowResult { number: *number, device_id: row.staged.device_id().cloned(), outcome })
+        });
+        results.collect()
+    }
+}

@@ -1,0 +1,8 @@
+//! Files of devices over real HTTP, on both engines.
+
+mod bad_calls;
+mod cut_short;
+mod files;
+mod keys;
+mod memory;
+mod world;
