@@ -1,5 +1,6 @@
 -- Refused while a terminal is decommissioned or an event is of a kind or by an actor that the version before does not
--- know. The tables are made anew, as on the way up.
+-- know. The tables are made anew, as on the way up; what the versions before take away again stands at its column, since
+-- SQLite drops no column that a constraint of the table names.
 DROP TABLE creation_answers;
 
 CREATE TABLE next_devices (
@@ -36,7 +37,10 @@ CREATE TABLE next_devices (
     -- The sequence of the first event in its chain; none before there is one.
     chain_start     INTEGER,
     -- The hash of the last event in its chain, so that a chain cut short is seen.
-    chain_head      BLOB,
+    chain_head      BLOB
+        CONSTRAINT devices_chain_whole CHECK ((chain_start IS NULL) = (chain_head IS NULL))
+        CONSTRAINT devices_chain_form CHECK (chain_start BETWEEN 1 AND version AND length(chain_head) = 32),
+
     CONSTRAINT devices_id_form CHECK (
         length(CAST(device_id AS BLOB)) BETWEEN 4 AND 64 AND device_id GLOB 'POS-*' AND device_id NOT GLOB '*[^!-~]*'
     ),
@@ -75,9 +79,7 @@ CREATE TABLE next_devices (
     ),
     CONSTRAINT devices_sighting_bounded CHECK (
         length(CAST(app_version AS BLOB)) BETWEEN 1 AND 32 AND length(os) <= 64 AND length(model) <= 64
-    ),
-    CONSTRAINT devices_chain_whole CHECK ((chain_start IS NULL) = (chain_head IS NULL)),
-    CONSTRAINT devices_chain_form CHECK (chain_start BETWEEN 1 AND version AND length(chain_head) = 32)
+    )
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE next_device_events (
@@ -94,11 +96,15 @@ CREATE TABLE next_device_events (
     -- What: provisioned, pairing_code_issued, claimed, activated or released.
     kind        TEXT    NOT NULL,
     -- From which IP address; none from the command line.
-    origin      TEXT,
+    origin      TEXT
+        CONSTRAINT device_events_origin_form CHECK (length(origin) BETWEEN 2 AND 45 AND origin NOT GLOB '*[^0-9a-f:.]*'),
     -- By which call, as in the log and in X-Trace-Id; none from the command line.
-    trace_id    TEXT,
+    trace_id    TEXT
+        CONSTRAINT device_events_trace_form
+            CHECK (length(trace_id) = 32 AND trace_id NOT GLOB '*[^0-9a-f]*' AND trace_id GLOB '*[^0]*'),
     -- SHA-256 of this event and of the hash before it; none outside the chain.
-    hash        BLOB,
+    hash        BLOB
+        CONSTRAINT device_events_hash_form CHECK (length(hash) = 32),
 
     -- Also the last word on concurrency: two changes of one version cannot both be kept.
     PRIMARY KEY (device_id, sequence),
@@ -117,11 +123,7 @@ CREATE TABLE next_device_events (
     ),
     CONSTRAINT device_events_kind_word
         CHECK (kind IN ('provisioned', 'pairing_code_issued', 'claimed', 'activated', 'released')),
-    CONSTRAINT device_events_provisioned_first CHECK ((kind = 'provisioned') = (sequence = 1)),
-    CONSTRAINT device_events_origin_form CHECK (length(origin) BETWEEN 2 AND 45 AND origin NOT GLOB '*[^0-9a-f:.]*'),
-    CONSTRAINT device_events_trace_form
-        CHECK (length(trace_id) = 32 AND trace_id NOT GLOB '*[^0-9a-f]*' AND trace_id GLOB '*[^0]*'),
-    CONSTRAINT device_events_hash_form CHECK (length(hash) = 32)
+    CONSTRAINT device_events_provisioned_first CHECK ((kind = 'provisioned') = (sequence = 1))
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE next_ended_pairing_codes (

@@ -2,7 +2,9 @@
 
 use pos_domain::{Act, CodeEnd, DeviceStatus};
 
-use super::fixtures::{at, by_code, claimant, claimed, code, context, found, id, issued, keep, provisioned, waiting};
+use super::fixtures::{
+    at, by_code, claimant, claimed, code, context, found, id, issued, keep, merchant, provisioned, waiting,
+};
 use crate::{SaveError, Storage};
 
 /// A code on a screen names its device.
@@ -43,6 +45,25 @@ pub async fn a_released_code_is_found_only_as_used(storage: Storage) {
     assert_eq!(by_code(&storage, 1).await, None);
     let ended = storage.devices.find_ended_code(code(1)).await.unwrap().expect("the end is known");
     assert_eq!((ended.code, ended.device_id, ended.end, ended.at), (code(1), id(1), CodeEnd::Used, at(9)));
+}
+
+/// The code of a device that was taken out of use names no device any more, and its end is told; so it is with one that
+/// went to another merchant.
+pub async fn a_code_ends_with_its_device(storage: Storage) {
+    let shown = waiting(&storage, 1, 1).await;
+    keep(&storage, shown.decommission(Act::operator(), at(9)).unwrap()).await;
+    let used = claimed(&storage, 2, 2, 5).await;
+    keep(&storage, used.decommission(Act::operator(), at(9)).unwrap()).await;
+    let moved = waiting(&storage, 3, 3).await;
+    keep(&storage, moved.move_to(merchant(2), Act::operator(), at(9)).unwrap()).await;
+    for (number, end) in [(1, CodeEnd::Retired), (2, CodeEnd::Used), (3, CodeEnd::Retired)] {
+        assert_eq!(by_code(&storage, number).await, None);
+        let ended = storage.devices.find_ended_code(code(number)).await.unwrap().expect("the end is known");
+        assert_eq!((ended.code, ended.device_id, ended.end, ended.at), (code(number), id(number), end, at(9)));
+        let other = provisioned(&storage, 10 + number).await;
+        let other = keep(&storage, issued(other, number, 10)).await;
+        assert_eq!(by_code(&storage, number).await, Some(other), "it may be given out again");
+    }
 }
 
 /// A code that ended several times is told by its latest end, whatever the order they were stored in.

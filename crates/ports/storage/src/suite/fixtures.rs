@@ -59,11 +59,18 @@ pub(super) fn sighting(agent: &str, seconds: i64) -> Sighting {
     Sighting { agent: UserAgent::parse(agent).unwrap(), at: at(seconds) }
 }
 
+/// Adds a merchant's inactive device, and reads it back.
+pub(super) async fn created(storage: &Storage, number: u32, of: MerchantId, details: DeviceDetails) -> Device {
+    let transition = Device::provision(id(number), of, details, Act::operator(), at(0));
+    storage.fleet.create(Scope::Operator, std::slice::from_ref(&transition), None).await.unwrap();
+    let stored = found(storage, &id(number)).await;
+    assert_eq!(&stored, transition.device());
+    stored
+}
+
 /// Adds an inactive device without a code.
 pub(super) async fn provisioned(storage: &Storage, number: u32) -> Device {
-    let transition = new(number);
-    storage.fleet.create(Scope::Operator, std::slice::from_ref(&transition), None).await.unwrap();
-    transition.into_device()
+    created(storage, number, merchant(1), DeviceDetails::default()).await
 }
 
 /// Saves a step that must be kept, and reads the device back.

@@ -21,9 +21,12 @@ pub mod acts;
 pub mod add_and_list;
 pub mod audit;
 pub mod codes;
+pub mod creation;
 pub mod directory;
 pub mod failures;
 mod fixtures;
+pub mod fleet;
+pub mod locations;
 pub mod members;
 pub mod races;
 pub mod save;
@@ -57,6 +60,7 @@ macro_rules! storage_suite {
                 an_unknown_code_is_not_found,
                 a_retired_code_is_found_only_as_ended,
                 a_released_code_is_found_only_as_used,
+                a_code_ends_with_its_device,
                 the_latest_end_of_a_code_is_told,
                 a_waiting_code_is_taken,
                 an_expired_code_is_taken,
@@ -82,6 +86,35 @@ macro_rules! storage_suite {
                 a_page_can_be_one_merchants,
                 a_page_of_none_is_empty,
             ],
+            fleet: [
+                a_scope_reaches_its_own_devices_only,
+                an_unknown_device_is_nobodys,
+                a_partys_save_is_refused_as_any,
+                a_move_needs_both_ends,
+                a_moved_device_leaves_its_former_merchant,
+                events_of_a_device_come_in_pages,
+                a_page_can_be_of_one_state,
+                a_page_can_be_of_one_location,
+                details_are_read_back_in_every_state,
+                a_location_elsewhere_is_refused,
+            ],
+            creation: [
+                a_key_creates_once,
+                a_key_is_its_partys,
+                a_key_is_free_when_its_time_is_over,
+                a_call_may_have_no_key,
+                refusals_to_create_come_in_order,
+                a_scope_creates_for_its_own_merchants,
+                of_many_calls_with_one_key_one_creates,
+                a_refused_call_hands_its_key_on,
+            ],
+            locations: [
+                a_location_is_made_known_once,
+                a_location_is_made_known_once_by_its_key,
+                a_locations_record_is_read_back,
+                a_location_is_renamed_by_those_who_see_it,
+                locations_are_found_and_listed_by_scope,
+            ],
             failures: [
                 nothing_failed_at_first,
                 failures_are_counted_within_the_window,
@@ -102,6 +135,7 @@ macro_rules! storage_suite {
             ],
             races: [
                 of_many_saves_of_one_version_one_is_kept,
+                of_many_acts_on_one_version_one_is_kept,
                 of_two_devices_with_one_code_one_is_kept,
                 of_many_devices_with_one_code_one_is_kept,
                 every_failure_is_counted_once,

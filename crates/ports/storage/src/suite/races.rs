@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pos_domain::{Act, Actor, ClaimLimit, Claimant, Device, DeviceDetails, Scope, Transition};
+use pos_domain::{Act, Actor, ClaimLimit, Claimant, Device, DeviceDetails, Name, Party, Scope, Transition};
 use time::Duration;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::fixtures::{
-    at, by_code, claimant, code, context, found, id, issued, keep, merchant, provisioned, refused, sighting, user,
-    waiting,
+    at, by_code, claimant, claimed, code, context, found, id, issued, keep, merchant, provisioned, refused, sighting,
+    user, waiting,
 };
+use super::tenancy::{populated, reseller};
 use crate::{CreateDevicesError, History, SaveError, Storage};
 
 const CALLERS: u32 = 64;
@@ -64,6 +65,49 @@ pub async fn of_many_saves_of_one_version_one_is_kept(storage: Storage) {
     let events = storage.events.events_of(&History::whole(&id(1))).await.unwrap();
     assert_eq!(events.len(), 3);
     assert_eq!(events[2].act.actor, Actor::User(after.record().claimed_by.unwrap()));
+}
+
+/// So it is with what those do who manage devices, whoever they are: of moves, releases, amendments and the end of a
+/// device made from one version one is kept.
+pub async fn of_many_acts_on_one_version_one_is_kept(storage: Storage) {
+    populated(&storage).await;
+    type Step = fn(Device, u32) -> Transition;
+    let on_inactive: [Step; 4] = [
+        |device, number| issued(device, number, 2),
+        |device, _| device.move_to(merchant(2), Act::operator(), at(2)).unwrap(),
+        |device, number| device.amend(named(number), Act::operator(), at(2)).unwrap(),
+        |device, _| device.decommission(Act::operator(), at(2)).unwrap(),
+    ];
+    let on_claimed: [Step; 4] = [
+        |device, _| device.activate(context(), at(3)).unwrap(),
+        |device, _| device.release(Act::operator(), at(3)).unwrap(),
+        |device, number| device.amend(named(number), Act::operator(), at(3)).unwrap(),
+        |device, _| device.decommission(Act::operator(), at(3)).unwrap(),
+    ];
+    let reseller = Scope::Of(Party::Reseller(reseller(1)));
+    for round in 0..6_u32 {
+        let inactive = waiting(&storage, 2 * round, 1_000 + 2 * round).await;
+        let claimed = claimed(&storage, 2 * round + 1, 1_001 + 2 * round, 2).await;
+        for (device, acts) in [(inactive, on_inactive), (claimed, on_claimed)] {
+            let answers = together(|number| {
+                let scope = if number.is_multiple_of(2) { Scope::Operator } else { reseller };
+                let step = acts[(number / 2 % 4) as usize](device.clone(), number);
+                let storage = storage.clone();
+                async move { (storage.fleet.save(scope, &step).await, step) }
+            });
+            let (kept, refused): (Vec<_>, Vec<_>) = answers.await.into_iter().partition(|(answer, _)| answer.is_ok());
+            let [(_, step)] = &kept[..] else { panic!("{} were kept", kept.len()) };
+            assert!(refused.iter().all(|(answer, _)| matches!(answer, Err(SaveError::Conflict))), "{refused:?}");
+            assert_eq!(&found(&storage, device.id()).await, step.device());
+            let events = storage.events.events_of(&History::whole(device.id())).await.unwrap();
+            assert_eq!(events.last(), Some(step.event()));
+            assert_eq!(events.len() as u64, device.version() + 1);
+        }
+    }
+}
+
+fn named(number: u32) -> DeviceDetails {
+    DeviceDetails { label: Some(Name::parse(&format!("Till {number}")).unwrap()), location_id: None }
 }
 
 /// Of two devices that are given one code at once, one gets it.
@@ -153,15 +197,14 @@ pub async fn of_many_who_create_one_id_one_does(storage: Storage) {
             Device::provision(id(1), merchant((number % 200) as u8), DeviceDetails::default(), Act::operator(), at(0));
         let own = Device::provision(id(1_000 + number), merchant(1), DeviceDetails::default(), Act::operator(), at(0));
         let devices = if number % 2 == 0 { [mine, own] } else { [own, mine] };
-        async move { storage.fleet.create(Scope::Operator, &devices, None).await }
+        async move { (number, storage.fleet.create(Scope::Operator, &devices, None).await) }
     });
     let told = told.await;
-    let created = told.iter().position(Result::is_ok).expect("somebody created it");
-    for (number, answer) in told.iter().enumerate() {
-        let number = u32::try_from(number).unwrap();
+    assert_eq!(told.iter().filter(|(_, answer)| answer.is_ok()).count(), 1);
+    for (number, answer) in told {
         let own = storage.devices.find(&id(1_000 + number)).await.unwrap();
         match answer {
-            Ok(()) => assert_eq!((number as usize, own.map(|device| device.version())), (created, Some(1))),
+            Ok(()) => assert_eq!(own.map(|device| device.version()), Some(1)),
             Err(CreateDevicesError::Taken(taken)) => assert_eq!((taken.as_slice(), own), ([id(1)].as_slice(), None)),
             Err(other) => panic!("{other:?}"),
         }

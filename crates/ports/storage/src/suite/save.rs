@@ -1,7 +1,7 @@
 //! Saving one transition, reading a device back, and the audit trail.
 
 use pos_domain::{
-    Act, Actor, Device, DeviceDetails, DeviceEventKind, DeviceId, DeviceState, DeviceStatus, Scope, UserId,
+    Act, Actor, Device, DeviceDetails, DeviceEventKind, DeviceId, DeviceState, DeviceStatus, Name, Scope, UserId,
 };
 use time::Duration;
 
@@ -15,20 +15,39 @@ pub async fn unknown_device_is_none(storage: Storage) {
     assert_eq!(storage.devices.find(&DeviceId::parse("POS-UNKNOWN").unwrap()).await.unwrap(), None);
 }
 
+fn till() -> DeviceDetails {
+    DeviceDetails { label: Some(Name::parse("Till 1").unwrap()), location_id: None }
+}
+
 /// Each state a device goes through is read back exactly as it was saved, the neighbour untouched.
 pub async fn every_state_is_read_back_as_saved(storage: Storage) {
     let neighbour = waiting(&storage, 99, 99).await;
     let mut device = provisioned(&storage, 1).await;
     assert_eq!(found(&storage, &id(1)).await, device);
-    let steps: [fn(Device) -> pos_domain::Transition; 6] = [
+    let steps: [fn(Device) -> pos_domain::Transition; 10] = [
         |device| issued(device, 7, 1),
         |device| issued(device, 8, 2),
         |device| device.claim(code(8), &claimant(), context(), at(3)).unwrap(),
         |device| device.activate(context(), at(4)).unwrap(),
         |device| device.release(Act::operator(), at(5)).unwrap(),
         |device| issued(device, 9, 6),
+        |device| device.amend(till(), Act::operator(), at(7)).unwrap(),
+        |device| device.move_to(merchant(2), Act::operator(), at(8)).unwrap(),
+        |device| device.amend(till(), Act::operator(), at(9)).unwrap(),
+        |device| device.decommission(Act::operator(), at(10)).unwrap(),
     ];
-    let statuses = ["inactive", "inactive", "claimed", "activated", "inactive", "inactive"];
+    let statuses = [
+        "inactive",
+        "inactive",
+        "claimed",
+        "activated",
+        "inactive",
+        "inactive",
+        "inactive",
+        "inactive",
+        "inactive",
+        "decommissioned",
+    ];
     for (step, status) in steps.into_iter().zip(statuses) {
         let transition = step(device);
         let stored = keep(&storage, transition.clone()).await;
@@ -50,6 +69,8 @@ pub async fn instants_keep_their_microseconds(storage: Storage) {
     let device = keep(&storage, device.activate(context(), moment(999_999)).unwrap()).await;
     assert_eq!(device.provisioned_at(), at(0));
     let DeviceState::Activated { claim, at: activated } = device.state() else { panic!("not activated") };
+    let gone = keep(&storage, device.clone().decommission(Act::operator(), moment(1_999_999)).unwrap()).await;
+    assert_eq!(gone.state(), &DeviceState::Decommissioned { at: moment(1_999_999) });
     assert_eq!(claim.code.issued_at, moment(1));
     assert_eq!(claim.code.expires_at, moment(300_000_002));
     assert_eq!(claim.at, moment(2));
@@ -158,7 +179,11 @@ pub async fn events_keep_who_and_when(storage: Storage) {
     let device = keep(&storage, step(issued(device, 1, 1))).await;
     let device = keep(&storage, step(device.claim(code(1), &claimant(), context(), at(2)).unwrap())).await;
     let device = keep(&storage, step(device.activate(context(), at(3)).unwrap())).await;
-    keep(&storage, step(device.release(Act::operator(), at(4)).unwrap())).await;
+    let device = keep(&storage, step(device.release(Act::operator(), at(4)).unwrap())).await;
+    let device = keep(&storage, step(device.amend(till(), Act::operator(), at(5)).unwrap())).await;
+    let device = keep(&storage, step(device.move_to(merchant(2), Act::operator(), at(6)).unwrap())).await;
+    let provider = context().by(Actor::IdentityProvider);
+    keep(&storage, step(device.decommission(provider, at(7)).unwrap())).await;
     let events = storage.events.events_of(&History::whole(&id(1))).await.unwrap();
     let expected: Vec<_> = told.iter().map(|transition| transition.event().clone()).collect();
     assert_eq!(events, expected);
