@@ -8,6 +8,7 @@
     reason = "all of this is tests"
 )]
 
+mod acts;
 mod auditing;
 mod claiming;
 mod fleet;

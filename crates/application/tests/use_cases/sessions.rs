@@ -22,28 +22,28 @@ use uuid::Uuid;
 
 use crate::{MERCHANT, START, from};
 
-const LIFETIME: Duration = Duration::hours(10);
+pub(crate) const LIFETIME: Duration = Duration::hours(10);
 const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(60) };
 
-struct Tenancy {
-    clock: Arc<ManualClock>,
-    storage: Storage,
-    initiate: InitiateSession,
+pub(crate) struct Tenancy {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) storage: Storage,
+    pub(crate) initiate: InitiateSession,
     current: CurrentSession,
-    members: ManageMembers,
-    clients: ManageClients,
+    pub(crate) members: ManageMembers,
+    pub(crate) clients: ManageClients,
 }
 
 fn place() -> Place {
     Place { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() }
 }
 
-fn ann() -> Principal {
+pub(crate) fn ann() -> Principal {
     Principal::fixed(UserId::parse("ann").unwrap(), Some(MERCHANT))
 }
 
 impl Tenancy {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let (time, chance): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(ScriptedEntropy::new([])));
         let storage = Storage::of(Arc::new(InMemoryStore::default()));
@@ -67,6 +67,11 @@ impl Tenancy {
         };
         tenancy.member(Role::Admin).await;
         tenancy
+    }
+
+    pub(crate) fn close(&self) -> CloseSession {
+        let logouts = Arc::new(FixedLogouts::default());
+        CloseSession::new(self.storage.sessions.clone(), logouts, self.clock.clone(), LIFETIME)
     }
 
     async fn member(&self, role: Role) {

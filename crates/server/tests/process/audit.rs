@@ -5,7 +5,7 @@ use std::path::Path;
 
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::Serving;
 use crate::{MERCHANT, run, text};
@@ -108,6 +108,65 @@ fn an_export_has_everything_in_order_and_no_code() {
     );
     let plain = text(&run(folder, &["device", "show", &device]).stdout);
     assert!(plain.contains(trace_id) && plain.contains("127.0.0.1"), "{plain}");
+}
+
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    text(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn what_an_operator_administers_is_in_the_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let reseller = done(folder, &["reseller", "add", "--name", "Northern Terminals"]);
+    done(folder, &["merchant", "add", "--name", "Corner Shop", "--reseller", &reseller, "--id", MERCHANT]);
+    let member = ["--merchant", MERCHANT, "--user", "ann"];
+    for role in ["viewer", "viewer", "admin"] {
+        done(folder, &[&["member", "add", "--role", role][..], &member].concat());
+    }
+    done(folder, &[&["member", "remove"][..], &member].concat());
+    let id = ["--id", "till"];
+    let made = done(folder, &[&["client", "add", "--reseller", &reseller, "--role", "operator"][..], &id].concat());
+    let rotated = done(folder, &["client", "rotate", "till"]);
+    done(folder, &["client", "revoke", "till"]);
+    for refused in [
+        &["merchant", "add", "--name", "Again", "--id", MERCHANT][..],
+        &["member", "remove", "--merchant", MERCHANT, "--user", "ann"],
+        &["client", "rotate", "till"],
+        &["client", "revoke", "nobody"],
+    ] {
+        assert!(!run(folder, refused).status.success(), "{refused:?}");
+    }
+
+    let (shop, north) = (format!("merchant:{MERCHANT}"), format!("reseller:{reseller}"));
+    let (theirs, nobodys) = (Value::from(MERCHANT), Value::Null);
+    let wanted = [
+        ("reseller_added", &nobodys, &*north, json!({})),
+        ("merchant_added", &theirs, &shop, json!({})),
+        ("member_added", &theirs, "user:ann", json!({"party": shop, "role": "viewer"})),
+        ("member_added", &theirs, "user:ann", json!({"party": shop, "role": "admin", "role_before": "viewer"})),
+        ("member_removed", &theirs, "user:ann", json!({"party": shop})),
+        ("client_added", &nobodys, "client:till", json!({"party": north, "role": "operator"})),
+        ("client_rotated", &nobodys, "client:till", json!({"party": north})),
+        ("client_revoked", &nobodys, "client:till", json!({"party": north})),
+    ];
+    let lines = exported(folder, &[]);
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            assert_eq!((&line["actor"], &line["origin"], &line["trace_id"]), (&"operator".into(), &nobodys, &nobodys));
+            let text = |name: &str| line[name].as_str().unwrap();
+            (text("event"), &line["merchant_id"], text("subject"), line["detail"].clone())
+        })
+        .collect();
+    assert_eq!(told, wanted);
+    let whole = serde_json::to_string(&lines).unwrap();
+    for printed in [made, rotated] {
+        let secret = printed.lines().find_map(|line| line.strip_prefix("client_secret=")).unwrap();
+        assert!(secret.len() == 64 && !whole.contains(secret));
+    }
 }
 
 #[test]

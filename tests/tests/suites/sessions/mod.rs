@@ -1,5 +1,6 @@
 //! Sessions over real HTTP, with the real verifier and the development issuer, on both engines.
 
+mod acts;
 mod bad_input;
 mod clients;
 mod initiate;

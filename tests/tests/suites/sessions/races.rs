@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use pos_domain::{ApiClientId, Party, Role};
+use pos_adapters::clock::SystemEntropy;
+use pos_application::ManageMembers;
+use pos_domain::{Act, ApiClientId, Member, Party, Role, UserId};
+use pos_port_storage::Span;
 use pos_tests::postgres::TestDatabase;
 use pos_tests::server::MERCHANT;
 use pos_tests::stores::TestStore;
+use tokio::task::JoinSet;
 
 use super::world::{SECRET, World, acts, client_session, initiate, on_both_engines, revoke, rotate};
 
@@ -56,7 +60,29 @@ async fn no_machine_outlives_its_revocation(world: World) {
     assert_eq!(client_session(&server, "till", SECRET).await.status, 401);
 }
 
-on_both_engines!(sixty_four_initiate_one_session, no_machine_outlives_its_revocation);
+async fn sixty_four_give_one_role(world: World) {
+    let events = async || world.storage.events.audit_by_time(&Span { limit: 1_000, ..Span::default() }, None).await;
+    let before = events().await.unwrap().len();
+    let manage =
+        Arc::new(ManageMembers::new(world.storage.members.clone(), world.clock.clone(), Arc::new(SystemEntropy)));
+    for (role, role_before) in [(Role::Viewer, None), (Role::Admin, Some("viewer"))] {
+        let mut calls = JoinSet::new();
+        for _ in 0..64 {
+            let manage = Arc::clone(&manage);
+            let user_id = UserId::parse("newcomer").unwrap();
+            let member = Member { user_id, party: Party::Merchant(MERCHANT), role };
+            calls.spawn(async move { manage.add(member, Act::operator()).await.unwrap().map(|one| one.member.role) });
+        }
+        let replaced = calls.join_all().await;
+        assert_eq!(replaced.iter().filter(|before| **before != Some(role)).count(), 1, "one gave it: {replaced:?}");
+        let told = events().await.unwrap().pop().unwrap().event;
+        assert_eq!(told.detail["role"], role.as_str());
+        assert_eq!(told.detail.get("role_before").map(String::as_str), role_before);
+    }
+    assert_eq!(events().await.unwrap().len(), before + 2, "each gift is on record once");
+}
+
+on_both_engines!(sixty_four_initiate_one_session, no_machine_outlives_its_revocation, sixty_four_give_one_role,);
 
 /// The table itself: one session is one row, and what is over goes with the next start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

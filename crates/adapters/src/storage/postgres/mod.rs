@@ -114,6 +114,7 @@ macro_rules! transact {
 
 // Below the macros, which they use.
 mod audit;
+mod directory;
 mod fleet;
 mod locations;
 use run;

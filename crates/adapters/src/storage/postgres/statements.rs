@@ -127,6 +127,8 @@ mod tests {
     use super::super::create::{AddDevices, CheckPlaces};
     use super::super::refusals::{CountFailure, TellBlocked};
     use super::super::save::{SaveForParty, SaveTransition};
+    use super::super::tenancy_statements::EndSession;
+    use super::super::told::Told;
     use super::*;
 
     fn is_kept_prepared<Q: Query + QueryFragment<Pg> + QueryId>(query: &Q) -> bool {
@@ -155,6 +157,8 @@ mod tests {
         assert!(is_kept_prepared(&FindByPairingCode::from(PairingCode::from_bits(1))));
         assert!(is_kept_prepared(&CountFailure::of(&refused, &limit)));
         assert!(is_kept_prepared(&TellBlocked::of(&refused, &limit)));
+        let told = Told::from(&refused.event());
+        assert!(is_kept_prepared(&EndSession { wanted: String::new(), told }));
     }
 
     #[test]

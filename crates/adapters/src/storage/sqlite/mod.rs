@@ -3,6 +3,7 @@
 mod audit;
 mod connection;
 mod devices;
+mod directory;
 mod fleet;
 mod locations;
 mod migrate;

@@ -1,10 +1,13 @@
 //! Resellers and merchants, and who sees whom.
 
-use pos_domain::{Merchant, Party, Scope};
+use pos_domain::{Fingerprint, IdempotencyKey, Merchant, Party, Scope};
+use time::OffsetDateTime;
 
+use super::audit::on_record;
 use super::fixtures::{at, merchant};
+use super::races::together;
 use super::tenancy::{bringer, merchant_told, populated, reseller, reseller_told, shop};
-use crate::{AddPartyError, MerchantPage, Storage};
+use crate::{AddPartyError, KeptAnswer, MerchantPage, Once, Storage};
 
 async fn listed(storage: &Storage, scope: Scope) -> Vec<Merchant> {
     storage.directory.list_merchants(&MerchantPage { scope, after: None, limit: 100 }).await.unwrap()
@@ -75,4 +78,71 @@ pub async fn parties_are_listed_page_by_page(storage: Storage) {
     assert_eq!(second, [merchant(4)]);
     assert_eq!(storage.directory.list_resellers(None, 1).await.unwrap(), [bringer(1)]);
     assert_eq!(storage.directory.list_resellers(Some(reseller(1)), 9).await.unwrap(), [bringer(2)]);
+}
+
+fn once(number: u8, now: OffsetDateTime) -> Once {
+    Once {
+        party: Party::Reseller(reseller(1)),
+        key: IdempotencyKey::parse("the-key").unwrap(),
+        fingerprint: Fingerprint([number; 32]),
+        answer: format!("merchant {number}"),
+        at: now,
+        keep_until: now + time::Duration::seconds(100),
+    }
+}
+
+fn kept(answer: Result<(), AddPartyError>) -> KeptAnswer {
+    match answer {
+        Err(AddPartyError::Answered(kept)) => kept,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A merchant is made known once for a key: a second call finds the first one's answer and leaves nothing, until the
+/// answer's time is over. A call that was refused keeps no answer.
+pub async fn a_merchant_is_made_known_once_for_a_key(storage: Storage) {
+    populated(&storage).await;
+    let before = on_record(&storage).await.len();
+    let add = async |number: u8, of, seconds| {
+        let once = once(number, at(seconds));
+        storage.directory.add_merchant(&shop(number, of), Some(&once), &merchant_told(number)).await
+    };
+    let refused = add(7, Some(9), 0).await;
+    assert!(matches!(refused, Err(AddPartyError::UnknownReseller)), "{refused:?}");
+    let refused = add(1, Some(1), 0).await;
+    assert!(matches!(refused, Err(AddPartyError::Taken)), "{refused:?}");
+    add(5, Some(1), 0).await.unwrap();
+    let first = KeptAnswer { fingerprint: Fingerprint([5; 32]), answer: "merchant 5".to_owned() };
+    for (number, of) in [(5, Some(1)), (6, Some(1)), (6, Some(9)), (1, None)] {
+        assert_eq!(kept(add(number, of, 99).await), first, "merchant {number} of {of:?}");
+    }
+    let once = once(5, at(0));
+    assert_eq!(storage.answers.find(once.party, &once.key, at(99)).await.unwrap(), Some(first));
+    assert_eq!(storage.directory.find_merchant(Scope::Operator, merchant(6)).await.unwrap(), None);
+    assert_eq!(on_record(&storage).await[before..], [merchant_told(5)]);
+    add(6, Some(1), 100).await.unwrap();
+    assert_eq!(storage.answers.find(once.party, &once.key, at(100)).await.unwrap().unwrap().answer, "merchant 6");
+    assert_eq!(on_record(&storage).await[before..], [merchant_told(5), merchant_told(6)]);
+}
+
+/// Of many who make merchants known with one key at once, one does; the others are told its answer.
+pub async fn of_many_with_one_key_one_makes_a_merchant(storage: Storage) {
+    populated(&storage).await;
+    let before = on_record(&storage).await.len();
+    let answers = together(|number| {
+        let (storage, number) = (storage.clone(), 100 + u8::try_from(number).unwrap());
+        async move {
+            let once = once(number, at(0));
+            let added = storage.directory.add_merchant(&shop(number, None), Some(&once), &merchant_told(number)).await;
+            (number, added)
+        }
+    });
+    let (made, others): (Vec<_>, Vec<_>) = answers.await.into_iter().partition(|(_, added)| added.is_ok());
+    assert_eq!(made.len(), 1, "{made:?}");
+    let winner = made[0].0;
+    for (_, answer) in others {
+        assert_eq!(kept(answer).answer, format!("merchant {winner}"));
+    }
+    assert_eq!(listed(&storage, Scope::Operator).await.len(), 5);
+    assert_eq!(on_record(&storage).await[before..], [merchant_told(winner)]);
 }

@@ -160,6 +160,8 @@ macro_rules! storage_suite {
                 a_merchant_of_nobodys_reseller_is_refused,
                 a_scope_finds_its_own_merchants_only,
                 parties_are_listed_page_by_page,
+                a_merchant_is_made_known_once_for_a_key,
+                of_many_with_one_key_one_makes_a_merchant,
             ],
             members: [
                 a_membership_is_read_back_at_its_party,

@@ -17,7 +17,7 @@ async fn held(storage: &Storage, number: u8) -> Option<Session> {
 
 async fn till(storage: &Storage) -> ApiClient {
     let till = client(7, "till", Party::Merchant(merchant(1)));
-    enlist(&storage, &till, &hash(1)).await.unwrap();
+    enlist(storage, &till, &hash(1)).await.unwrap();
     till
 }
 

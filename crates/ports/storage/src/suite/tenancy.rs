@@ -95,7 +95,7 @@ pub(super) fn session_of_client(number: u8, client: &ApiClient) -> Session {
 pub(super) async fn anna(storage: &Storage) -> Membership {
     populated(storage).await;
     let anna = membership(1, "anna", Party::Merchant(merchant(1)), Role::Admin);
-    give(&storage, &anna).await.unwrap();
+    give(storage, &anna).await.unwrap();
     anna
 }
 
