@@ -9,8 +9,10 @@
 )]
 
 mod end_to_end;
+mod fleet;
 mod http;
 mod identity;
 mod races;
+mod routes;
 mod sessions;
 mod storage;

@@ -8,4 +8,4 @@ mod logout;
 mod races;
 mod replicas;
 mod roles;
-mod world;
+pub(crate) mod world;
