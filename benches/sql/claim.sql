@@ -12,7 +12,8 @@ WITH input AS (SELECT bench_code(:n) AS code), waiting AS (
     ORDER BY claimed_at DESC LIMIT 1
 )
 SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
-    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at
+    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at, chain_start, chain_head,
+    decommissioned_at, label, location_id
 FROM (SELECT * FROM waiting UNION ALL SELECT * FROM used) AS either
 ORDER BY (status = 'inactive') DESC LIMIT 1
 \gset
@@ -22,16 +23,19 @@ WITH input AS (
     SELECT :device_id::text AS device_id, :version::bigint AS expected, :version::bigint + 1 AS version,
         :merchant_id::uuid AS merchant_id, 'claimed'::text AS status, :pairing_code::text AS pairing_code,
         :code_issued_at::timestamptz AS code_issued_at, :code_expires_at::timestamptz AS code_expires_at,
-        'bench-' || :claimant::text AS claimed_by, now() AS claimed_at, NULL::timestamptz AS activated_at, now() AS at,
+        'bench-' || :claimant::text AS claimed_by, now() AS claimed_at, NULL::timestamptz AS activated_at,
+        NULL::timestamptz AS decommissioned_at, NULL::text AS label, NULL::uuid AS location_id, now() AS at,
         'user' || chr(58) || 'bench-' || :claimant::text AS actor, 'claimed'::text AS kind, NULL::text AS ended_code,
         NULL::text AS ended_as, NULL::timestamptz AS ended_at,
         '127.0.0.1'::text AS origin, repeat('a', 32) AS trace_id, 1::bigint AS chain_start,
         decode(repeat('ab', 32), 'hex') AS hash
 ), changed AS (
     UPDATE devices
-    SET version = input.version, status = input.status, pairing_code = input.pairing_code,
-        code_issued_at = input.code_issued_at, code_expires_at = input.code_expires_at,
-        claimed_by = input.claimed_by, claimed_at = input.claimed_at, activated_at = input.activated_at,
+    SET version = input.version, merchant_id = input.merchant_id, status = input.status,
+        pairing_code = input.pairing_code, code_issued_at = input.code_issued_at,
+        code_expires_at = input.code_expires_at, claimed_by = input.claimed_by,
+        claimed_at = input.claimed_at, activated_at = input.activated_at,
+        decommissioned_at = input.decommissioned_at, label = input.label, location_id = input.location_id,
         chain_start = input.chain_start, chain_head = input.hash
     FROM input
     WHERE devices.device_id = input.device_id AND devices.version = input.expected

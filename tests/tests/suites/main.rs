@@ -9,9 +9,11 @@
 )]
 
 mod end_to_end;
+mod fleet;
 mod http;
 mod identity;
 mod imports;
 mod races;
+mod routes;
 mod sessions;
 mod storage;

@@ -1,5 +1,7 @@
 //! Many callers at once, on every store: whatever the order, the outcome is that of some queue.
 
+mod fleet;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -13,9 +15,8 @@ use pos_domain::{
     PairingCodeStatus, ReleaseRefusal, UserAgent, UserId,
 };
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
-use pos_port_storage::{History, InMemoryStore, Span, Storage};
+use pos_port_storage::{History, Span, Storage};
 use pos_tests::server::{MERCHANT, START};
-use pos_tests::stores::TestStore;
 use time::Duration;
 
 const CALLERS: usize = 64;
@@ -276,30 +277,34 @@ async fn a_burst_of_guesses_is_told_no_more_than_the_limit(storage: Storage) {
     assert_eq!((told, blocked), (10, CALLERS - 10));
 }
 
+/// Makes a test of a case on each store.
 macro_rules! on_every_store {
     ($($case:ident),+ $(,)?) => {
         mod in_memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $case() {
-                super::$case(super::Storage::of(super::Arc::new(super::InMemoryStore::default()))).await;
+                let store = std::sync::Arc::new(pos_port_storage::InMemoryStore::default());
+                super::$case(pos_port_storage::Storage::of(store)).await;
             })+
         }
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $case() {
-                let store = super::TestStore::sqlite().await;
+                let store = pos_tests::stores::TestStore::sqlite().await;
                 super::$case(store.opened().storage.clone()).await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
             async fn $case() {
-                let store = super::TestStore::postgres().await;
+                let store = pos_tests::stores::TestStore::postgres().await;
                 super::$case(store.opened().storage.clone()).await;
             })+
         }
     };
 }
+
+use on_every_store;
 
 on_every_store!(
     one_code_is_claimed_once,

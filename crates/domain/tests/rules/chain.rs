@@ -8,7 +8,7 @@ use pos_domain::{
 };
 use time::Duration;
 
-use crate::{MERCHANT, OTHER_MERCHANT, START, TTL, claimant, code};
+use crate::{MERCHANT, OTHER_MERCHANT, START, TTL, claimant, code, details};
 
 const CONTEXT: CallContext = CallContext {
     origin: Some(std::net::IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7))),
@@ -48,6 +48,25 @@ fn a_history_as_it_was_written_has_no_fault() {
     assert_eq!(device.chain().map(|chain| chain.hash), events[4].hash);
 }
 
+#[test]
+fn every_kind_of_change_is_a_link() {
+    let (mut device, mut events) = history();
+    let steps: [fn(Device) -> pos_domain::Transition; 3] = [
+        |device| device.amend(details(), CONTEXT.by(Actor::IdentityProvider), START).unwrap(),
+        |device| device.move_to(OTHER_MERCHANT, Act::operator(), START).unwrap(),
+        |device| device.decommission(Act::operator(), START).unwrap(),
+    ];
+    for next in steps {
+        let step = next(device);
+        events.push(step.event().clone());
+        device = step.into_device();
+    }
+    assert_eq!(events.iter().map(|event| event.kind).collect::<Vec<_>>(), DeviceEventKind::ALL);
+    assert_eq!(check(&device, &events), (0, Vec::new()));
+    events[6].merchant_id = MERCHANT;
+    assert_eq!(check(&device, &events).1, [(7, ChainFault::Altered)], "where it moved to");
+}
+
 /// Were this to change, every stored chain would be broken: a new encoding needs another fixed text, and both readers.
 #[test]
 fn the_encoding_stays_as_it_is() {
@@ -72,6 +91,7 @@ fn every_field_is_in_the_digest() {
         DeviceEvent { at: START + Duration::microseconds(1), ..event() },
         DeviceEvent { kind: DeviceEventKind::Activated, ..event() },
         act(Act { actor: Actor::Operator, ..event().act }),
+        act(Act { actor: Actor::IdentityProvider, ..event().act }),
         act(Act { actor: user("operator"), ..event().act }),
         act(Act { trace_id: None, ..event().act }),
         act(Act { trace_id: TraceId::from_bits(2), ..event().act }),

@@ -17,7 +17,9 @@ mod records;
 mod table;
 mod tenancy;
 
-use pos_domain::{Act, CallContext, Claimant, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, UserId};
+use pos_domain::{
+    Act, CallContext, Claimant, Device, DeviceDetails, DeviceId, LocationId, MerchantId, Name, PairingCode, UserId,
+};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -50,4 +52,12 @@ fn claimed() -> Device {
 
 fn activated() -> Device {
     claimed().activate(CallContext::default(), START).unwrap().into_device()
+}
+
+fn decommissioned() -> Device {
+    claimed().decommission(Act::operator(), START).unwrap().into_device()
+}
+
+fn details() -> DeviceDetails {
+    DeviceDetails { label: Some(Name::parse("Till 1").unwrap()), location_id: Some(LocationId(Uuid::from_u128(9))) }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pos_domain::{Act, CallContext, Device, DeviceStatus, PairingCodeStatus};
+use pos_domain::{Act, CallContext, Device, DeviceDetails, DeviceStatus, MerchantId, Name, PairingCodeStatus};
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use proptest::prop_assert_eq;
 use time::{Duration, OffsetDateTime};
@@ -21,6 +21,12 @@ enum Action {
     },
     Activate,
     Release,
+    Amend(u8),
+    /// To the merchant it started with, or to the other.
+    Move {
+        home: bool,
+    },
+    Decommission,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -33,15 +39,26 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(back, own_merchant)| Action::Claim { back, own_merchant }),
         proptest::strategy::Just(Action::Activate),
         proptest::strategy::Just(Action::Release),
+        any::<u8>().prop_map(Action::Amend),
+        any::<bool>().prop_map(|home| Action::Move { home }),
+        rarely().prop_map(|now| if now { Action::Decommission } else { Action::Release }),
     ]
 }
 
-/// Three facts instead of a state machine.
+/// A device that is out of use does nothing more, so the sequences must be long enough before that.
+fn rarely() -> impl Strategy<Value = bool> {
+    (0..8_u8).prop_map(|number| number == 0)
+}
+
+/// A few facts instead of a state machine.
 #[derive(Default)]
 struct Model {
     current: Option<(u32, OffsetDateTime)>,
     claimed: bool,
     activated: bool,
+    gone: bool,
+    elsewhere: bool,
+    label: Option<u8>,
 }
 
 impl Model {
@@ -55,11 +72,27 @@ impl Model {
     }
 
     fn status(&self) -> DeviceStatus {
-        match (self.claimed, self.activated) {
-            (false, _) => DeviceStatus::Inactive,
-            (true, false) => DeviceStatus::Claimed,
-            (true, true) => DeviceStatus::Activated,
+        match (self.gone, self.claimed, self.activated) {
+            (true, _, _) => DeviceStatus::Decommissioned,
+            (false, false, _) => DeviceStatus::Inactive,
+            (false, true, false) => DeviceStatus::Claimed,
+            (false, true, true) => DeviceStatus::Activated,
         }
+    }
+
+    fn without_code(self) -> Self {
+        Self { current: None, claimed: false, activated: false, ..self }
+    }
+
+    fn details(&self) -> DeviceDetails {
+        DeviceDetails {
+            label: self.label.map(|number| Name::parse(&format!("Till {number}")).unwrap()),
+            location_id: None,
+        }
+    }
+
+    fn merchant(&self) -> MerchantId {
+        if self.elsewhere { OTHER_MERCHANT } else { MERCHANT }
     }
 
     fn claim(&mut self, number: u32, own_merchant: bool, now: OffsetDateTime) -> bool {
@@ -83,7 +116,7 @@ proptest! {
                 Action::WaitUntilExpiry => { now = model.current.map_or(now, |(_, end)| now.max(end)); None }
                 Action::Issue(number) => {
                     let step = device.clone().issue_pairing_code(code(number), TTL, CallContext::default(), now).ok();
-                    prop_assert_eq!(step.is_some(), !model.claimed);
+                    prop_assert_eq!(step.is_some(), !model.claimed && !model.gone);
                     if step.is_some() {
                         model.current = Some((number, now + TTL));
                         issued.push(number);
@@ -92,7 +125,8 @@ proptest! {
                 }
                 Action::Claim { back, own_merchant } => {
                     let number = issued[issued.len().saturating_sub(back + 1)];
-                    let by = claimant(if own_merchant { MERCHANT } else { OTHER_MERCHANT });
+                    let stranger = if model.elsewhere { MERCHANT } else { OTHER_MERCHANT };
+                    let by = claimant(if own_merchant { model.merchant() } else { stranger });
                     let step = device.clone().claim(code(number), &by, CallContext::default(), now).ok();
                     prop_assert_eq!(step.is_some(), model.claim(number, own_merchant, now));
                     if step.is_some() {
@@ -113,7 +147,27 @@ proptest! {
                 Action::Release => {
                     let step = device.clone().release(Act::operator(), now).ok();
                     prop_assert_eq!(step.is_some(), model.claimed);
-                    if step.is_some() { model = Model::default(); }
+                    if step.is_some() { model = model.without_code(); }
+                    step
+                }
+                Action::Amend(number) => {
+                    let amended = Model { label: Some(number), ..Model::default() }.details();
+                    let step = device.clone().amend(amended, Act::operator(), now).ok();
+                    prop_assert_eq!(step.is_some(), !model.gone);
+                    if step.is_some() { model.label = Some(number); }
+                    step
+                }
+                Action::Move { home } => {
+                    let to = if home { MERCHANT } else { OTHER_MERCHANT };
+                    let step = device.clone().move_to(to, Act::operator(), now).ok();
+                    prop_assert_eq!(step.is_some(), !model.claimed && !model.gone && home == model.elsewhere);
+                    if step.is_some() { model = Model { elsewhere: !home, ..Model::default() }; }
+                    step
+                }
+                Action::Decommission => {
+                    let step = device.clone().decommission(Act::operator(), now).ok();
+                    prop_assert_eq!(step.is_some(), !model.gone);
+                    if step.is_some() { model = Model { gone: true, ..model.without_code() }; }
                     step
                 }
             };
@@ -123,6 +177,8 @@ proptest! {
                 device = step.into_device();
             }
             prop_assert_eq!(device.status(), model.status());
+            prop_assert_eq!(device.merchant_id(), model.merchant());
+            prop_assert_eq!(device.details(), &model.details());
             prop_assert_eq!(device.pairing_code_status(now), model.code_status(now));
             prop_assert_eq!(Device::restore(device.record()), Ok(device.clone()), "a record loses nothing");
         }

@@ -1,13 +1,18 @@
 //! A record that fits no state is refused, naming the device.
 
-use pos_domain::{Device, DeviceRecord, DeviceStatus, UserId};
+use pos_domain::{Act, Device, DeviceRecord, DeviceStatus, Transition, UserId};
 
-use crate::{START, activated, claimed, inactive, pending};
+use crate::{START, activated, claimed, decommissioned, details, inactive, pending};
 
 #[test]
 fn every_state_survives_being_laid_flat() {
-    for device in [inactive(), pending(), claimed(), activated()] {
-        assert_eq!(Device::restore(device.record()), Ok(device));
+    for device in [inactive(), pending(), claimed(), activated(), decommissioned()] {
+        let amended = device.clone().amend(details(), Act::operator(), START).map(Transition::into_device);
+        let gone = device.status() == DeviceStatus::Decommissioned;
+        assert_eq!(amended.is_err(), gone);
+        for device in [Some(device), amended.ok()].into_iter().flatten() {
+            assert_eq!(Device::restore(device.record()), Ok(device));
+        }
     }
 }
 
@@ -24,6 +29,19 @@ fn facts_that_do_not_fit_are_refused() {
         ("claimed without a claim", DeviceRecord { status: DeviceStatus::Claimed, ..pending().record() }),
         ("claimed, yet activated", DeviceRecord { status: DeviceStatus::Claimed, ..activated().record() }),
         ("activated at no time", DeviceRecord { status: DeviceStatus::Activated, ..claimed().record() }),
+        ("inactive, yet out of use", DeviceRecord { decommissioned_at: Some(START), ..pending().record() }),
+        ("claimed, yet out of use", DeviceRecord { decommissioned_at: Some(START), ..claimed().record() }),
+        ("activated, yet out of use", DeviceRecord { decommissioned_at: Some(START), ..activated().record() }),
+        ("out of use at no time", DeviceRecord { decommissioned_at: None, ..decommissioned().record() }),
+        (
+            "out of use with a code",
+            DeviceRecord { status: DeviceStatus::Decommissioned, decommissioned_at: Some(START), ..pending().record() },
+        ),
+        (
+            "out of use with a claim",
+            DeviceRecord { claimed_by: someone(), claimed_at: Some(START), ..decommissioned().record() },
+        ),
+        ("out of use, yet activated", DeviceRecord { activated_at: Some(START), ..decommissioned().record() }),
         (
             "claimed without a code",
             DeviceRecord {

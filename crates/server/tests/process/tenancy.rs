@@ -117,3 +117,60 @@ fn bad_tenancy_arguments_are_named() {
         assert!(told.contains(said), "{arguments:?}: {told}");
     }
 }
+
+#[test]
+fn a_device_is_edited_moved_and_decommissioned_and_stands_at_a_location() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let unknown = refused(folder, &["location", "add", "--merchant", MERCHANT, "--name", "High Street"]);
+    assert!(unknown.contains("merchant add"), "{unknown}");
+    done(folder, &["merchant", "add", "--name", "Corner Shop", "--id", MERCHANT]);
+    let sister = done(folder, &["merchant", "add", "--name", "Sister Shop"]).trim().to_owned();
+    let nobody = "00000000-0000-4000-8000-000000000000";
+
+    let place = done(folder, &["location", "add", "--merchant", MERCHANT, "--name", "High Street"]).trim().to_owned();
+    let places = rows(folder, &["location", "list", "--merchant", MERCHANT]);
+    assert_eq!((places[0]["location_id"].as_str(), places[0]["name"].as_str()), (Some(&*place), Some("High Street")));
+    assert_eq!(rows(folder, &["location", "list", "--merchant", &sister]), [] as [Value; 0]);
+    assert!(done(folder, &["location", "list"]).contains("High Street"));
+
+    let id = done(folder, &["device", "add", "--merchant", MERCHANT]).trim().to_owned();
+    let edited = done(folder, &["device", "edit", &id, "--label", "Till 2", "--location", &place]);
+    assert_eq!(edited, format!("{id}: label Till 2, location {place}\n"));
+    assert_eq!(done(folder, &["device", "edit", &id, "--no-location"]), format!("{id}: label Till 2, location -\n"));
+    assert!(refused(folder, &["device", "edit", &id, "--location", nobody]).contains("location list"));
+    for bad in [&["--label", "a", "--no-label"][..], &[], &["--label", ""]] {
+        refused(folder, &[&["device", "edit", &id], bad].concat());
+    }
+    assert_eq!(
+        done(folder, &["device", "move", &id, "--merchant", &sister]),
+        format!("{id} belongs to merchant {sister}\n")
+    );
+    assert!(
+        refused(folder, &["device", "move", &id, "--merchant", &sister]).contains("belongs to this merchant already")
+    );
+    assert_eq!(done(folder, &["device", "decommission", &id]), format!("{id} is decommissioned for good\n"));
+    assert!(refused(folder, &["device", "decommission", &id]).contains("already been decommissioned"));
+
+    let shown: Value = serde_json::from_str(&done(folder, &["device", "show", &id, "--json"])).unwrap();
+    assert_eq!((shown["status"].as_str(), shown["label"].as_str()), (Some("decommissioned"), None));
+    assert!(shown["decommissioned_at"].is_string());
+    let events: Vec<_> =
+        shown["events"].as_array().unwrap().iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["provisioned", "amended", "amended", "moved", "decommissioned"]);
+    let trail = done(folder, &["audit", "export"]);
+    assert!(trail.contains("location_added"), "{trail}");
+}
+
+#[test]
+fn a_merchant_is_renamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    done(folder, &["merchant", "add", "--name", "Corner Shop", "--id", MERCHANT]);
+    let renamed = done(folder, &["merchant", "rename", MERCHANT, "--name", "Corner Shop & Sons"]);
+    assert_eq!(renamed, format!("{MERCHANT} is called \"Corner Shop & Sons\"\n"));
+    assert_eq!(rows(folder, &["merchant", "list"])[0]["name"], "Corner Shop & Sons");
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    assert!(refused(folder, &["merchant", "rename", nobody, "--name", "x"]).contains("merchant list"));
+    assert!(done(folder, &["audit", "export"]).contains("merchant_amended"));
+}

@@ -7,4 +7,4 @@ mod logout;
 mod races;
 mod replicas;
 mod roles;
-mod world;
+pub(crate) mod world;

@@ -22,23 +22,28 @@ use serde_json::{Value, json};
 use time::Duration;
 use uuid::Uuid;
 
-pub(super) const RESELLER: ResellerId = ResellerId(Uuid::from_u128(0x7777));
-pub(super) const SECRET: &str = "battery&staple+ 7";
-pub(super) const HOST: &str = "merchant.viopay.io";
-pub(super) const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
+pub(crate) const RESELLER: ResellerId = ResellerId(Uuid::from_u128(0x7777));
+pub(crate) const OTHER_RESELLER: ResellerId = ResellerId(Uuid::from_u128(0x8888));
+/// Another merchant of [`RESELLER`].
+pub(crate) const SISTER: MerchantId = MerchantId(Uuid::from_u128(0x3333));
+/// A merchant of [`OTHER_RESELLER`].
+pub(crate) const DISTANT: MerchantId = MerchantId(Uuid::from_u128(0x4444));
+pub(crate) const SECRET: &str = "battery&staple+ 7";
+pub(crate) const HOST: &str = "merchant.viopay.io";
+pub(crate) const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// What [`World::log_in`] gets.
-pub(super) struct Tokens {
-    pub(super) access: String,
-    pub(super) refresh: String,
-    pub(super) session_id: String,
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) refresh: String,
+    pub(crate) session_id: String,
 }
 
-pub(super) struct World {
-    pub(super) clock: Arc<ManualClock>,
-    pub(super) idp: RunningDevIdp,
-    pub(super) store: TestStore,
-    pub(super) storage: Storage,
+pub(crate) struct World {
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) idp: RunningDevIdp,
+    pub(crate) store: TestStore,
+    pub(crate) storage: Storage,
 }
 
 fn realm() -> DevIdpSettings {
@@ -60,6 +65,10 @@ fn realm() -> DevIdpSettings {
             user("rob", json!({"reseller_id": reseller, "roles": ["reseller-admin", "merchant-admin"]})),
             user("branch", json!({"merchant_id": shop, "reseller_id": reseller, "roles": ["merchant-admin"]})),
             user("misled", json!({"merchant_id": other, "reseller_id": reseller, "roles": ["merchant-admin"]})),
+            user("sara", json!({"merchant_id": SISTER.to_string(), "roles": ["merchant-admin"]})),
+            user("rita", json!({"reseller_id": reseller, "roles": ["reseller-admin"]})),
+            user("rex", json!({"reseller_id": reseller, "roles": ["reseller-viewer"]})),
+            user("olga", json!({"reseller_id": OTHER_RESELLER.to_string(), "roles": ["reseller-admin"]})),
             user("lost", json!({"roles": ["merchant-admin"]})),
         ],
         "clients": [
@@ -75,7 +84,7 @@ fn realm() -> DevIdpSettings {
 }
 
 impl World {
-    pub(super) async fn on(store: TestStore) -> Self {
+    pub(crate) async fn on(store: TestStore) -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let address = ([127, 0, 0, 1], 0).into();
         let idp = DevIdp::start(realm(), address, clock.clone(), Arc::new(SystemEntropy)).await.unwrap();
@@ -88,13 +97,22 @@ impl World {
     async fn populate(&self) {
         let (directory, entropy) = (&self.storage.directory, Arc::new(SystemEntropy));
         let name = |text| Name::parse(text).unwrap();
-        let reseller = Reseller { id: RESELLER, name: name("Northern Terminals"), created_at: START };
-        let told = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(RESELLER), Act::operator(), START);
-        directory.add_reseller(&reseller, &told).await.unwrap();
+        for (id, text) in [(RESELLER, "Northern Terminals"), (OTHER_RESELLER, "Southern Terminals")] {
+            let reseller = Reseller { id, name: name(text), created_at: START };
+            let told = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), Act::operator(), START);
+            directory.add_reseller(&reseller, &told).await.unwrap();
+        }
         let manage = ManageDirectory::new(directory.clone(), self.clock.clone(), entropy);
         manage.add_merchant(name("Corner Shop"), Some(RESELLER), Some(MERCHANT), Act::operator()).await.unwrap();
         manage.add_merchant(name("Other Shop"), None, Some(OTHER_MERCHANT), Act::operator()).await.unwrap();
+        for (text, reseller, id) in [("Sister Shop", RESELLER, SISTER), ("Distant Shop", OTHER_RESELLER, DISTANT)] {
+            manage.add_merchant(name(text), Some(reseller), Some(id), Act::operator()).await.unwrap();
+        }
         for (user, party, role) in [
+            ("sara", Party::Merchant(SISTER), Role::Admin),
+            ("rita", Party::Reseller(RESELLER), Role::Operator),
+            ("rex", Party::Reseller(RESELLER), Role::Admin),
+            ("olga", Party::Reseller(OTHER_RESELLER), Role::Admin),
             ("ann", Party::Merchant(MERCHANT), Role::Admin),
             ("vic", Party::Merchant(MERCHANT), Role::Admin),
             ("modest", Party::Merchant(MERCHANT), Role::Operator),
@@ -113,13 +131,13 @@ impl World {
         self.client("fleet", Party::Reseller(RESELLER), Role::Admin).await;
     }
 
-    pub(super) async fn member(&self, user: &str, party: Party, role: Role) {
+    pub(crate) async fn member(&self, user: &str, party: Party, role: Role) {
         let manage = ManageMembers::new(self.storage.members.clone(), self.clock.clone(), Arc::new(SystemEntropy));
         manage.add(Member { user_id: UserId::parse(user).unwrap(), party, role }).await.unwrap();
     }
 
     /// A client whose secret is [`SECRET`], by the real hasher.
-    pub(super) async fn client(&self, id: &str, party: Party, role: Role) -> ApiClient {
+    pub(crate) async fn client(&self, id: &str, party: Party, role: Role) -> ApiClient {
         let id = ApiClientId::parse(id).unwrap();
         let grant = GrantId(Uuid::new_v4());
         let client = ApiClient { id, grant, party, role, created_at: START, revoked_at: None };
@@ -129,12 +147,12 @@ impl World {
     }
 
     /// A server on this world's store; with `required` sessions.
-    pub(super) fn server(&self) -> TestServer {
+    pub(crate) fn server(&self) -> TestServer {
         self.server_on(self.store.opened(), vec![("POS__SESSION__REQUIRED", "true".into())])
     }
 
     /// A server with these settings, and a bound on failed claims that [`acts`] does not reach.
-    pub(super) fn server_on(&self, opened: &OpenedStorage, mut settings: Vec<(&'static str, String)>) -> TestServer {
+    pub(crate) fn server_on(&self, opened: &OpenedStorage, mut settings: Vec<(&'static str, String)>) -> TestServer {
         settings.push(("POS__CLAIM__MAX_FAILURES", "1000000".into()));
         let mut oidc = OidcSettings::new(self.idp.issuer(), "pos-activation");
         oidc.logout_clients = vec!["portal".to_owned()];
@@ -155,15 +173,15 @@ impl World {
     }
 
     /// Another replica, with connections of its own.
-    pub(super) async fn replica(&self) -> TestServer {
+    pub(crate) async fn replica(&self) -> TestServer {
         self.server_on(&self.store.reopened().await, vec![("POS__SESSION__REQUIRED", "true".into())])
     }
 
-    pub(super) async fn log_in(&self, user: &str) -> Tokens {
+    pub(crate) async fn log_in(&self, user: &str) -> Tokens {
         self.ask(&[("grant_type", "password"), ("username", user), ("password", "pw")]).await
     }
 
-    pub(super) async fn refreshed(&self, tokens: &Tokens) -> Tokens {
+    pub(crate) async fn refreshed(&self, tokens: &Tokens) -> Tokens {
         self.ask(&[("grant_type", "refresh_token"), ("refresh_token", &tokens.refresh)]).await
     }
 
@@ -177,7 +195,7 @@ impl World {
     }
 
     /// A token of the issuer with exactly these claims over the usual ones; `null` takes one away.
-    pub(super) fn mint(&self, changes: &Value) -> String {
+    pub(crate) fn mint(&self, changes: &Value) -> String {
         let now = self.clock.now().unix_timestamp();
         let mut claims = json!({
             "iss": self.idp.issuer(), "aud": "pos-activation", "azp": "portal", "typ": "Bearer", "sub": "ann",
@@ -188,7 +206,7 @@ impl World {
     }
 
     /// A logout token, likewise.
-    pub(super) fn logout_token(&self, changes: &Value) -> String {
+    pub(crate) fn logout_token(&self, changes: &Value) -> String {
         let now = self.clock.now().unix_timestamp();
         let mut claims = json!({
             "iss": self.idp.issuer(), "aud": "portal", "typ": "Logout", "iat": now, "exp": now + 120, "jti": "1",
@@ -199,7 +217,7 @@ impl World {
         self.idp.mint(&claims, MintOptions { header, ..MintOptions::default() }).unwrap()
     }
 
-    pub(super) fn advance(&self, seconds: i64) {
+    pub(crate) fn advance(&self, seconds: i64) {
         self.clock.advance(Duration::seconds(seconds));
     }
 }
@@ -217,31 +235,31 @@ fn hasher() -> Argon2Hasher {
     Argon2Hasher::new(4, std::time::Duration::from_secs(30), Arc::new(SystemEntropy)).unwrap()
 }
 
-pub(super) async fn post(server: &TestServer, path: &str, token: &str, body: &Value) -> Answer {
+pub(crate) async fn post(server: &TestServer, path: &str, token: &str, body: &Value) -> Answer {
     send(server.request(Method::POST, path).bearer_auth(token).json(body)).await
 }
 
-pub(super) async fn initiate(server: &TestServer, token: &str) -> Answer {
+pub(crate) async fn initiate(server: &TestServer, token: &str) -> Answer {
     post(server, "/session/initiate", token, &json!({ "host": HOST })).await
 }
 
-pub(super) async fn end(server: &TestServer, token: &str) -> Answer {
+pub(crate) async fn end(server: &TestServer, token: &str) -> Answer {
     send(server.request(Method::POST, "/session/end").bearer_auth(token)).await
 }
 
-pub(super) async fn client_session(server: &TestServer, id: &str, secret: &str) -> Answer {
+pub(crate) async fn client_session(server: &TestServer, id: &str, secret: &str) -> Answer {
     let body = json!({ "client_id": id, "client_secret": secret });
     send(server.request(Method::POST, "/client/session").json(&body)).await
 }
 
-pub(super) async fn log_out(server: &TestServer, token: &str) -> Answer {
+pub(crate) async fn log_out(server: &TestServer, token: &str) -> Answer {
     let form = [("logout_token", token)];
     send(server.request(Method::POST, "/session/backchannel-logout").form(&form)).await
 }
 
 /// Whether the server lets a token act for a merchant: a code that nobody has is unknown then (400), and otherwise
 /// asks for a session (401).
-pub(super) async fn acts(server: &TestServer, token: &str) -> bool {
+pub(crate) async fn acts(server: &TestServer, token: &str) -> bool {
     let answer = server.claim(token, &json!({"pairing_code": "ZZZZZZ"})).await;
     match answer.status.as_u16() {
         400 => true,
@@ -256,7 +274,7 @@ pub(super) async fn acts(server: &TestServer, token: &str) -> bool {
 }
 
 /// A merchant by its number, as the answers name it.
-pub(super) fn shown(id: MerchantId, name: &str) -> Value {
+pub(crate) fn shown(id: MerchantId, name: &str) -> Value {
     json!({ "id": id.to_string(), "name": name })
 }
 
@@ -266,16 +284,16 @@ macro_rules! on_both_engines {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::$case(super::World::on(pos_tests::stores::TestStore::sqlite().await).await).await;
+                super::$case($crate::sessions::world::World::on(pos_tests::stores::TestStore::sqlite().await).await).await;
             })+
         }
         mod postgres {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                super::$case(super::World::on(pos_tests::stores::TestStore::postgres().await).await).await;
+                super::$case($crate::sessions::world::World::on(pos_tests::stores::TestStore::postgres().await).await).await;
             })+
         }
     };
 }
 
-pub(super) use on_both_engines;
+pub(crate) use on_both_engines;

@@ -5,8 +5,11 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use pos_adapters::storage::{self, DatabaseUrl, OpenError, OpenedStorage, PoolState, StorageOptions};
-use pos_domain::{Act, CallContext, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, Scope, Transition};
-use pos_port_storage::{History, SaveError, Storage, StorageError};
+use pos_domain::{
+    Act, CallContext, Device, DeviceDetails, DeviceId, Fingerprint, IdempotencyKey, MerchantId, PairingCode, Party,
+    Scope, Transition,
+};
+use pos_port_storage::{CreateDevicesError, History, Once, SaveError, Storage, StorageError};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::{options, sqlite_url};
 use tempfile::TempDir;
@@ -174,6 +177,82 @@ async fn a_caller_that_goes_away_leaves_a_clean_pool() {
     assert_eq!(patient.storage.devices.find(device.id()).await.unwrap(), Some(device));
     drop(blocker);
     assert_eq!(patient.pool.state().size, 1);
+}
+
+fn new_device() -> Transition {
+    let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
+    let details = DeviceDetails::default();
+    Device::provision(DeviceId::from_bits(1), merchant, details, Act::operator(), OffsetDateTime::UNIX_EPOCH)
+}
+
+fn once() -> Once {
+    Once {
+        party: Party::Merchant(new_device().device().merchant_id()),
+        key: IdempotencyKey::parse("key").unwrap(),
+        fingerprint: Fingerprint::of(&[]),
+        answer: "created".to_owned(),
+        at: OffsetDateTime::UNIX_EPOCH,
+        keep_until: OffsetDateTime::UNIX_EPOCH + time::Duration::HOUR,
+    }
+}
+
+/// Has the id of [`new_device`] until it is rolled back.
+async fn hold_id(database: &TestDatabase) -> tokio_postgres::Client {
+    let client = database.client().await;
+    let hold = "BEGIN; INSERT INTO devices (device_id, merchant_id, version, provisioned_at, status) \
+                VALUES ('POS-00000001', '0f0f0f0f-0000-4000-8000-000000000009', 1, now(), 'inactive')";
+    client.batch_execute(hold).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_creation_that_is_given_up_keeps_nothing() {
+    let database = TestDatabase::migrated().await;
+    let one = StorageOptions { max_connections: 1, ..options(database.url().parse().unwrap()) };
+    let opened = storage::open(&one).await.unwrap();
+    let (fleet, answers) = (&opened.storage.fleet, &opened.storage.answers);
+    let holder = hold_id(&database).await;
+    let creating = tokio::spawn({
+        let fleet = fleet.clone();
+        async move { fleet.create(Scope::Operator, &[new_device()], Some(&once())).await }
+    });
+    wait_for_blocked(&database, 1).await;
+    creating.abort();
+    assert!(creating.await.unwrap_err().is_cancelled());
+    // The key is claimed by a transaction that nobody will commit, on a connection that nobody else gets.
+    let once = once();
+    assert_eq!(answers.find(once.party, &once.key, once.at).await.unwrap(), None);
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    fleet.create(Scope::Operator, &[new_device()], Some(&once)).await.unwrap();
+    assert!(answers.find(once.party, &once.key, once.at).await.unwrap().is_some());
+    let events = opened.storage.events.events_of(&History::whole(&DeviceId::from_bits(1))).await.unwrap();
+    assert_eq!(events.len(), 1);
+}
+
+#[tokio::test]
+async fn a_creation_that_takes_too_long_is_unavailable_and_keeps_nothing() {
+    let (opened, database) = postgres().await;
+    let create = async || opened.storage.fleet.create(Scope::Operator, &[new_device()], Some(&once())).await;
+    let holder = hold_id(&database).await;
+    let answer = create().await;
+    assert!(matches!(answer, Err(CreateDevicesError::Storage(StorageError::Unavailable(_)))), "{answer:?}");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    wait_for_blocked(&database, 0).await;
+    create().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_creation_gives_its_connection_back() {
+    let (opened, _database) = postgres().await;
+    let create = async |once: Option<&Once>| opened.storage.fleet.create(Scope::Operator, &[new_device()], once).await;
+    create(None).await.unwrap();
+    for _ in 0..3 {
+        let refused = create(Some(&once())).await;
+        assert!(matches!(refused, Err(CreateDevicesError::Taken(_))), "{refused:?}");
+        assert_eq!(opened.pool.state(), PoolState { max: 1, size: 1, available: 1, waiting: 0 });
+    }
+    let (once, answers) = (once(), &opened.storage.answers);
+    assert_eq!(answers.find(once.party, &once.key, once.at).await.unwrap(), None);
 }
 
 #[tokio::test]

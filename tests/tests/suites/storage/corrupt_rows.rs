@@ -2,8 +2,11 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use pos_domain::{Act, CallContext, CodeEnd, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, Scope};
-use pos_port_storage::{DevicePage, History, Storage, StorageError};
+use pos_domain::{
+    Act, CallContext, CodeEnd, Device, DeviceDetails, DeviceId, Fingerprint, IdempotencyKey, LocationId, MerchantId,
+    PairingCode, Party, Scope,
+};
+use pos_port_storage::{CreateDevicesError, DevicePage, History, Once, Storage, StorageError};
 use pos_tests::stores;
 use time::{Duration, OffsetDateTime};
 
@@ -31,7 +34,7 @@ async fn furnish(storage: &Storage) -> DeviceId {
 }
 
 /// How each row is bent, and what the fault must say.
-const BENT: [(&str, &str); 8] = [
+const BENT: [(&str, &str); 11] = [
     ("UPDATE devices SET status = 'broken'", "table devices, row POS-00000001: status cannot be read"),
     ("UPDATE devices SET status = 'claimed'", "table devices, row POS-00000001: the facts do not fit the status"),
     (
@@ -54,8 +57,17 @@ const BENT: [(&str, &str); 8] = [
         "UPDATE devices SET chain_start = NULL",
         "table devices, row POS-00000001: chain_start and chain_head must be there together",
     ),
+    ("UPDATE devices SET chain_start = 1, label = ' '", "table devices, row POS-00000001: label cannot be read"),
     (
-        "UPDATE devices SET chain_start = 1, pairing_code = 'O00000'",
+        "UPDATE devices SET label = 'Till', code_issued_at = provisioned_at, decommissioned_at = provisioned_at",
+        "table devices, row POS-00000001: the facts do not fit the status",
+    ),
+    (
+        "UPDATE devices SET status = 'decommissioned'",
+        "table devices, row POS-00000001: the facts do not fit the status",
+    ),
+    (
+        "UPDATE devices SET status = 'inactive', decommissioned_at = NULL, pairing_code = 'O00000'",
         "table devices, row POS-00000001: pairing_code cannot be read",
     ),
 ];
@@ -71,12 +83,43 @@ async fn every_bent_row_is_a_fault(storage: &Storage, id: &DeviceId, mut bend: i
     for (statement, expected) in BENT {
         bend(statement).await;
         assert_eq!(fault(storage.devices.find(id).await), expected, "after {statement}");
-        let page = DevicePage::first(pos_domain::Scope::Operator, 10);
+        let page = DevicePage::first(Scope::Operator, 10);
         assert_eq!(fault(storage.fleet.list(&page).await), expected);
-        if !statement.contains("pairing_code") && !statement.contains("broken") {
+        assert_eq!(fault(storage.fleet.find(Scope::Operator, id).await), expected);
+        // The index over codes that wait or were used does not have a device whose status is neither.
+        if !["pairing_code", "'broken'", "= 'decommissioned'"].iter().any(|word| statement.contains(word)) {
             assert_eq!(fault(storage.devices.find_by_pairing_code(code(CODE)).await), expected);
         }
     }
+    let party = Party::Merchant(MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap()));
+    let key = IdempotencyKey::parse("key").unwrap();
+    let once = Once {
+        party,
+        key: key.clone(),
+        fingerprint: Fingerprint([7; 32]),
+        answer: "a secret".to_owned(),
+        at: OffsetDateTime::UNIX_EPOCH,
+        keep_until: OffsetDateTime::UNIX_EPOCH + Duration::HOUR,
+    };
+    storage.fleet.create(Scope::Operator, &[], Some(&once)).await.unwrap();
+    bend("UPDATE creation_answers SET fingerprint = substr(fingerprint, 1, 3)").await;
+    let expected =
+        "table creation_answers, row of merchant 0f0f0f0f-0000-4000-8000-000000000001: fingerprint cannot be read";
+    assert_eq!(fault(storage.answers.find(party, &key, OffsetDateTime::UNIX_EPOCH).await), expected);
+    let again = storage.fleet.create(Scope::Operator, &[], Some(&once)).await;
+    let again = again.map_err(|error| match error {
+        CreateDevicesError::Storage(error) => error,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(fault(again), expected);
+    bend(
+        "INSERT INTO merchants SELECT merchant_id, NULL, 'Shop', provisioned_at FROM devices; \
+         INSERT INTO locations SELECT merchant_id, merchant_id, ' ', provisioned_at FROM devices",
+    )
+    .await;
+    let expected = "table locations, row 0f0f0f0f-0000-4000-8000-000000000001: name cannot be read";
+    let place = LocationId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
+    assert_eq!(fault(storage.locations.find_location(Scope::Operator, place).await), expected);
     bend("UPDATE device_events SET kind = 'exploded' WHERE sequence = 2").await;
     let expected = "table device_events, row POS-00000001 2: unknown event word \"exploded\"";
     assert_eq!(fault(storage.events.events_of(&History::whole(id)).await), expected);

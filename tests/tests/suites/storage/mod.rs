@@ -9,6 +9,7 @@ mod illegal_tenancy_rows;
 mod migrations;
 mod replicas;
 mod upgrade;
+mod upgrade_filled;
 
 /// Every case of the storage contract, on PostgreSQL.
 mod postgres {

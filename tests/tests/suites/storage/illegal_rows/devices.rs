@@ -1,6 +1,6 @@
 //! Rows of `devices` that fit no state.
 
-use super::rows::{Dialect, Illegal, Row, activated, claimed, inactive, insert, text, waiting, with};
+use super::rows::{Dialect, Illegal, Row, activated, claimed, decommissioned, inactive, insert, text, waiting, with};
 
 pub(super) fn illegal_devices(dialect: Dialect) -> Vec<Illegal> {
     let null = || "NULL".to_owned();
@@ -8,9 +8,11 @@ pub(super) fn illegal_devices(dialect: Dialect) -> Vec<Illegal> {
     let blob = dialect.blob;
     let (inactive, waiting) = (|| inactive(dialect), || waiting(dialect));
     let (claimed, activated) = (|| claimed(dialect), || activated(dialect));
+    let decommissioned = || decommissioned(dialect);
     let id = |name: &str| (with(inactive(), [("device_id", text(name))]), "devices_id_form");
     let code = |symbols: &str| (with(waiting(), [("pairing_code", text(symbols))]), "devices_code_form");
     let user = |name: &str| (with(claimed(), [("claimed_by", text(name))]), "devices_claimed_by_form");
+    let label = |name: &str| (with(inactive(), [("label", text(name))]), "devices_label_form");
     let facts = |row: Row| (row, "devices_state_facts");
     let long = "x".repeat(65);
     let rows = vec![
@@ -63,6 +65,20 @@ pub(super) fn illegal_devices(dialect: Dialect) -> Vec<Illegal> {
         facts(with(activated(), [("claimed_by", null())])),
         facts(with(activated(), [("claimed_at", null())])),
         facts(with(activated(), [("pairing_code", null()), ("code_issued_at", null()), ("code_expires_at", null())])),
+        facts(with(inactive(), [("status", text("decommissioned"))])),
+        facts(with(inactive(), [("decommissioned_at", at(40))])),
+        facts(with(waiting(), [("decommissioned_at", at(40))])),
+        facts(with(claimed(), [("decommissioned_at", at(40))])),
+        facts(with(activated(), [("decommissioned_at", at(40))])),
+        facts(with(waiting(), [("decommissioned_at", at(40)), ("status", text("decommissioned"))])),
+        facts(with(decommissioned(), [("claimed_by", text("anna"))])),
+        facts(with(decommissioned(), [("claimed_at", at(20))])),
+        facts(with(decommissioned(), [("activated_at", at(30))])),
+        label(""),
+        label("Till\n1"),
+        label("Till\u{7f}"),
+        label("Till\u{85}"),
+        label(&"\u{e9}".repeat(201)),
         (with(claimed(), [("claimed_at", at(310))]), "devices_claimed_in_time"),
         (with(activated(), [("claimed_at", at(311))]), "devices_claimed_in_time"),
         (with(inactive(), [("app_version", text("1.0"))]), "devices_sighting_whole"),

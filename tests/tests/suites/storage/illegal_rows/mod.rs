@@ -1,6 +1,7 @@
 //! What the databases refuse by themselves, whatever program or hand writes to them.
 
 mod devices;
+mod fleet;
 mod neighbours;
 mod rows;
 
@@ -10,8 +11,11 @@ use pos_tests::postgres::TestDatabase;
 use pos_tests::stores;
 
 use devices::illegal_devices;
+use fleet::{MERCHANT_ROW, illegal_fleets, location};
 use neighbours::illegal_neighbours;
-use rows::{Dialect, Illegal, POSTGRES, Row, SQLITE, activated, claimed, inactive, insert, text, waiting, with};
+use rows::{
+    Dialect, Illegal, POSTGRES, Row, SQLITE, activated, claimed, decommissioned, inactive, insert, text, waiting, with,
+};
 
 fn legal_rows(dialect: Dialect) -> Vec<String> {
     let other = |row: Row, id: &str| insert("devices", &with(row, [("device_id", text(id))]));
@@ -31,11 +35,21 @@ fn legal_rows(dialect: Dialect) -> Vec<String> {
         other(inactive(dialect), "POS-"),
         other(inactive(dialect), &format!("POS-{}", "~".repeat(60))),
         other(with(inactive(dialect), [("version", "9223372036854775807".to_owned())]), "POS-00000007"),
+        other(decommissioned(dialect), "POS-00000008"),
+        other(with(decommissioned(dialect), [("label", text(&"\u{e9}".repeat(200)))]), "POS-00000009"),
+        MERCHANT_ROW.replace("AT", &(dialect.instant)(0)),
+        location(dialect, &[]),
+        other(with(activated(dialect), [("location_id", fleet::LOCATION.to_owned())]), "POS-0000000A"),
+        // Two sorts of party with one id and one key.
+        fleet::answer(dialect, &[]),
+        fleet::answer(dialect, &[("party_kind", text("reseller"))]),
+        fleet::answer(dialect, &[("idempotency_key", text(&"~".repeat(255))), ("answer", text(""))]),
     ]
 }
 
 fn all(dialect: Dialect) -> Vec<Illegal> {
-    illegal_devices(dialect).into_iter().chain(illegal_neighbours(dialect)).collect()
+    let all = illegal_devices(dialect).into_iter().chain(illegal_neighbours(dialect));
+    all.chain(illegal_fleets(dialect)).collect()
 }
 
 #[tokio::test]
@@ -102,6 +116,24 @@ async fn sqlite_refuses_every_illegal_row() {
         merchant("0f0f0f0f00004000800000000000000001"),
         merchant("0f0f0f0f-0000-4000-8000-00000000000g"),
         merchant("0f0f0f0f-0000-4000-8000-0000000000-1"),
+        Illegal {
+            before: Vec::new(),
+            statement: insert("devices", &with(inactive(SQLITE), [("location_id", text("the counter"))])),
+            postgres: "",
+            sqlite: "devices_location_form",
+        },
+        Illegal {
+            before: vec![MERCHANT_ROW.replace("AT", "0")],
+            statement: location(SQLITE, &[("location_id", text("the counter"))]),
+            postgres: "",
+            sqlite: "locations_id_form",
+        },
+        Illegal {
+            before: Vec::new(),
+            statement: fleet::answer(SQLITE, &[("party_id", text("anna"))]),
+            postgres: "",
+            sqlite: "creation_answers_party_form",
+        },
         typed("provisioned_at", "2026-11-20T00:00:00Z"),
         typed("version", "one"),
     ];

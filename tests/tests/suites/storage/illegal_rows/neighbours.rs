@@ -117,6 +117,7 @@ pub(super) fn illegal_neighbours(dialect: Dialect) -> Vec<Illegal> {
         both(one(), event(&[("kind", text("claimed"))]), "device_events_provisioned_first"),
         both(one(), event(&[second[0].clone(), ("kind", text("exploded"))]), "device_events_kind_word"),
         both(one(), actor("nobody"), "device_events_actor_word"),
+        both(one(), actor("identity-provider"), "device_events_actor_word"),
         both(one(), actor("user:"), "device_events_actor_word"),
         both(one(), actor("user:an\nna"), "device_events_actor_word"),
         both(one(), actor(&format!("user:{}", "x".repeat(256))), "device_events_actor_word"),

@@ -52,6 +52,10 @@ pub(super) fn activated(dialect: Dialect) -> Row {
     with(claimed(dialect), [("activated_at", (dialect.instant)(30)), ("status", text("activated"))])
 }
 
+pub(super) fn decommissioned(dialect: Dialect) -> Row {
+    with(inactive(dialect), [("decommissioned_at", (dialect.instant)(40)), ("status", text("decommissioned"))])
+}
+
 pub(super) fn with<const N: usize>(mut row: Row, changes: [(&'static str, String); N]) -> Row {
     for (column, value) in changes {
         row.retain(|(name, _)| *name != column);
