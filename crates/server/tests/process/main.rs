@@ -5,6 +5,7 @@
 mod architecture;
 mod audit;
 mod commands;
+mod importing;
 mod process;
 mod replicas;
 mod serving;

@@ -106,6 +106,11 @@ fn call(world: &World, server: &TestServer, row: &Row, things: &Things) -> Reque
         ("POST", "/session/backchannel-logout", _) => {
             return request.form(&[("logout_token", world.logout_token(&json!({"sid": "nobody's"})))]);
         }
+        ("POST", "/reseller/devices/import", _) => {
+            let number = uuid::Uuid::new_v4().as_fields().0;
+            let file = format!("device_id,merchant_id\nPOS-{number:08X},{MERCHANT}\n");
+            return request.header("Content-Type", "text/csv").body(file);
+        }
         ("POST", "/client/session" | "/auth/token", _) => json!({ "client_id": "till", "client_secret": SECRET }),
         ("GET", ..) | ("POST", _, "end" | "release" | "decommission") => return request,
         ("POST", _, "devices") | ("PATCH", _, "devices") => json!({ "label": "Till" }),

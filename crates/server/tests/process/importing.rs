@@ -1,0 +1,78 @@
+//! `device import`, as an operator has it.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::{MERCHANT, program, run, text};
+
+#[test]
+fn a_file_is_imported_and_what_comes_next_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let lines: String = (0..2_500).map(|number| format!("POS-{number:08X},{MERCHANT},Till {number}\n")).collect();
+    fs::write(folder.join("fleet.csv"), format!("device_id,merchant_id,label\n{lines}")).unwrap();
+    let done = run(folder, &["device", "import", "fleet.csv", "--idempotency-key", "monday"]);
+    assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(0), ""), "{done:?}");
+    let said = text(&done.stderr);
+    assert!(said.contains("2500 rows: 2500 provisioned, 0 refused") && said.contains("next:"), "{said}");
+    let shown = text(&run(folder, &["device", "show", "POS-000009C3"]).stdout);
+    assert!(shown.contains("provisioned") && shown.contains("operator"), "{shown}");
+    let again = run(folder, &["device", "import", "fleet.csv", "--idempotency-key", "monday", "--json"]);
+    let totals: Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(totals, json!({"rows": 2500, "provisioned": 2500, "refused": 0}));
+    assert!(again.status.success() && text(&again.stderr).contains("earlier run"), "{again:?}");
+    let verified = run(folder, &["audit", "verify"]);
+    assert_eq!(text(&verified.stdout), "nothing is wrong in 2500 devices with 2500 events\n");
+}
+
+#[test]
+fn refused_rows_are_printed_and_end_with_status_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let row = |id: &str| json!({"device_id": id, "merchant_id": MERCHANT}).to_string();
+    let file = [row("POS-00000001"), row("POS-1"), row("POS-00000001"), "{".to_owned()].join("\n");
+    fs::write(folder.join("fleet.jsonl"), &file).unwrap();
+    let all = run(folder, &["device", "import", "fleet.jsonl"]);
+    let said = text(&all.stdout);
+    assert_eq!((all.status.code(), said.lines().count()), (Some(1), 4), "{all:?}");
+    assert!(said.contains("row 1") && said.contains("not_imported"), "{said}");
+    assert!(text(&all.stderr).contains("0 provisioned, 4 refused"), "{all:?}");
+
+    let arguments = ["device", "import", "-", "--format", "jsonl", "--mode", "best_effort", "--json"];
+    let mut command = program(folder);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(file.as_bytes()).unwrap();
+    let each = child.wait_with_output().unwrap();
+    let lines: Vec<Value> = text(&each.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let reasons: Vec<_> = lines.iter().map(|line| line["reason"].as_str().unwrap_or("-")).collect();
+    assert_eq!((each.status.code(), reasons), (Some(1), vec!["invalid_device_id", "duplicate", "malformed", "-"]));
+    assert_eq!(lines[3], json!({"rows": 4, "provisioned": 1, "refused": 3}));
+    assert!(run(folder, &["device", "show", "POS-00000001"]).status.success());
+}
+
+#[test]
+fn what_cannot_be_imported_is_said_with_its_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::write(folder.join("fleet.csv"), "device_id,merchant_id,serial\n").unwrap();
+    fs::write(folder.join("fleet.txt"), "").unwrap();
+    for (arguments, said) in [
+        (&["fleet.csv"][..], "\"serial\""),
+        (&["fleet.txt"], "--format"),
+        (&["nowhere.csv"], "nowhere.csv"),
+        (&["fleet.csv", "--format", "xml"], "csv or jsonl"),
+        (&["fleet.csv", "--mode", "some"], "best_effort"),
+        (&["fleet.csv", "--idempotency-key", "two words"], "visible ASCII"),
+    ] {
+        let refused = run(folder, &[&["device", "import"], arguments].concat());
+        assert!(!refused.status.success() && text(&refused.stderr).contains(said), "{arguments:?}: {refused:?}");
+    }
+    fs::write(folder.join("long.csv"), format!("device_id,merchant_id\n{}", "x\n".repeat(11))).unwrap();
+    let long = program(folder).args(["device", "import", "long.csv"]).env("POS__IMPORT__MAX_ROWS", "10").output();
+    let long = long.unwrap();
+    assert!(!long.status.success() && text(&long.stderr).contains("at most 10 rows"), "{long:?}");
+}
