@@ -127,6 +127,7 @@ mod tests {
         held.pop();
         held.push(of(4).unwrap());
         drop(held);
-        assert_eq!((watchers.0.waiting().count, watchers.0.waiting().by_device.len()), (0, 0), "nothing is left over");
+        let waiting = watchers.0.waiting();
+        assert_eq!((waiting.count, waiting.by_device.len()), (0, 0), "nothing is left over");
     }
 }
