@@ -11,6 +11,7 @@
 mod auditing;
 mod claiming;
 mod fleet;
+mod imports;
 mod provisioning;
 mod sessions;
 mod terminal;

@@ -4,6 +4,7 @@ mod bad_days;
 mod chains;
 mod corrupt_rows;
 mod gathered;
+mod illegal_import_rows;
 mod illegal_rows;
 mod illegal_tenancy_rows;
 mod migrations;
