@@ -12,6 +12,7 @@ mod acts;
 mod auditing;
 mod claiming;
 mod fleet;
+mod imports;
 mod provisioning;
 mod sessions;
 mod terminal;

@@ -15,6 +15,7 @@ on_both_engines!(
     malformed_calls_are_refused,
     a_file_at_fault_is_refused_whole,
     too_many_rows_are_refused_whole,
+    a_caller_that_is_refused_while_it_sends_reads_why,
     a_caller_that_stalls_is_let_go,
 );
 
@@ -91,6 +92,18 @@ async fn too_many_rows_are_refused_whole(store: TestStore) {
     assert_eq!(world.devices().await, []);
     let just = world.import("", CSV, csv(1, 1_500, MERCHANT)).await;
     assert_eq!(just.totals["provisioned"], 1_500);
+}
+
+/// Far more than the buffers on the way hold, refused at the first line or before it.
+async fn a_caller_that_is_refused_while_it_sends_reads_why(store: TestStore) {
+    let world = World::on(store).await;
+    let file = format!("device_id,merchant_id,serial\n{}", "x\n".repeat(4_000_000));
+    for (who, status, code) in [("nobody", 401, "4001"), ("vera", 403, "4003"), ("rob", 400, "4000")] {
+        for _ in 0..3 {
+            let refused = send(call_by(who, &world.server, "", CSV, file.clone())).await;
+            assert!(!refused.failure(status, code).is_empty());
+        }
+    }
 }
 
 async fn a_caller_that_stalls_is_let_go(store: TestStore) {

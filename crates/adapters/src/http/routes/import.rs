@@ -21,6 +21,9 @@ use crate::import::{ImportFormat, ReceiveError, Receiver, row_line, totals_line}
 
 const LINES: &str = "application/x-ndjson";
 
+/// How long a caller that is refused may go on sending.
+const LINGER: Duration = Duration::from_secs(3);
+
 /// How a file is to be imported.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -70,13 +73,36 @@ pub(crate) struct ImportQuery {
 pub(crate) async fn import_devices(
     api: Data<Api>,
     http: HttpRequest,
-    caller: OfReseller,
-    body: Payload,
+    caller: Result<OfReseller, ApiError>,
+    mut body: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let OfReseller(mandate) = caller;
-    let mode = mode(&http)?;
+    let answer = match caller {
+        Ok(caller) => import(&api, &http, caller, &mut body).await,
+        Err(refused) => Err(refused),
+    };
+    if answer.is_err() {
+        linger(&mut body).await;
+    }
+    answer
+}
+
+/// Lets a caller that is refused finish sending, for a while. A connection that is closed on what it sends is reset,
+/// and many a client then never reads why.
+async fn linger(body: &mut Payload) {
+    let rest = async { while let Some(Ok(_)) = body.next().await {} };
+    // Whether it has finished or not, it is told now.
+    let _ = timeout(LINGER, rest).await;
+}
+
+async fn import(
+    api: &Api,
+    http: &HttpRequest,
+    OfReseller(mandate): OfReseller,
+    body: &mut Payload,
+) -> Result<HttpResponse, ApiError> {
+    let mode = mode(http)?;
     let format = format(http.headers())?;
-    let order = ImportOrder { mandate: mandate.clone(), mode, key: idempotency_key(&http)? };
+    let order = ImportOrder { mandate: mandate.clone(), mode, key: idempotency_key(http)? };
     let upload = api.import.begin(order).await.map_err(told)?;
     let receiver = Receiver::new(format, api.import.max_rows(), upload);
     let Received { import, replayed } = receive(receiver, body, api.limits.import_stall_timeout).await?;
@@ -115,7 +141,7 @@ fn format(headers: &HeaderMap) -> Result<ImportFormat, ApiError> {
 }
 
 /// Takes the body in. How long it may take in all is the door's business; here a caller that stalls is let go.
-async fn receive(mut receiver: Receiver, mut body: Payload, patience: Duration) -> Result<Received, ApiError> {
+async fn receive(mut receiver: Receiver, body: &mut Payload, patience: Duration) -> Result<Received, ApiError> {
     loop {
         let piece = timeout(patience, body.next())
             .await

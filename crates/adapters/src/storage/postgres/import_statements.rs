@@ -219,3 +219,27 @@ impl QueryFragment<Pg> for RemoveImports {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pos_domain::{Act, Device, DeviceDetails, DeviceId, ImportId, MerchantId};
+
+    use super::*;
+
+    fn is_kept_prepared<Q: Query + QueryFragment<Pg> + QueryId>(query: &Q) -> bool {
+        Q::query_id().is_some() && query.is_safe_to_cache_prepared(&Pg).unwrap()
+    }
+
+    #[test]
+    fn every_statement_is_kept_prepared() {
+        let now = OffsetDateTime::UNIX_EPOCH;
+        let import = ImportRef { id: ImportId(Uuid::nil()), owner: Scope::Operator };
+        let merchant = MerchantId(Uuid::nil());
+        let new = Device::provision(DeviceId::from_bits(1), merchant, DeviceDetails::default(), Act::operator(), now);
+        assert!(is_kept_prepared(&StageRows::of(&import, &[])));
+        assert!(is_kept_prepared(&WrongPlaces::of(Scope::Operator, [&new].into_iter())));
+        assert!(is_kept_prepared(&SetOutcomes::of(&import, vec![1], &Vec::new())));
+        assert!(is_kept_prepared(&RemoveRows { now, limit: 1 }));
+        assert!(is_kept_prepared(&RemoveImports { now, limit: 1 }));
+    }
+}
