@@ -147,3 +147,26 @@ async fn a_browser_may_send_patches_and_keys_and_read_whether_it_was_a_replay() 
     assert!(exposed.contains("idempotency-replayed"), "{exposed}");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_wrong_method_is_told_all_the_right_ones() {
+    let store = TestStore::sqlite().await;
+    let server = TestServer::start(store.opened(), Options::default());
+    for (path, allow) in [
+        (DEVICES, "GET, HEAD, POST"),
+        ("/merchant/devices/POS-00000001", "GET, HEAD, PATCH"),
+        ("/merchant/devices/POS-00000001/release", "POST"),
+        ("/merchant/devices/POS-00000001/events", "GET, HEAD"),
+        ("/reseller/merchants", "GET, HEAD, POST"),
+        ("/reseller/merchants/1", "GET, HEAD, PATCH"),
+        ("/reseller/merchants/1/devices/2/move", "POST"),
+    ] {
+        let allowed: Vec<_> = allow.split(", ").collect();
+        for method in ["GET", "POST", "PATCH", "PUT", "DELETE"].into_iter().filter(|method| !allowed.contains(method)) {
+            let answer = send(server.request(method.parse().unwrap(), path).bearer_auth("ann")).await;
+            assert_eq!(answer.failure(405, "4005"), "Method not allowed", "{method} {path}");
+            assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+        }
+    }
+    server.stop().await;
+}

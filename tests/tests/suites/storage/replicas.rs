@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use pos_domain::{
-    Act, CallContext, ClaimLimit, Claimant, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, RefusedClaim,
-    RefusedClaimReason, Scope, UserId,
+    Act, CallContext, ClaimLimit, Claimant, Device, DeviceDetails, DeviceId, Fingerprint, IdempotencyKey, MerchantId,
+    PairingCode, Party, RefusedClaim, RefusedClaimReason, Scope, UserId,
 };
-use pos_port_storage::{SaveError, Storage};
+use pos_port_storage::{CreateDevicesError, DevicePage, Once, SaveError, Storage};
 use pos_tests::stores;
 use time::{Duration, OffsetDateTime};
 use tokio::task::JoinSet;
@@ -59,6 +59,37 @@ async fn agree(replicas: [Storage; 2]) {
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
     let conflicts = answers.iter().filter(|answer| matches!(answer, Err(SaveError::Conflict))).count();
     assert_eq!(conflicts, CALLS as usize - 1, "{answers:?}");
+    one_key_creates_once(&replicas, now).await;
+}
+
+/// Of calls with one key on two replicas one creates, and the others are told its answer.
+async fn one_key_creates_once(replicas: &[Storage; 2], now: OffsetDateTime) {
+    let merchant = claimant().merchant_id;
+    let answers = divided(replicas, |storage, number| {
+        let once = Once {
+            party: Party::Merchant(merchant),
+            key: IdempotencyKey::parse("key").unwrap(),
+            fingerprint: Fingerprint::of(&[]),
+            answer: number.to_string(),
+            at: now,
+            keep_until: now + Duration::HOUR,
+        };
+        let id = DeviceId::from_bits(100 + number);
+        let new = Device::provision(id, merchant, DeviceDetails::default(), Act::operator(), now);
+        async move { (number, storage.fleet.create(Scope::Of(once.party), &[new], Some(&once)).await) }
+    });
+    let (created, told): (Vec<_>, Vec<_>) = answers.await.into_iter().partition(|(_, answer)| answer.is_ok());
+    let [(creator, _)] = created[..] else { panic!("{} created", created.len()) };
+    for (_, answer) in told {
+        let Err(CreateDevicesError::Answered(kept)) = answer else { panic!("{answer:?}") };
+        assert_eq!(kept.answer, creator.to_string());
+    }
+    let page = DevicePage { after: Some(DeviceId::from_bits(1)), ..DevicePage::first(Scope::Operator, 100) };
+    let devices = replicas[0].fleet.list(&page).await.unwrap();
+    assert_eq!(
+        devices.iter().map(|device| device.id().clone()).collect::<Vec<_>>(),
+        [DeviceId::from_bits(100 + creator)]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
