@@ -8,8 +8,8 @@ use pos_adapters::clock::{SystemClock, SystemEntropy};
 use pos_adapters::identity::Argon2Hasher;
 use pos_application::{ManageDirectory, ManageMembers};
 use pos_domain::{
-    Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, MerchantId, Name, Party, Reseller, ResellerId,
-    Role, SecretHash, Subject, UserId,
+    Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, MerchantId, Name, Party, ResellerId, Role,
+    SecretHash, Subject, UserId,
 };
 use pos_port_clock::Clock as _;
 use pos_port_identity::SecretHasher as _;
@@ -26,12 +26,10 @@ use crate::people::{API_CLIENTS, BAKERY, CAFE, GROCER, NORTH, PEOPLE, SOUTH, Ten
 pub async fn populate(storage: &Storage) {
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let now = clock.now();
-    for (id, called) in [(NORTH, "North"), (SOUTH, "South")] {
-        let reseller = Reseller { id: ResellerId(id), name: name(called), created_at: now };
-        let told = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(reseller.id), Act::operator(), now);
-        storage.directory.add_reseller(&reseller, &told).await.unwrap();
-    }
     let directory = ManageDirectory::new(storage.directory.clone(), clock.clone(), entropy.clone());
+    for (id, called) in [(NORTH, "North"), (SOUTH, "South")] {
+        directory.add_reseller(name(called), Some(ResellerId(id)), Act::operator()).await.unwrap();
+    }
     for (id, called, of) in [(GROCER, "Grocer", NORTH), (CAFE, "Cafe", NORTH), (BAKERY, "Bakery", SOUTH)] {
         let (id, of) = (Some(MerchantId(id)), Some(ResellerId(of)));
         directory.add_merchant(name(called), of, id, Act::operator()).await.unwrap();

@@ -216,6 +216,9 @@ pub enum Reseller {
         /// What people call it
         #[arg(long)]
         name: String,
+        /// Its id, when tokens name it already; drawn at random when left out
+        #[arg(long, value_name = "UUID")]
+        id: Option<Uuid>,
     },
     /// List resellers, in the order of their ids
     List(Page),

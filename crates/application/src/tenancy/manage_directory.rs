@@ -28,12 +28,17 @@ impl ManageDirectory {
         Self { directory, clock, entropy }
     }
 
-    /// Makes a reseller known, and answers it.
+    /// Makes a reseller known, under a given id or a fresh one, and answers it.
     ///
     /// # Errors
     /// [`ManageDirectoryError`].
-    pub async fn add_reseller(&self, name: Name, by: Act) -> Result<Reseller, ManageDirectoryError> {
-        let id = ResellerId(draw::uuid(&*self.entropy));
+    pub async fn add_reseller(
+        &self,
+        name: Name,
+        id: Option<ResellerId>,
+        by: Act,
+    ) -> Result<Reseller, ManageDirectoryError> {
+        let id = id.unwrap_or_else(|| ResellerId(draw::uuid(&*self.entropy)));
         let reseller = Reseller { id, name, created_at: self.clock.now() };
         let told = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), by, reseller.created_at);
         self.directory.add_reseller(&reseller, &told).await?;

@@ -15,8 +15,15 @@ pub(super) async fn resellers(settings: &Settings, what: cli::Reseller) -> anyho
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
     match what {
-        cli::Reseller::Add { name } => {
-            let reseller = back.directory.add_reseller(named(&name)?, Act::operator()).await?;
+        cli::Reseller::Add { name, id } => {
+            let id = id.map(ResellerId);
+            let added = back.directory.add_reseller(named(&name)?, id, Act::operator()).await;
+            let reseller = added.map_err(|error| match (&error, id) {
+                (ManageDirectoryError::NotAdded(AddPartyError::Taken), Some(id)) => {
+                    anyhow::anyhow!("reseller {id} is known already; `pos-server reseller list` shows it")
+                }
+                _ => error.into(),
+            })?;
             println!("{}", reseller.id);
             eprintln!(
                 "reseller {:?} added; next: pos-server merchant add --name NAME --reseller {id}, pos-server member add \

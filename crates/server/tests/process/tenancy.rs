@@ -39,6 +39,10 @@ fn a_reseller_its_merchant_and_their_members_are_made_known() {
     let again = refused(folder, &["merchant", "add", "--name", "Corner Shop", "--id", MERCHANT]);
     assert!(again.contains("known already"), "{again}");
 
+    let known = ["reseller", "add", "--name", "Southern Terminals", "--id", "5e11e400-0000-4000-8000-000000000002"];
+    assert_eq!(done(folder, &known), "5e11e400-0000-4000-8000-000000000002\n");
+    assert!(refused(folder, &known).contains("known already; `pos-server reseller list`"));
+
     let merchants = rows(folder, &["merchant", "list", "--reseller", &reseller]);
     assert_eq!(
         (merchants[0]["name"].as_str(), merchants[0]["reseller_id"].as_str()),
