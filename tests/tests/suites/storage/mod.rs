@@ -5,11 +5,8 @@ mod chains;
 mod changes;
 mod corrupt_rows;
 mod gathered;
-<<<<<<< HEAD
 mod gathered_saves;
-=======
 mod illegal_import_rows;
->>>>>>> imports
 mod illegal_rows;
 mod illegal_tenancy_rows;
 mod migrations;
