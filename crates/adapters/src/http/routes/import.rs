@@ -38,7 +38,8 @@ pub(crate) struct ImportQuery {
 ///
 /// A file of rows, streamed: `device_id` (the name the terminal left the factory with), `merchant_id`, and, if you like,
 /// `label` and `location_id`. As CSV (RFC 4180, UTF-8) it begins with a line that names the columns, in any order; as
-/// JSON lines it has an object a line. A row has at most 4096 bytes.
+/// JSON lines it has an object a line: `{"device_id": "POS-8F3A2C91", "merchant_id": "0b8f4d2e-…"}`. A row has at most
+/// 4096 bytes.
 ///
 /// The answer begins once the import has ended: a line of JSON for each row, numbered from 1 in the order of the file,
 /// and a last line with the totals. An answer without that line was cut short. Send an `Idempotency-Key`: the same call
@@ -58,8 +59,7 @@ pub(crate) struct ImportQuery {
         description = "The file",
         content(
             (String = "text/csv", example = "device_id,merchant_id,label\nPOS-8F3A2C91,0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f,Bar\n"),
-            (String = "application/x-ndjson",
-                example = "{\"device_id\":\"POS-8F3A2C91\",\"merchant_id\":\"0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f\"}\n"),
+            (String = "application/x-ndjson"),
             (String = "application/jsonl"),
         )
     ),
