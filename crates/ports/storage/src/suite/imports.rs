@@ -7,7 +7,6 @@ use pos_domain::{
 };
 
 use super::fixtures::{at, context, found, id, merchant, provisioned, user};
-use super::races::together;
 use super::tenancy::{populated, reseller};
 use crate::{
     History, ImportRef, ImportState, NewImport, RowResult, RowVerdict, Seal, SealError, StagedRow, Storage,
@@ -16,29 +15,29 @@ use crate::{
 
 const KEEP: i64 = 86_400;
 
-fn own() -> Scope {
+pub(super) fn own() -> Scope {
     Scope::Of(Party::Reseller(reseller(1)))
 }
 
-fn import(number: u8, owner: Scope) -> ImportRef {
+pub(super) fn import(number: u8, owner: Scope) -> ImportRef {
     let text = format!("0c0c0c0c-0000-4000-8000-0000000000{number:02x}");
     ImportRef { id: ImportId(text.parse().unwrap()), owner }
 }
 
-fn key(text: &str) -> IdempotencyKey {
+pub(super) fn key(text: &str) -> IdempotencyKey {
     IdempotencyKey::parse(text).unwrap()
 }
 
-fn upload(import: ImportRef, mode: ImportMode, key: Option<IdempotencyKey>) -> NewImport {
+pub(super) fn upload(import: ImportRef, mode: ImportMode, key: Option<IdempotencyKey>) -> NewImport {
     let act = context().by(pos_domain::Actor::User(user("rob")));
     NewImport { import, mode, act, key, created_at: at(0), keep_until: at(600) }
 }
 
-fn device(number: u32, of: u8) -> ImportedDevice {
+pub(super) fn device(number: u32, of: u8) -> ImportedDevice {
     ImportedDevice { id: id(number), merchant_id: merchant(of), details: DeviceDetails::default() }
 }
 
-fn row(number: u64, device: ImportedDevice) -> StagedRow {
+pub(super) fn row(number: u64, device: ImportedDevice) -> StagedRow {
     StagedRow { number, read: Ok(device) }
 }
 
@@ -46,12 +45,12 @@ fn unread(number: u64, device: Option<DeviceId>, refusal: RowRefusal) -> StagedR
     StagedRow { number, read: Err(UnreadRow { device_id: device, refusal }) }
 }
 
-fn seal(rows: u64, seconds: i64) -> Seal {
+pub(super) fn seal(rows: u64, seconds: i64) -> Seal {
     Seal { fingerprint: Fingerprint([7; 32]), rows, at: at(seconds), keep_until: at(seconds + KEEP) }
 }
 
 /// An import of these rows, sealed in the tenth second.
-async fn sealed(storage: &Storage, import: ImportRef, mode: ImportMode, rows: &[StagedRow]) {
+pub(super) async fn sealed(storage: &Storage, import: ImportRef, mode: ImportMode, rows: &[StagedRow]) {
     storage.staging.open(&upload(import, mode, None)).await.unwrap();
     storage.staging.stage(&import, rows).await.unwrap();
     storage.staging.seal(&import, &seal(rows.len() as u64, 10)).await.unwrap();
@@ -75,14 +74,14 @@ async fn decided(storage: &Storage, import: &ImportRef, after: u64, limit: u32) 
     Some(last)
 }
 
-async fn all_decided(storage: &Storage, import: &ImportRef) {
+pub(super) async fn all_decided(storage: &Storage, import: &ImportRef) {
     let mut after = 0;
     while let Some(last) = decided(storage, import, after, 3).await {
         after = last;
     }
 }
 
-async fn outcomes(storage: &Storage, import: &ImportRef) -> Vec<Result<(), RowRefusal>> {
+pub(super) async fn outcomes(storage: &Storage, import: &ImportRef) -> Vec<Result<(), RowRefusal>> {
     let mut all: Vec<RowResult> = Vec::new();
     loop {
         let after = all.last().map_or(0, |row| row.number);
@@ -349,83 +348,4 @@ pub async fn imports_that_are_over_are_removed(storage: Storage) {
     assert!(storage.devices.find(&id(1)).await.unwrap().is_some());
     storage.staging.seal(&fresh, &seal(5, 10)).await.unwrap();
     assert_eq!(storage.imports.undecided(&fresh, 0, 10).await.unwrap().len(), 5);
-}
-
-/// However many apply one import at once, every row is done once.
-pub async fn many_appliers_do_every_row_once(storage: Storage) {
-    populated(&storage).await;
-    let import = import(1, own());
-    let rows: Vec<_> = (1..=40_u32).map(|number| row(number.into(), device(number % 30 + 1, 1))).collect();
-    sealed(&storage, import, ImportMode::BestEffort, &rows).await;
-    let told = together(|_| {
-        let storage = storage.clone();
-        async move {
-            all_decided(&storage, &import).await;
-            storage.imports.conclude(&import, at(30)).await.unwrap().state
-        }
-    });
-    assert!(told.await.into_iter().all(|state| state == ImportState::Applied));
-    let outcomes = outcomes(&storage, &import).await;
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 30);
-    assert!(outcomes[30..].iter().all(|outcome| matches!(outcome, Err(RowRefusal::Duplicate { .. }))), "{outcomes:?}");
-    for number in 1..=30 {
-        assert_eq!(storage.events.events_of(&History::whole(&id(number))).await.unwrap().len(), 1);
-    }
-}
-
-/// However many end one import at once, its devices are created once.
-pub async fn many_who_conclude_create_once(storage: Storage) {
-    populated(&storage).await;
-    let import = import(1, own());
-    let rows: Vec<_> = (1..=40_u32).map(|number| row(number.into(), device(number, 1))).collect();
-    sealed(&storage, import, ImportMode::AllOrNothing, &rows).await;
-    let told = together(|_| {
-        let storage = storage.clone();
-        async move { storage.imports.conclude(&import, at(30)).await.unwrap().state }
-    });
-    assert!(told.await.into_iter().all(|state| state == ImportState::Applied));
-    for number in 1..=40 {
-        assert_eq!(storage.events.events_of(&History::whole(&id(number))).await.unwrap().len(), 1);
-    }
-}
-
-/// Of many imports that want the same devices, all or nothing, one gets them all and the others none.
-pub async fn of_many_imports_of_one_fleet_one_is_applied(storage: Storage) {
-    populated(&storage).await;
-    let rows: Vec<_> = (1..=20_u32).map(|number| row(number.into(), device(number, 1))).collect();
-    let told = together(|number| {
-        let (storage, mut rows) = (storage.clone(), rows.clone());
-        let import = import(u8::try_from(number).unwrap(), own());
-        if number % 2 == 0 {
-            let devices: Vec<_> = rows.iter().rev().map(|row| row.read.clone()).collect();
-            rows = (1..).zip(devices).map(|(number, read)| StagedRow { number, read }).collect();
-        }
-        async move {
-            sealed(&storage, import, ImportMode::AllOrNothing, &rows).await;
-            storage.imports.conclude(&import, at(30)).await.unwrap().state
-        }
-    });
-    let states = told.await;
-    assert_eq!(states.iter().filter(|state| **state == ImportState::Applied).count(), 1, "{states:?}");
-    assert!(states.iter().all(|state| *state != ImportState::Sealed));
-}
-
-/// Of many uploads that are sealed with one key one is kept, and all others are told of it.
-pub async fn of_many_seals_with_one_key_one_is_kept(storage: Storage) {
-    populated(&storage).await;
-    let told = together(|number| {
-        let storage = storage.clone();
-        let import = import(u8::try_from(number).unwrap(), own());
-        async move {
-            storage.staging.open(&upload(import, ImportMode::BestEffort, Some(key("a")))).await.unwrap();
-            match storage.staging.seal(&import, &seal(0, 10)).await {
-                Ok(kept) => (true, kept.import),
-                Err(SealError::Kept(kept)) => (false, kept.import),
-                Err(SealError::Storage(error)) => panic!("{error:?}"),
-            }
-        }
-    });
-    let told = told.await;
-    assert_eq!(told.iter().filter(|(sealed, _)| *sealed).count(), 1);
-    assert!(told.iter().all(|(_, import)| *import == told[0].1), "{told:?}");
 }

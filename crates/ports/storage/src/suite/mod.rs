@@ -26,6 +26,7 @@ pub mod directory;
 pub mod failures;
 mod fixtures;
 pub mod fleet;
+pub mod import_races;
 pub mod imports;
 pub mod locations;
 pub mod members;
@@ -185,6 +186,8 @@ macro_rules! storage_suite {
                 what_the_store_refuses_refuses_all,
                 a_key_is_kept_by_one_import,
                 imports_that_are_over_are_removed,
+            ],
+            import_races: [
                 many_appliers_do_every_row_once,
                 many_who_conclude_create_once,
                 of_many_imports_of_one_fleet_one_is_applied,

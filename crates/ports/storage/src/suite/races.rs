@@ -91,7 +91,8 @@ pub async fn of_many_acts_on_one_version_one_is_kept(storage: Storage) {
         for (device, acts) in [(inactive, on_inactive), (claimed, on_claimed)] {
             let answers = together(|number| {
                 let scope = if number.is_multiple_of(2) { Scope::Operator } else { reseller };
-                let step = acts[(number / 2 % 4) as usize](device.clone(), number);
+                // No code of a round before, which may still wait at that round's device.
+                let step = acts[(number / 2 % 4) as usize](device.clone(), 10_000 * (round + 1) + number);
                 let storage = storage.clone();
                 async move { (storage.fleet.save(scope, &step).await, step) }
             });

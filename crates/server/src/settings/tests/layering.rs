@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use pos_adapters::http::Rate;
 use secrecy::ExposeSecret;
 
 use super::{file, load, source_of};
@@ -21,6 +22,9 @@ fn the_defaults_are_the_documented_ones() {
     assert!(settings.database.migrate_on_start);
     assert_eq!(settings.pairing.code_ttl, Duration::from_secs(300));
     assert_eq!(settings.terminal.min_supported_version.as_str(), "1.3.5");
+    assert_eq!((settings.terminal.max_wait, settings.terminal.max_waiting), (Duration::from_secs(25), 10_000));
+    assert_eq!(settings.limits.pace.per_device, Rate { per_minute: 60, burst: 20 });
+    assert_eq!(settings.limits.pace.per_address, Rate { per_minute: 60_000, burst: 10_000 });
     assert_eq!((settings.claim.max_failures, settings.claim.failure_window), (10, Duration::from_secs(300)));
     assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "info"));
     assert_eq!(settings.shutdown.grace, Duration::from_secs(25));
@@ -145,5 +149,5 @@ fn the_effective_settings_are_toml_with_their_sources() {
     assert!(line("workers = 2 ").ends_with("# POS__HTTP__WORKERS"));
     assert!(line("level = \"warn\" ").ends_with("# POS__LOG__LEVEL"));
     assert!(line("bind = \"127.0.0.1:8080\" ").ends_with("# default"));
-    assert_eq!(text.parse::<toml::Table>().unwrap().len(), 13, "a table for each section");
+    assert_eq!(text.parse::<toml::Table>().unwrap().len(), 14, "a table for each section");
 }
