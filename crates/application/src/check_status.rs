@@ -1,4 +1,7 @@
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use pos_domain::{Device, DeviceStatus, PairingCodeStatus, PollWindow};
@@ -14,10 +17,8 @@ pub struct CheckStatus {
     devices: Arc<dyn DeviceRepository>,
     changes: Arc<dyn DeviceChanges>,
     clock: Arc<dyn Clock>,
+    recheck: Duration,
 }
-
-/// A waiting terminal looks so often without being woken: word of a change may be lost with a connection.
-const LOOK_ANYWAY: Duration = Duration::from_secs(5);
 
 /// How a device and its latest code stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,15 @@ pub struct CheckedStatus {
     pub pairing_code_status: PairingCodeStatus,
     /// How soon the terminal should ask again; none when there is nothing to wait for.
     pub next_poll: Option<PollWindow>,
+}
+
+/// What became of a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waited {
+    /// How it stands.
+    pub status: CheckedStatus,
+    /// Whether the answer was held back at all.
+    pub held: bool,
 }
 
 /// Why a status could not be told.
@@ -42,10 +52,16 @@ pub enum CheckStatusError {
 }
 
 impl CheckStatus {
-    /// A status check by `clock`.
+    /// A status check by `clock`. Who waits looks every `recheck` without word of a change, which may be lost with a
+    /// connection.
     #[must_use]
-    pub fn new(devices: Arc<dyn DeviceRepository>, changes: Arc<dyn DeviceChanges>, clock: Arc<dyn Clock>) -> Self {
-        Self { devices, changes, clock }
+    pub fn new(
+        devices: Arc<dyn DeviceRepository>,
+        changes: Arc<dyn DeviceChanges>,
+        clock: Arc<dyn Clock>,
+        recheck: Duration,
+    ) -> Self {
+        Self { devices, changes, clock, recheck }
     }
 
     /// Answers a poll.
@@ -57,29 +73,44 @@ impl CheckStatus {
     }
 
     /// Answers a poll once the status is another than it was when the call came, or when `patience` is over. A terminal
-    /// whose code is not pending has nothing to wait for and is answered at once, and so is one too many.
+    /// whose code is not pending has nothing to wait for and is answered at once, and so is one too many. A store that
+    /// fails during the wait ends it with what was known, and so does `stop`.
     ///
     /// # Errors
-    /// [`CheckStatusError`].
-    pub async fn wait(&self, call: &TerminalCall, patience: Duration) -> Result<CheckedStatus, CheckStatusError> {
+    /// [`CheckStatusError`], of the first look.
+    pub async fn wait(
+        &self,
+        call: &TerminalCall,
+        patience: Duration,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Waited, CheckStatusError> {
         // Before the look, so that nothing happens unseen between the two.
         let watch = self.changes.watch(&call.device_id);
         let first = self.first_look(call).await?;
         let Some(mut watch) = watch else {
-            return Ok(first.status);
+            return Ok(Waited { status: first.status, held: false });
         };
-        let (mut now, mut left) = (first, patience);
+        let mut stop = pin!(stop);
+        let deadline = self.clock.since_start() + patience;
+        let (mut now, mut held, mut spells) = (first, false, patience);
         while let Some(until_expiry) = now.until_expiry
             && now.status == first.status
-            && !left.is_zero()
         {
-            let spell = left.min(LOOK_ANYWAY).min(until_expiry);
-            if watch.changed(spell).await == Woken::ByTime {
-                left = left.saturating_sub(spell);
+            let left = deadline.saturating_sub(self.clock.since_start()).min(spells);
+            if left.is_zero() {
+                break;
             }
-            now = Look::at(&self.find(call).await?, self.clock.now());
+            held = true;
+            let spell = left.min(self.recheck).min(until_expiry);
+            match until(&mut stop, watch.changed(spell)).await {
+                Some(Woken::ByChange) => {}
+                Some(Woken::ByTime) => spells = spells.saturating_sub(spell),
+                None => break,
+            }
+            let Ok(device) = self.find(call).await else { break };
+            now = Look::at(&device, self.clock.now());
         }
-        Ok(now.status)
+        Ok(Waited { status: now.status, held })
     }
 
     async fn first_look(&self, call: &TerminalCall) -> Result<Look, CheckStatusError> {
@@ -110,4 +141,16 @@ impl Look {
         };
         Self { status, until_expiry: device.code_expires_in(now).map(time::Duration::unsigned_abs) }
     }
+}
+
+/// What `work` comes to, unless `stop` is over first.
+async fn until<T>(stop: &mut Pin<&mut impl Future<Output = ()>>, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        if stop.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(context).map(Some)
+    })
+    .await
 }

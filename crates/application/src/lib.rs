@@ -23,7 +23,7 @@ mod tenancy;
 mod verify_audit;
 
 pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
-pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus};
+pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus, Waited};
 pub use claim_device::{ClaimAttempt, ClaimDevice, ClaimDeviceError};
 pub use export_audit::{AuditEntry, AuditExport, ExportAudit};
 pub use fleet::{

@@ -95,7 +95,12 @@ impl Parts {
         Ok(Api {
             bootstrap: Bootstrap::new(devices.clone(), clock.clone(), oldest),
             issue_pairing_code: IssuePairingCode::new(devices.clone(), clock.clone(), entropy.clone(), ttl),
-            check_status: CheckStatus::new(devices.clone(), storage.changes.clone(), clock.clone()),
+            check_status: CheckStatus::new(
+                devices.clone(),
+                storage.changes.clone(),
+                clock.clone(),
+                settings.terminal.wait_recheck,
+            ),
             claim_device: ClaimDevice::new(devices.clone(), storage.failures.clone(), clock.clone(), limit),
             sessions: self.sessions()?,
             fleet: self.fleet()?,

@@ -42,7 +42,12 @@ impl Replica {
         let limit = ClaimLimit { max_failures, window: TTL };
         Arc::new(Self {
             issue: IssuePairingCode::new(devices.clone(), time.clone(), chance.clone(), TTL),
-            status: CheckStatus::new(devices.clone(), storage.changes.clone(), time.clone()),
+            status: CheckStatus::new(
+                devices.clone(),
+                storage.changes.clone(),
+                time.clone(),
+                std::time::Duration::from_secs(5),
+            ),
             claim: ClaimDevice::new(devices, failures, time.clone(), limit),
             release: ReleaseDevice::new(storage.fleet.clone(), time.clone()),
             provision: ProvisionDevices::new(storage.fleet.clone(), time, chance),

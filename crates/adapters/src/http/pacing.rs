@@ -4,7 +4,7 @@
 //! and no rule of the product hangs on it. Behind a balancer a terminal may therefore get as many times the rate as
 //! there are servers.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,7 +38,8 @@ pub struct Pace {
 
 /// Counts the calls of devices and addresses.
 pub struct Pacing {
-    devices: Option<Limiter<DeviceId>>,
+    /// By the address too: an id is no secret, and who calls in its name from elsewhere must not silence the terminal.
+    devices: Option<Limiter<(DeviceId, Option<IpAddr>)>>,
     addresses: Option<Limiter<IpAddr>>,
 }
 
@@ -76,10 +77,15 @@ impl Pacing {
     /// # Errors
     /// How long to wait, when there were too many of this address or of this device.
     pub(super) fn admit(&self, device: &DeviceId, origin: Option<IpAddr>) -> Result<(), Duration> {
-        if let (Some(addresses), Some(origin)) = (&self.addresses, origin) {
-            addresses.admit(&origin)?;
+        let network = origin.map(network);
+        // The device first: what it is refused costs its neighbours behind the same address nothing.
+        if let Some(devices) = &self.devices {
+            devices.admit(&(device.clone(), network))?;
         }
-        self.devices.as_ref().map_or(Ok(()), |devices| devices.admit(device))
+        match (&self.addresses, network) {
+            (Some(addresses), Some(network)) => addresses.admit(&network),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -97,6 +103,14 @@ impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
             self.counters.retain_recent();
         }
         self.counters.check_key(key).map_err(|refused| refused.wait_time_from(self.clock.now()))
+    }
+}
+
+/// Whom an address stands for: of IPv6 a subscriber has a whole /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
     }
 }
 
@@ -189,6 +203,38 @@ mod tests {
         let told: Vec<_> = (0..3).map(|bits| pacing.admit(&DeviceId::from_bits(bits), here).is_ok()).collect();
         assert_eq!(told, [true, true, false]);
         assert_eq!(pacing.admit(&DeviceId::from_bits(9), there), Ok(()));
+    }
+
+    #[test]
+    fn who_calls_in_anothers_name_silences_only_themselves() {
+        let (pacing, _clock) = pacing(SHIPPED);
+        let device = DeviceId::from_bits(1);
+        let (shop, thief) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
+        assert!((0..100).any(|_| pacing.admit(&device, thief).is_err()));
+        assert_eq!(pacing.admit(&device, shop), Ok(()));
+    }
+
+    #[test]
+    fn a_terminal_that_is_refused_costs_its_address_nothing() {
+        let pace = Pace { per_address: Rate { per_minute: 60, burst: 30 }, ..SHIPPED };
+        let (pacing, _clock) = pacing(pace);
+        let shop = Some(IpAddr::from([10, 0, 0, 1]));
+        let admitted = (0..1_000).filter(|_| pacing.admit(&DeviceId::from_bits(1), shop).is_ok()).count();
+        assert_eq!(admitted, 20);
+        assert_eq!(pacing.admit(&DeviceId::from_bits(2), shop), Ok(()));
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_are_one() {
+        let pace = Pace { per_address: Rate { per_minute: 60, burst: 2 }, ..SHIPPED };
+        let (pacing, _clock) = pacing(pace);
+        let of = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+        let told: Vec<_> = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
+            .iter()
+            .zip(0..)
+            .map(|(address, bits)| pacing.admit(&DeviceId::from_bits(bits), of(address)).is_ok())
+            .collect();
+        assert_eq!(told, [true, true, false, true]);
     }
 
     #[test]

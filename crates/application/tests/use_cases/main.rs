@@ -61,7 +61,12 @@ impl House {
         Self {
             bootstrap: Bootstrap::new(devices.clone(), time.clone(), "1.3.5".parse().unwrap()),
             issue: IssuePairingCode::new(devices.clone(), time.clone(), entropy.clone(), TTL),
-            status: CheckStatus::new(devices.clone(), storage.changes.clone(), time.clone()),
+            status: CheckStatus::new(
+                devices.clone(),
+                storage.changes.clone(),
+                time.clone(),
+                std::time::Duration::from_secs(5),
+            ),
             claim: ClaimDevice::new(devices.clone(), storage.failures.clone(), time.clone(), LIMIT),
             provision: ProvisionDevices::new(storage.fleet.clone(), time.clone(), entropy),
             release: ReleaseDevice::new(storage.fleet.clone(), time),

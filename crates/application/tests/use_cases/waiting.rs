@@ -1,5 +1,6 @@
 //! A terminal that has its status held back until something changes.
 
+use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +47,23 @@ impl DeviceChanges for Unheard {
     }
 }
 
+/// Is woken again and again by what is no change, a second each time.
+struct Restless(Arc<ManualClock>);
+
+#[async_trait]
+impl Watch for Restless {
+    async fn changed(&mut self, _: Duration) -> Woken {
+        self.0.advance(time::Duration::SECOND);
+        Woken::ByChange
+    }
+}
+
+impl DeviceChanges for Restless {
+    fn watch(&self, _: &DeviceId) -> Option<Box<dyn Watch>> {
+        Some(Box::new(Self(self.0.clone())))
+    }
+}
+
 /// Has no room.
 struct Full;
 
@@ -56,7 +74,7 @@ impl DeviceChanges for Full {
 }
 
 fn status(house: &House, changes: impl DeviceChanges + 'static) -> CheckStatus {
-    CheckStatus::new(house.storage.devices.clone(), Arc::new(changes), house.clock.clone())
+    CheckStatus::new(house.storage.devices.clone(), Arc::new(changes), house.clock.clone(), Duration::from_secs(5))
 }
 
 fn waited(house: &House) -> i64 {
@@ -68,8 +86,9 @@ async fn where_nothing_changes_the_wait_ends_in_time() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked = status(&house, Uneventful(house.clock.clone())).wait(&call, Duration::from_secs(12)).await.unwrap();
-    assert_eq!(checked.pairing_code_status, PairingCodeStatus::Pending);
+    let checked =
+        status(&house, Uneventful(house.clock.clone())).wait(&call, Duration::from_secs(12), pending()).await.unwrap();
+    assert_eq!(checked.status.pairing_code_status, PairingCodeStatus::Pending);
     assert_eq!(waited(&house), 12);
 }
 
@@ -78,8 +97,9 @@ async fn a_code_that_expires_ends_the_wait_at_that_instant() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked = status(&house, Uneventful(house.clock.clone())).wait(&call, Duration::from_secs(900)).await.unwrap();
-    assert_eq!(checked.pairing_code_status, PairingCodeStatus::Expired);
+    let checked =
+        status(&house, Uneventful(house.clock.clone())).wait(&call, Duration::from_secs(900), pending()).await.unwrap();
+    assert_eq!(checked.status.pairing_code_status, PairingCodeStatus::Expired);
     assert_eq!(waited(&house), 300);
 }
 
@@ -88,8 +108,9 @@ async fn a_claim_whose_word_is_lost_is_seen_within_seconds() {
     let house = Arc::new(House::new([]));
     let call = house.device("POS-00000001").await;
     let code = house.code(&call).await;
-    let checked = status(&house, Unheard(house.clone(), code)).wait(&call, Duration::from_secs(60)).await.unwrap();
-    assert_eq!(checked.device_status, DeviceStatus::Claimed);
+    let checked =
+        status(&house, Unheard(house.clone(), code)).wait(&call, Duration::from_secs(60), pending()).await.unwrap();
+    assert_eq!(checked.status.device_status, DeviceStatus::Claimed);
     assert_eq!(waited(&house), 5);
 }
 
@@ -98,6 +119,29 @@ async fn who_finds_no_room_is_answered_at_once() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked = status(&house, Full).wait(&call, Duration::from_secs(60)).await.unwrap();
-    assert_eq!((checked.pairing_code_status, waited(&house)), (PairingCodeStatus::Pending, 0));
+    let checked = status(&house, Full).wait(&call, Duration::from_secs(60), pending()).await.unwrap();
+    assert_eq!(
+        (checked.status.pairing_code_status, checked.held, waited(&house)),
+        (PairingCodeStatus::Pending, false, 0)
+    );
+}
+
+#[tokio::test]
+async fn waking_for_nothing_does_not_lengthen_the_wait() {
+    let house = House::new([]);
+    let call = house.device("POS-00000001").await;
+    house.code(&call).await;
+    let restless = status(&house, Restless(house.clock.clone()));
+    let checked = restless.wait(&call, Duration::from_secs(12), pending()).await.unwrap();
+    assert_eq!((checked.held, waited(&house)), (true, 12));
+}
+
+#[tokio::test]
+async fn whoever_is_stopped_is_told_what_was_known() {
+    let house = House::new([]);
+    let call = house.device("POS-00000001").await;
+    house.code(&call).await;
+    let uneventful = status(&house, Uneventful(house.clock.clone()));
+    let checked = uneventful.wait(&call, Duration::from_secs(60), ready(())).await.unwrap();
+    assert_eq!((checked.status.pairing_code_status, waited(&house)), (PairingCodeStatus::Pending, 0));
 }

@@ -62,9 +62,9 @@ async fn the_api_describes_itself() {
         let responses = &described["paths"][path][method]["responses"];
         responses.as_object().map(|all| all.keys().cloned().collect::<Vec<_>>().join(" ")).unwrap_or_default()
     };
-    assert_eq!(statuses("post", "/pos/bootstrap"), "200 400 404 500 503");
-    assert_eq!(statuses("post", "/pos/pairing-code"), "200 400 404 500 503");
-    assert_eq!(statuses("get", "/pos/status"), "200 400 404 500 503");
+    assert_eq!(statuses("post", "/pos/bootstrap"), "200 400 404 429 500 503");
+    assert_eq!(statuses("post", "/pos/pairing-code"), "200 400 404 429 500 503");
+    assert_eq!(statuses("get", "/pos/status"), "200 400 404 429 500 503");
     assert_eq!(statuses("post", "/pos/claim"), "200 400 401 403 413 415 429 500 503");
     let page = send(server.request(Method::GET, "/docs/")).await;
     assert!(page.status == 200 && page.text.contains("swagger-ui"), "{page:?}");

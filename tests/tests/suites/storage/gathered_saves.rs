@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use pos_adapters::storage::{self, OpenedStorage, StorageOptions};
-use pos_domain::{Act, CallContext, Device, DeviceDetails, DeviceId, MerchantId, PairingCode, Scope, Transition};
+use pos_domain::{
+    Act, CallContext, Claimant, Device, DeviceDetails, DeviceEventKind, DeviceId, LocationId, MerchantId, Name,
+    PairingCode, Scope, Transition, UserId,
+};
 use pos_port_storage::{History, SaveError, StorageError};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::stores::options;
@@ -17,9 +20,10 @@ const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 async fn opened(limit: Duration) -> (OpenedStorage, TestDatabase) {
     let database = TestDatabase::migrated().await;
     let url = database.url().parse().unwrap();
-    let opened = storage::open(&StorageOptions { statement_timeout: limit, ..options(url) }).await.unwrap();
+    let patient: StorageOptions = options(url);
     let new: Vec<_> = (0..DEVICES).map(new).collect();
-    opened.storage.fleet.create(Scope::Operator, &new, None).await.unwrap();
+    storage::open(&patient).await.unwrap().storage.fleet.create(Scope::Operator, &new, None).await.unwrap();
+    let opened = storage::open(&StorageOptions { statement_timeout: limit, ..patient }).await.unwrap();
     (opened, database)
 }
 
@@ -213,5 +217,55 @@ async fn a_cut_connection_is_replaced_and_nothing_is_saved_twice() {
     for bits in 0..60 {
         let events = opened.storage.events.events_of(&History::whole(&DeviceId::from_bits(bits))).await.unwrap();
         assert_eq!(events.len(), 2);
+    }
+}
+
+/// One batch with a step of every kind, and one that would be at another merchant's location.
+#[tokio::test]
+async fn every_kind_of_step_goes_through_a_batch() {
+    let (opened, database) = opened(Duration::from_secs(30)).await;
+    let by = || Claimant { merchant_id: new(0).device().merchant_id(), user_id: UserId::parse("ann").unwrap() };
+    let claimed = async |bits: u32| {
+        let step = first(bits, bits);
+        opened.storage.devices.save(&step).await.unwrap();
+        let claim = step.into_device().claim(PairingCode::from_bits(bits), &by(), CallContext::default(), NOW).unwrap();
+        opened.storage.devices.save(&claim).await.unwrap();
+        claim.into_device()
+    };
+    let waiting = async |bits: u32| {
+        let step = first(bits, bits);
+        opened.storage.devices.save(&step).await.unwrap();
+        step.into_device()
+    };
+    let label = DeviceDetails { label: Some(Name::parse("Till 1").unwrap()), location_id: None };
+    let nowhere = DeviceDetails { location_id: Some(LocationId(uuid::Uuid::from_u128(9))), ..label.clone() };
+    let another = MerchantId(uuid::Uuid::from_u128(7));
+    let steps = vec![
+        first(1, 1),
+        waiting(2).await.claim(PairingCode::from_bits(2), &by(), CallContext::default(), NOW).unwrap(),
+        claimed(3).await.activate(CallContext::default(), NOW).unwrap(),
+        claimed(4).await.release(Act::operator(), NOW).unwrap(),
+        waiting(5).await.amend(label, Act::operator(), NOW).unwrap(),
+        waiting(6).await.move_to(another, Act::operator(), NOW).unwrap(),
+        claimed(7).await.decommission(Act::operator(), NOW).unwrap(),
+    ];
+    assert_eq!(
+        steps.iter().map(|step| step.event().kind).collect::<Vec<_>>(),
+        DeviceEventKind::ALL[1..],
+        "a step of every kind but the first"
+    );
+    let lost = waiting(8).await.amend(nowhere, Act::operator(), NOW).unwrap();
+    let all: Vec<_> = steps.iter().cloned().chain([lost]).collect();
+    let mut told = gathered(&opened, &database, &all).await;
+    assert!(matches!(told.pop(), Some(Err(SaveError::UnknownLocation))));
+    assert!(told.iter().all(Result::is_ok), "{told:?}");
+    for step in &steps {
+        let id = step.device().id();
+        assert_eq!(opened.storage.devices.find(id).await.unwrap().as_ref(), Some(step.device()));
+        let events = opened.storage.events.events_of(&History::whole(id)).await.unwrap();
+        assert_eq!(events.last(), Some(step.event()));
+        if let Some(ended) = step.ended_code() {
+            assert_eq!(opened.storage.devices.find_ended_code(ended.code).await.unwrap().as_ref(), Some(ended));
+        }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use actix_web::HttpResponse;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Data;
-use pos_application::{CheckStatusError, CheckedStatus};
+use pos_application::{CheckStatusError, Waited};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -58,12 +58,17 @@ pub(crate) async fn status(api: Data<Api>, terminal: Terminal, Prefer(wait): Pre
         CheckStatusError::UnknownDevice => ApiError::unknown_device(&terminal.0.device_id),
         CheckStatusError::Storage(error) => error.into(),
     })?;
+    let Waited { status: checked, held } = checked;
     let mut answer = HttpResponse::Ok();
-    if let Some(window) = checked.next_poll {
-        answer.insert_header((RETRY_AFTER, pacing::within(window, &*api.entropy)));
-    }
-    if let Some(wait) = wait {
-        answer.insert_header(("Preference-Applied", format!("wait={}", wait.as_secs())));
+    match (wait, checked.next_poll) {
+        // Who waited may ask again at once: a pause would be time in which a claim goes unseen.
+        (Some(wait), _) if held => {
+            answer.insert_header(("Preference-Applied", format!("wait={}", wait.as_secs())));
+        }
+        (_, Some(window)) => {
+            answer.insert_header((RETRY_AFTER, pacing::within(window, &*api.entropy)));
+        }
+        (_, None) => {}
     }
     Ok(answer.json(StatusResponse {
         device_status: checked.device_status.as_str(),
@@ -72,14 +77,12 @@ pub(crate) async fn status(api: Data<Api>, terminal: Terminal, Prefer(wait): Pre
     }))
 }
 
-/// A server that stops keeps nobody waiting.
-async fn checked(api: &Api, terminal: &Terminal, wait: Option<Duration>) -> Result<CheckedStatus, CheckStatusError> {
-    if let Some(wait) = wait {
-        let _waits = api.metrics.terminal_waits();
-        tokio::select! {
-            waited = api.check_status.wait(&terminal.0, wait) => return waited,
-            () = api.drain.started() => {}
-        }
-    }
-    api.check_status.execute(&terminal.0).await
+async fn checked(api: &Api, terminal: &Terminal, wait: Option<Duration>) -> Result<Waited, CheckStatusError> {
+    let Some(wait) = wait else {
+        let status = api.check_status.execute(&terminal.0).await?;
+        return Ok(Waited { status, held: false });
+    };
+    let _waits = api.metrics.terminal_waits();
+    // A server that stops keeps nobody waiting.
+    api.check_status.wait(&terminal.0, wait, api.drain.started()).await
 }

@@ -112,12 +112,12 @@ where
     let (client, mut connection) =
         timeout(limit, opener.config.connect(tls)).await.map_err(|_| TooSlow { what, limit })??;
     let mut subscribed = false;
-    let subscribing = client.batch_execute("LISTEN pos_device_changed");
+    let subscribing = timeout(limit, client.batch_execute("LISTEN pos_device_changed"));
     tokio::pin!(subscribing);
     loop {
         tokio::select! {
             done = &mut subscribing, if !subscribed => {
-                done?;
+                done.map_err(|_| TooSlow { what: "listening to PostgreSQL", limit })??;
                 subscribed = true;
                 *pause = PAUSES.0;
                 // Nobody knows what was said while nobody listened.

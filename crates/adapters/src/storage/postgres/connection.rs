@@ -60,12 +60,18 @@ pub(super) struct PgManager {
 impl PgManager {
     /// Opens a connection on the current runtime, ready for statements.
     pub(super) async fn open(&self) -> Result<PgConnection, ConnectError> {
-        // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written.
+        // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written. And the
+        // isolation our statements are written for, whatever the database's default.
         let milliseconds = (self.statement_timeout / 4 * 3).as_millis().clamp(1, 2_147_483_647);
-        let mut connection = connect(&self.config, self.connect_timeout).await?;
-        let settings = format!("SET statement_timeout = {milliseconds}");
-        connection.diesel.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
-        Ok(connection)
+        let settings =
+            format!("SET statement_timeout = {milliseconds}; SET default_transaction_isolation = 'read committed'");
+        let limit = self.connect_timeout;
+        let opening = async {
+            let mut connection = connect(&self.config, limit).await?;
+            connection.diesel.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
+            Ok(connection)
+        };
+        timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
     }
 }
 

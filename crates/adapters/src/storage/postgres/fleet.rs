@@ -80,7 +80,11 @@ impl FleetRepository for PgStore {
             Scope::Operator => DeviceRepository::save(self, transition).await,
             Scope::Of(party) => {
                 let statement = SaveForParty::of(party, transition);
-                let outcome = saved(async { run!(self, |connection| statement.get_result::<i64>(connection)) }.await);
+                let outcome = saved(
+                    async { run!(self, |connection| statement.load::<i64>(connection)) }
+                        .await
+                        .map(|changed| changed.into_iter().sum()),
+                );
                 self.told(outcome, transition)
             }
         }

@@ -76,6 +76,7 @@ impl PgStore {
         if config.get_application_name().is_none() {
             config.application_name("pos-activation");
         }
+        notice_dead_peers(&mut config);
         let manager = PgManager {
             config,
             connect_timeout: options.connect_timeout,
@@ -105,6 +106,24 @@ impl PgStore {
 
     async fn lease(&self) -> Result<Lease, Failure> {
         Lease::of(&self.pool, self.acquire_timeout).await
+    }
+}
+
+/// A connection whose other end went away without a word, as behind a firewall or after a failover, is given up within
+/// a minute, unless the URL says otherwise. Whoever only listens on it would wait for hours.
+fn notice_dead_peers(config: &mut tokio_postgres::Config) {
+    let unset = tokio_postgres::Config::new();
+    if config.get_keepalives_idle() == unset.get_keepalives_idle() {
+        config.keepalives_idle(Duration::from_secs(30));
+    }
+    if config.get_keepalives_interval().is_none() {
+        config.keepalives_interval(Duration::from_secs(10));
+    }
+    if config.get_keepalives_retries().is_none() {
+        config.keepalives_retries(3);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(Duration::from_secs(60));
     }
 }
 
@@ -189,7 +208,11 @@ impl DeviceRepository for PgStore {
             Some(gathered) => gathered.saves.save(transition).await,
             None => {
                 let statement = SaveTransition::from(transition);
-                saved(async { run!(self, |connection| statement.get_result::<i64>(connection)) }.await)
+                saved(
+                    async { run!(self, |connection| statement.load::<i64>(connection)) }
+                        .await
+                        .map(|changed| changed.into_iter().sum()),
+                )
             }
         };
         self.told(outcome, transition)

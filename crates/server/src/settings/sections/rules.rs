@@ -24,6 +24,8 @@ pub struct TerminalSettings {
     pub min_supported_version: AppVersion,
     /// How long one may have its status held back while nothing changes; zero: not at all.
     pub max_wait: Duration,
+    /// How often one that waits is looked at without word of a change.
+    pub wait_recheck: Duration,
     /// How many may wait so at once.
     pub max_waiting: usize,
 }
@@ -34,8 +36,14 @@ impl TerminalSettings {
             text.parse().map_err(|error| (format!("is {text:?}: {error}"), "write a version like 1.3.5".to_owned()))
         });
         let max_wait = reader.seconds("terminal.max_wait_secs", 0..=300);
+        let wait_recheck = reader.seconds("terminal.wait_recheck_secs", 1..=300);
         let max_waiting = reader.number("terminal.max_waiting", 0..=1_000_000);
-        Some(Self { min_supported_version: version?, max_wait: max_wait?, max_waiting: max_waiting? })
+        Some(Self {
+            min_supported_version: version?,
+            max_wait: max_wait?,
+            wait_recheck: wait_recheck?,
+            max_waiting: max_waiting?,
+        })
     }
 }
 

@@ -43,11 +43,19 @@ impl Gather for Wanted {
             Ok(rows) => answer(batch, rows),
             // One of them may be what the database cannot stomach: only its callers are to hear of it.
             Err(StorageError::Fault(_)) if ids.len() > 1 => {
-                for waiting in batch.drain(..) {
-                    let rows = look_up(lane, &[waiting.call.0.as_str()]).await;
-                    let device =
-                        rows.and_then(|mut rows| rows.pop().map(DeviceRow::device).transpose().map_err(Into::into));
-                    waiting.answer(device);
+                let mut waiting = batch.drain(..).filter(|waiting| !waiting.reply.is_closed());
+                while let Some(one) = waiting.next() {
+                    match look_up(lane, &[one.call.0.as_str()]).await {
+                        Err(error @ StorageError::Unavailable(_)) => {
+                            let rest = std::iter::once(one).chain(waiting);
+                            rest.zip(shared(error)).for_each(|(one, error)| one.answer(Err(error)));
+                            return;
+                        }
+                        rows => {
+                            let row = rows.map(|mut rows| rows.pop());
+                            one.answer(row.and_then(|row| Ok(row.map(DeviceRow::device).transpose()?)));
+                        }
+                    }
                 }
             }
             Err(error) => {

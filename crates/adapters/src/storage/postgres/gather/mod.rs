@@ -79,7 +79,8 @@ impl<G: Gather> Lanes<G> {
         Self { opener, of_threads: ThreadLocal::new(), shared: Slot::default() }
     }
 
-    /// Answered within the time limits of one connect and two statements, whatever happens.
+    /// Answered once those before it in the queue are: each batch takes at most the time of one connect and two
+    /// statements, and more than one only where one by one is needed.
     async fn call(&self, call: G) -> Result<G::Answer, StorageError> {
         let (reply, answer) = oneshot::channel();
         self.send(Waiting { call, reply })?;

@@ -38,7 +38,8 @@ impl Gather for Save {
             one_by_one(lane, now).await;
             return;
         }
-        // Rows are locked in the order in which they are given: two lanes with some of the same wait, never in a circle.
+        // Rows are mostly locked in the order in which they are given, so that two lanes with some of the same wait for
+        // each other and not in a circle. Where the plan has it otherwise, the server breaks the circle: below.
         now.sort_unstable_by(|one, other| one.call.0.device().id().cmp(other.call.0.device().id()));
         let statement = SaveMany::of(now.iter().map(|waiting| &waiting.call.0));
         let outcome = lane.run(async |connection| statement.load::<(String, i16)>(connection).await).await;
@@ -82,10 +83,20 @@ fn take_compatible(batch: &mut Vec<Waiting<Save>>) -> Vec<Waiting<Save>> {
     now
 }
 
+/// Those who left meanwhile are left out, and a database that went away is asked once.
 async fn one_by_one(lane: &mut Lane, batch: Vec<Waiting<Save>>) {
-    for waiting in batch {
-        let statement = SaveTransition::from(&waiting.call.0);
-        let outcome = lane.run(async |connection| statement.get_result::<i64>(connection).await).await;
-        waiting.answer(saved(outcome.map_err(Failure::from)));
+    let mut waiting = batch.into_iter().filter(|waiting| !waiting.reply.is_closed());
+    while let Some(one) = waiting.next() {
+        let statement = SaveTransition::from(&one.call.0);
+        // All rows, so that what the commit says is heard.
+        let outcome = lane.run(async |connection| statement.load::<i64>(connection).await).await;
+        match outcome.map_err(Failure::from) {
+            Err(Failure::Storage(error @ StorageError::Unavailable(_))) => {
+                let errors = shared(error);
+                std::iter::once(one).chain(waiting).zip(errors).for_each(|(one, error)| one.answer(Err(error.into())));
+                return;
+            }
+            outcome => one.answer(saved(outcome.map(|changed| changed.into_iter().sum()))),
+        }
     }
 }
