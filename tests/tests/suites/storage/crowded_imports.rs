@@ -42,7 +42,7 @@ async fn imports_that_end_leave_connections_to_others() {
     let client = database.client().await;
     client.batch_execute("BEGIN").await.unwrap();
     let insert = "INSERT INTO devices (device_id, merchant_id, version, provisioned_at, status)
-        VALUES ('POS-00000001', '00000000-0000-0000-0000-000000000000', 1, now(), 'unpaired')";
+        VALUES ('POS-00000001', '00000000-0000-0000-0000-000000000000', 1, now(), 'inactive')";
     client.batch_execute(insert).await.unwrap();
     let callers: Vec<_> = (0..12)
         .map(|number| {

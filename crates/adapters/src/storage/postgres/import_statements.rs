@@ -186,14 +186,14 @@ statement!(RemoveRows -> BigInt);
 impl QueryFragment<Pg> for RemoveRows {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut input = Input::of(out);
-        input.bind::<Nullable<SqlUuid>, _>("only", &self.only)?;
+        input.bind::<Nullable<SqlUuid>, _>("which", &self.only)?;
         input.bind::<BigInt, _>("most", &self.limit)?;
         input.then(
             "), gone AS (
                 DELETE FROM import_rows WHERE ctid = ANY (ARRAY(
                     SELECT import_rows.ctid FROM imports JOIN import_rows USING (import_id)
                     WHERE state = 'forgotten'
-                        AND ((SELECT only FROM input) IS NULL OR imports.import_id = (SELECT only FROM input))
+                        AND ((SELECT which FROM input) IS NULL OR imports.import_id = (SELECT which FROM input))
                     LIMIT (SELECT most FROM input) FOR UPDATE OF import_rows SKIP LOCKED))
                 RETURNING 1
             )
@@ -213,14 +213,14 @@ statement!(RemoveImports -> BigInt);
 impl QueryFragment<Pg> for RemoveImports {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut input = Input::of(out);
-        input.bind::<Nullable<SqlUuid>, _>("only", &self.only)?;
+        input.bind::<Nullable<SqlUuid>, _>("which", &self.only)?;
         input.bind::<BigInt, _>("most", &self.limit)?;
         input.then(
             "), gone AS (
                 DELETE FROM imports WHERE import_id IN (
                     SELECT import_id FROM imports
                     WHERE state = 'forgotten'
-                        AND ((SELECT only FROM input) IS NULL OR import_id = (SELECT only FROM input))
+                        AND ((SELECT which FROM input) IS NULL OR import_id = (SELECT which FROM input))
                         AND NOT EXISTS (SELECT FROM import_rows WHERE import_rows.import_id = imports.import_id)
                     ORDER BY import_id LIMIT (SELECT most FROM input) FOR UPDATE SKIP LOCKED)
                 RETURNING 1
