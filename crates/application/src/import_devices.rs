@@ -16,8 +16,8 @@ use std::sync::Arc;
 use pos_domain::{Action, IdempotencyKey, ImportMode, ImportedDevice, RowRefusal};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{
-    DirectoryRepository, Import, ImportRepository, ImportStaging, ImportState, LocationRepository, RowVerdict,
-    StorageError, UndecidedRow, UnreadRow,
+    DirectoryRepository, Import, ImportRef, ImportRepository, ImportStaging, ImportState, LocationRepository,
+    RowVerdict, StorageError, UndecidedRow, UnreadRow,
 };
 use time::Duration;
 
@@ -29,7 +29,7 @@ use crate::Mandate;
 /// How many rows one transaction takes, and one page of the report has.
 const BATCH: u32 = 1_000;
 
-/// How much of earlier imports is forgotten when one begins, in rows.
+/// How much of what is over is removed at once, in rows: when an import begins, and with each batch that it stages.
 const SWEEP: u32 = 5_000;
 
 /// Imports devices.
@@ -58,7 +58,8 @@ pub struct ImportStores {
 pub struct ImportLimits {
     /// The most rows of a file.
     pub max_rows: u64,
-    /// When an upload that nobody finished may be removed.
+    /// How long an import is there at least since something was last done with it: since its rows came or were applied,
+    /// or a call with its key began. Longer than any call may take.
     pub upload: Duration,
     /// How long an import is kept once it is there: so long its key answers.
     pub keep: Duration,
@@ -123,10 +124,7 @@ impl ImportDevices {
     /// [`ImportError::Forbidden`], [`ImportError::Storage`].
     pub async fn begin(&self, order: ImportOrder) -> Result<Upload, ImportError> {
         order.mandate.permit(Action::ImportDevices).map_err(|_| ImportError::Forbidden)?;
-        // What cannot be swept now is swept some other time.
-        if let Err(error) = self.stores.staging.remove_expired(self.clock.now(), SWEEP).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "imports that are over were not removed");
-        }
+        upload::sweep(&*self.stores.staging, self.clock.now()).await;
         let id = crate::draw::uuid(&*self.entropy);
         Upload::begin(self.stores.staging.clone(), self.clock.clone(), self.limits, order, id).await
     }
@@ -148,6 +146,7 @@ impl ImportDevices {
             return Ok(received.clone());
         }
         let (imports, import) = (&self.stores.imports, &received.import);
+        self.keep(import).await?;
         let mut checks = Checks::new(mandate.clone(), self.stores.directory.clone(), self.stores.locations.clone());
         let mut after = 0;
         loop {
@@ -172,15 +171,25 @@ impl ImportDevices {
             }
             progress(after);
         }
+        self.keep(import).await?;
         let ended = imports.conclude(import, self.clock.now()).await?;
         tracing::info!(import_id = %import.id, mode = %ended.mode, rows = ended.rows, state = ?ended.state, "import ended");
         Ok(ended)
     }
 
+    /// Keeps an import that is being applied or read until that must be over.
+    async fn keep(&self, import: &ImportRef) -> Result<(), StorageError> {
+        let now = self.clock.now();
+        if self.stores.staging.keep(import, now, now.saturating_add(self.limits.upload)).await? {
+            return Ok(());
+        }
+        Err(upload::over())
+    }
+
     /// What became of the rows of an import that has ended.
     #[must_use]
     pub fn report(&self, ended: &Import) -> ImportReport {
-        ImportReport::of(self.stores.imports.clone(), ended.import)
+        ImportReport::of(self.stores.imports.clone(), ended)
     }
 }
 

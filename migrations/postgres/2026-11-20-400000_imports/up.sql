@@ -2,7 +2,10 @@
 --
 --    imports:      uploading ── the file has ended ──▶ sealed ──▶ applied
 --                      │                                 └──────▶ refused    (all or nothing, and a row was refused)
---                      └── nobody goes on: removed once keep_until is over, as all are
+--                      └── nobody goes on: forgotten once keep_until is over, as all are
+--
+-- What is forgotten nobody finds any more; its rows go in pieces, and then it goes itself. Everything else has all its
+-- rows.
 --
 --    import_rows:  read    ── outcome NULL ──▶ provisioned, or why not
 --                  unread  ── why not, from the start
@@ -36,10 +39,11 @@ CREATE TABLE imports (
     CONSTRAINT imports_key_form CHECK (idempotency_key ~ '^[!-~]{1,255}$'),
     CONSTRAINT imports_fingerprint_form CHECK (octet_length(fingerprint) = 32),
     CONSTRAINT imports_counts CHECK (row_count >= 0 AND (refused_row IS NULL OR refused_row BETWEEN 1 AND row_count)),
-    CONSTRAINT imports_state_word CHECK (state IN ('uploading', 'sealed', 'applied', 'refused')),
+    CONSTRAINT imports_state_word CHECK (state IN ('uploading', 'sealed', 'applied', 'refused', 'forgotten')),
     CONSTRAINT imports_state_facts CHECK (
-        num_nonnulls(fingerprint, row_count) = CASE state WHEN 'uploading' THEN 0 ELSE 2 END
+        num_nonnulls(fingerprint, row_count) = CASE WHEN state IN ('uploading', 'forgotten') THEN 0 ELSE 2 END
         AND (refused_row IS NOT NULL) = (state = 'refused')
+        AND (state <> 'forgotten' OR idempotency_key IS NULL)
     )
 );
 
@@ -53,7 +57,7 @@ COMMENT ON COLUMN imports.trace_id IS 'By which call; none from the command line
 COMMENT ON COLUMN imports.idempotency_key IS 'The caller''s name for it.';
 COMMENT ON COLUMN imports.fingerprint IS 'SHA-256 over what was asked for, the whole file included.';
 COMMENT ON COLUMN imports.row_count IS 'How many rows it has.';
-COMMENT ON COLUMN imports.state IS 'uploading, sealed, applied or refused.';
+COMMENT ON COLUMN imports.state IS 'uploading, sealed, applied, refused or forgotten.';
 COMMENT ON COLUMN imports.refused_row IS 'The first refused row, because of which nothing was imported.';
 COMMENT ON COLUMN imports.created_at IS 'When the upload began, by the server''s clock.';
 COMMENT ON COLUMN imports.keep_until IS 'From when on it may be forgotten.';

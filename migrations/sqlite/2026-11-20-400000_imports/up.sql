@@ -2,7 +2,10 @@
 --
 --    imports:      uploading ── the file has ended ──▶ sealed ──▶ applied
 --                      │                                 └──────▶ refused    (all or nothing, and a row was refused)
---                      └── nobody goes on: removed once keep_until is over, as all are
+--                      └── nobody goes on: forgotten once keep_until is over, as all are
+--
+-- What is forgotten nobody finds any more; its rows go in pieces, and then it goes itself. Everything else has all its
+-- rows.
 --
 --    import_rows:  read    ── outcome NULL ──▶ provisioned, or why not
 --                  unread  ── why not, from the start
@@ -31,7 +34,7 @@ CREATE TABLE imports (
     fingerprint     BLOB,
     -- How many rows it has.
     row_count       INTEGER,
-    -- uploading, sealed, applied or refused.
+    -- uploading, sealed, applied, refused or forgotten.
     state           TEXT    NOT NULL,
     -- The first refused row, because of which nothing was imported.
     refused_row     INTEGER,
@@ -69,11 +72,12 @@ CREATE TABLE imports (
     ),
     CONSTRAINT imports_fingerprint_form CHECK (length(fingerprint) = 32),
     CONSTRAINT imports_counts CHECK (row_count >= 0 AND (refused_row IS NULL OR refused_row BETWEEN 1 AND row_count)),
-    CONSTRAINT imports_state_word CHECK (state IN ('uploading', 'sealed', 'applied', 'refused')),
+    CONSTRAINT imports_state_word CHECK (state IN ('uploading', 'sealed', 'applied', 'refused', 'forgotten')),
     CONSTRAINT imports_state_facts CHECK (
-        (fingerprint IS NULL) = (state = 'uploading')
-        AND (row_count IS NULL) = (state = 'uploading')
+        (fingerprint IS NULL) = (state IN ('uploading', 'forgotten'))
+        AND (row_count IS NULL) = (state IN ('uploading', 'forgotten'))
         AND (refused_row IS NOT NULL) = (state = 'refused')
+        AND (state <> 'forgotten' OR idempotency_key IS NULL)
     )
 ) STRICT, WITHOUT ROWID;
 

@@ -73,6 +73,11 @@ impl Receiver {
         Ok(())
     }
 
+    /// Removes what came of a file that does not come to its end.
+    pub async fn discard(self) {
+        self.upload.discard().await;
+    }
+
     /// Ends the file and seals its import.
     ///
     /// # Errors

@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use diesel::Queryable;
 use pos_domain::{
-    Act, DeviceDetails, DeviceId, Fingerprint, ImportId, ImportedDevice, LocationId, MerchantId, Party, ResellerId,
-    RowRefusal, Scope, Transition,
+    Act, DeviceDetails, DeviceId, Fingerprint, ImportId, ImportMode, ImportedDevice, LocationId, MerchantId, Party,
+    ResellerId, RowRefusal, Scope, Transition,
 };
-use pos_port_storage::{Import, ImportRef, ImportState, RowResult, RowVerdict, UndecidedRow};
+use pos_port_storage::{Import, ImportRef, ImportState, RowResult, RowVerdict, StorageError, UndecidedRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -21,6 +21,7 @@ pub(super) const UPLOADING: &str = "uploading";
 pub(super) const SEALED: &str = "sealed";
 pub(super) const APPLIED: &str = "applied";
 pub(super) const REFUSED: &str = "refused";
+pub(super) const FORGOTTEN: &str = "forgotten";
 
 /// The outcome of a row that is a device now.
 pub(super) const PROVISIONED: &str = "provisioned";
@@ -172,6 +173,15 @@ pub(super) fn undecided<M: NativeMerchant>(
         })
     };
     rows.into_iter().map(row).collect()
+}
+
+/// Why an import cannot end that has so many rows, about so many of which something was decided.
+pub(super) fn incomplete(import: &Import, rows: i64, decided: i64) -> Option<StorageError> {
+    if rows != signed(import.rows) {
+        return Some(StorageError::Fault(format!("import {} has lost rows", import.import.id).into()));
+    }
+    (import.mode == ImportMode::BestEffort && decided != rows)
+        .then(|| StorageError::Unavailable("rows of the import are undecided".into()))
 }
 
 /// Rows that are to become devices, each with its transition.

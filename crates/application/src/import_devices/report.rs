@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pos_port_storage::{ImportRef, ImportRepository, RowResult, StorageError};
+use pos_port_storage::{Import, ImportRef, ImportRepository, RowResult, StorageError};
 
 use super::BATCH;
 
@@ -8,6 +8,8 @@ use super::BATCH;
 pub struct ImportReport {
     imports: Arc<dyn ImportRepository>,
     import: ImportRef,
+    /// How many rows it has.
+    rows: u64,
     after: u64,
     totals: ImportTotals,
 }
@@ -24,18 +26,21 @@ pub struct ImportTotals {
 }
 
 impl ImportReport {
-    pub(super) fn of(imports: Arc<dyn ImportRepository>, import: ImportRef) -> Self {
-        Self { imports, import, after: 0, totals: ImportTotals::default() }
+    pub(super) fn of(imports: Arc<dyn ImportRepository>, ended: &Import) -> Self {
+        Self { imports, import: ended.import, rows: ended.rows, after: 0, totals: ImportTotals::default() }
     }
 
     /// The next results in the order of their rows; none at the end.
     ///
     /// # Errors
-    /// [`StorageError`]; the same page may be asked for again.
+    /// [`StorageError`]; the same page may be asked for again. [`StorageError::Fault`] when rows are missing: a report that
+    /// ends has told all rows.
     pub async fn next_page(&mut self) -> Result<Vec<RowResult>, StorageError> {
         let page = self.imports.results(&self.import, self.after, BATCH).await?;
         if let Some(last) = page.last() {
             self.after = last.number;
+        } else if self.totals.rows != self.rows {
+            return Err(StorageError::Fault("rows of the import are gone".into()));
         }
         let provisioned = page.iter().filter(|row| row.outcome.is_ok()).count() as u64;
         let rows = page.len() as u64;

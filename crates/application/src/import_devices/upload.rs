@@ -2,12 +2,14 @@ use std::sync::Arc;
 
 use pos_domain::{Fingerprint, ImportId};
 use pos_port_clock::Clock;
-use pos_port_storage::{Import, ImportRef, ImportStaging, NewImport, Seal, SealError, StagedRow};
+use pos_port_storage::{Import, ImportRef, ImportStaging, NewImport, Seal, SealError, StagedRow, StorageError};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{BATCH, ImportError, ImportLimits, ImportOrder, ReadRow, Received};
+use super::{BATCH, ImportError, ImportLimits, ImportOrder, ReadRow, Received, SWEEP};
 
-/// A file on its way in: at most one batch of its rows is in memory. Dropped before its end it comes to nothing.
+/// A file on its way in: at most one batch of its rows is in memory. Dropped before its end it comes to nothing, and what
+/// was staged goes when its time is over, or at once with [`Upload::discard`].
 pub struct Upload {
     staging: Arc<dyn ImportStaging>,
     clock: Arc<dyn Clock>,
@@ -32,6 +34,11 @@ impl Upload {
         let known = match &order.key {
             Some(key) => staging.find_by_key(import.owner, key, now).await?,
             None => None,
+        };
+        // It must be there until this call has read its report.
+        let known = match known {
+            Some(known) if staging.keep(&known.import, now, now.saturating_add(limits.upload)).await? => Some(known),
+            _ => None,
         };
         if known.is_none() {
             let new = NewImport {
@@ -68,11 +75,22 @@ impl Upload {
     }
 
     async fn stage(&mut self) -> Result<(), ImportError> {
-        if !self.waiting.is_empty() {
-            self.staging.stage(&self.import, &self.waiting).await?;
-            self.waiting.clear();
+        if self.waiting.is_empty() {
+            return Ok(());
         }
+        let now = self.clock.now();
+        self.staging.stage(&self.import, &self.waiting, now.saturating_add(self.limits.upload)).await?;
+        self.waiting.clear();
+        // More than came: so what is over never grows.
+        sweep(&*self.staging, now).await;
         Ok(())
+    }
+
+    /// Removes what was staged, of a file that does not come to its end.
+    pub async fn discard(self) {
+        if self.known.is_none() {
+            discard(&*self.staging, &self.import).await;
+        }
     }
 
     /// Ends the upload. `format` and `body`, the SHA-256 of the file, are what makes two files the same.
@@ -92,16 +110,50 @@ impl Upload {
                 let seal = Seal { fingerprint, rows: self.rows, at: now, keep_until };
                 match self.staging.seal(&self.import, &seal).await {
                     Ok(import) => return Ok(Received { import, replayed: false }),
-                    // What was staged here is nobody's now, and goes when its time is over.
-                    Err(SealError::Kept(kept)) => *kept,
+                    Err(SealError::Kept(kept)) => {
+                        discard(&*self.staging, &self.import).await;
+                        *kept
+                    }
                     Err(SealError::Storage(error)) => return Err(error.into()),
                 }
             }
         };
-        if known.fingerprint == fingerprint {
-            Ok(Received { import: known, replayed: true })
-        } else {
-            Err(ImportError::KeyReused)
+        if known.fingerprint != fingerprint {
+            return Err(ImportError::KeyReused);
         }
+        let now = self.clock.now();
+        if !self.staging.keep(&known.import, now, now.saturating_add(self.limits.upload)).await? {
+            return Err(over().into());
+        }
+        Ok(Received { import: known, replayed: true })
+    }
+}
+
+/// An import went while a call was about it.
+pub(super) fn over() -> StorageError {
+    StorageError::Unavailable("the import is over: it must be sent again".into())
+}
+
+/// Removes an upload. What cannot be removed now goes when its time is over.
+async fn discard(staging: &dyn ImportStaging, import: &ImportRef) {
+    loop {
+        match staging.discard(import, SWEEP).await {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "an upload that came to nothing was not removed"
+                );
+                return;
+            }
+        }
+    }
+}
+
+/// Removes some of what is over. What cannot be removed now goes some other time.
+pub(super) async fn sweep(staging: &dyn ImportStaging, now: OffsetDateTime) {
+    if let Err(error) = staging.remove_expired(now, SWEEP).await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "imports that are over were not removed");
     }
 }

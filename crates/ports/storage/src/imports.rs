@@ -31,22 +31,43 @@ pub trait ImportStaging: Send + Sync {
     /// Only [`StorageError`]'s own.
     async fn open(&self, import: &NewImport) -> Result<(), StorageError>;
 
-    /// Keeps rows of an upload, all or none.
+    /// Keeps rows of an upload, all or none, and the upload until `keep_until` at least.
     ///
     /// # Errors
     /// [`StorageError::Fault`] when the upload is not there, is sealed, or has a row of one of these numbers.
-    async fn stage(&self, import: &ImportRef, rows: &[StagedRow]) -> Result<(), StorageError>;
+    async fn stage(
+        &self,
+        import: &ImportRef,
+        rows: &[StagedRow],
+        keep_until: OffsetDateTime,
+    ) -> Result<(), StorageError>;
 
     /// Ends an upload and, if it has a key, keeps it under that. Of uploads that are sealed with one key, on whatever
     /// replicas, one is; a key whose time is over at [`Seal::at`] is free.
     ///
     /// # Errors
     /// [`SealError::Kept`] when the key is kept; then nothing has changed. [`StorageError::Fault`] when the upload is
-    /// not there or is sealed already.
+    /// not there, is sealed already, has not as many rows as [`Seal::rows`] says, or its time is over at [`Seal::at`].
     async fn seal(&self, import: &ImportRef, seal: &Seal) -> Result<Import, SealError>;
 
+    /// Keeps a sealed import until `until` at least: to be called by whoever goes on with it. False when it is not
+    /// there or its time is over at `now`.
+    ///
+    /// # Errors
+    /// Only [`StorageError`]'s own.
+    async fn keep(&self, import: &ImportRef, now: OffsetDateTime, until: OffsetDateTime) -> Result<bool, StorageError>;
+
+    /// Forgets an upload that comes to nothing, at most `limit` rows of it in one transaction: from the first call on
+    /// nothing can be staged and it cannot be sealed. Answers how many rows and imports went: call again until it is 0.
+    /// One that is sealed or not there is left alone.
+    ///
+    /// # Errors
+    /// Only [`StorageError`]'s own.
+    async fn discard(&self, import: &ImportRef, limit: u32) -> Result<u64, StorageError>;
+
     /// Forgets imports whose time is over at `now`, uploads and sealed ones alike, at most `limit` rows of them in one
-    /// transaction. Answers how many rows and imports went: call again until it is 0. Devices stay.
+    /// transaction. Answers how many rows and imports went: call again until it is 0. Devices stay. An import is
+    /// forgotten before its first row goes: nobody finds half of one.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.
@@ -80,16 +101,17 @@ pub trait ImportRepository: Send + Sync {
 
     /// Ends an import and answers it as it is then; one that has ended is answered as it is.
     ///
-    /// [`ImportMode::BestEffort`]: to be called when no row is undecided. [`ImportMode::AllOrNothing`]: refused if a row
+    /// [`ImportMode::BestEffort`]: to be called when no row is undecided; if one is, it does not end. [`ImportMode::AllOrNothing`]: refused if a row
     /// is; else all undecided rows become devices in one transaction, unless the store refuses one as
     /// [`ImportRepository::decide`] does: then none does, and that row and the import are refused. Of callers at once
-    /// one does it and the others wait for it.
+    /// one does it and the others wait for it, as long as for a connection.
     ///
     /// This may take minutes: the store's usual time limit does not hold. If the caller goes away, the transaction is
     /// kept whole or not at all.
     ///
     /// # Errors
-    /// [`StorageError::Fault`] when the import is not there. Otherwise [`StorageError`]'s own.
+    /// [`StorageError::Fault`] when the import is not there, or has lost rows. [`StorageError::Unavailable`] when a row is
+    /// undecided, or too many imports end at once. Otherwise [`StorageError`]'s own.
     async fn conclude(&self, import: &ImportRef, now: OffsetDateTime) -> Result<Import, StorageError>;
 
     /// What became of the rows of an import that has ended, after this number, in order.

@@ -21,6 +21,8 @@ pub(crate) struct ImportTables(BTreeMap<ImportId, KeptImport>);
 #[derive(Debug)]
 struct KeptImport {
     new: NewImport,
+    /// Nobody finds it any more, and its rows go.
+    forgotten: bool,
     /// There once it is sealed.
     sealed: Option<(Seal, ImportState)>,
     rows: BTreeMap<u64, KeptRow>,
@@ -35,8 +37,14 @@ struct KeptRow {
 }
 
 impl KeptImport {
-    fn keep_until(&self) -> OffsetDateTime {
-        self.sealed.as_ref().map_or(self.new.keep_until, |(seal, _)| seal.keep_until)
+    /// Removes rows, and the import after its last; answers how many went.
+    fn removed(&mut self, limit: usize) -> usize {
+        self.forgotten = true;
+        let mut removed = 0;
+        while removed < limit && self.rows.pop_first().is_some() {
+            removed += 1;
+        }
+        removed
     }
 
     fn after(&self, number: u64) -> impl Iterator<Item = (&u64, &KeptRow)> {
@@ -63,23 +71,38 @@ fn not_there() -> StorageError {
 
 impl ImportTables {
     fn of(&self, import: &ImportRef) -> Option<&KeptImport> {
-        self.0.get(&import.id).filter(|kept| kept.new.import.owner == import.owner)
+        self.0.get(&import.id).filter(|kept| kept.new.import.owner == import.owner && !kept.forgotten)
     }
 
     fn uploading(&mut self, import: &ImportRef) -> Result<&mut KeptImport, StorageError> {
-        let kept = self.0.get_mut(&import.id).filter(|kept| kept.new.import.owner == import.owner);
+        let kept = self.0.get_mut(&import.id).filter(|kept| kept.new.import.owner == import.owner && !kept.forgotten);
         kept.filter(|kept| kept.sealed.is_none()).ok_or_else(not_there)
     }
 
     fn sealed(&mut self, import: &ImportRef) -> Result<&mut KeptImport, StorageError> {
-        let kept = self.0.get_mut(&import.id).filter(|kept| kept.new.import.owner == import.owner);
+        let kept = self.0.get_mut(&import.id).filter(|kept| kept.new.import.owner == import.owner && !kept.forgotten);
         kept.filter(|kept| kept.sealed.is_some()).ok_or_else(not_there)
     }
 
     fn by_key(&self, owner: Scope, key: &IdempotencyKey, now: OffsetDateTime) -> Option<Import> {
         let same = |kept: &&KeptImport| kept.new.import.owner == owner && kept.new.key.as_ref() == Some(key);
-        let found = self.0.values().filter(same).find(|kept| kept.sealed.is_some() && now < kept.keep_until());
+        let found = self
+            .0
+            .values()
+            .filter(same)
+            .find(|kept| !kept.forgotten && kept.sealed.is_some() && now < kept.new.keep_until);
         found.and_then(KeptImport::import)
+    }
+
+    /// Removes at most so much of an import, the import itself after its last row.
+    fn remove(&mut self, id: ImportId, limit: usize) -> usize {
+        let Some(kept) = self.0.get_mut(&id) else { return 0 };
+        let rows = kept.removed(limit);
+        if rows == limit {
+            return rows;
+        }
+        self.0.remove(&id);
+        rows + 1
     }
 }
 
@@ -112,17 +135,29 @@ impl ImportStaging for InMemoryStore {
     }
 
     async fn open(&self, import: &NewImport) -> Result<(), StorageError> {
-        let kept = KeptImport { new: import.clone(), sealed: None, rows: BTreeMap::new(), first: HashMap::new() };
+        let kept = KeptImport {
+            new: import.clone(),
+            forgotten: false,
+            sealed: None,
+            rows: BTreeMap::new(),
+            first: HashMap::new(),
+        };
         self.imports().0.insert(import.import.id, kept);
         Ok(())
     }
 
-    async fn stage(&self, import: &ImportRef, rows: &[StagedRow]) -> Result<(), StorageError> {
+    async fn stage(
+        &self,
+        import: &ImportRef,
+        rows: &[StagedRow],
+        keep_until: OffsetDateTime,
+    ) -> Result<(), StorageError> {
         let mut imports = self.imports();
         let kept = imports.uploading(import)?;
         if rows.iter().any(|row| kept.rows.contains_key(&row.number)) {
             return Err(not_there());
         }
+        kept.new.keep_until = kept.new.keep_until.max(keep_until);
         for staged in rows {
             if let Some(id) = staged.device_id() {
                 let first = kept.first.entry(id.clone()).or_insert(staged.number);
@@ -141,22 +176,38 @@ impl ImportStaging for InMemoryStore {
             return Err(SealError::Kept(Box::new(kept)));
         }
         let kept = imports.uploading(import)?;
+        if kept.new.keep_until <= seal.at || kept.rows.len() as u64 != seal.rows {
+            return Err(not_there().into());
+        }
+        kept.new.keep_until = seal.keep_until;
         kept.sealed = Some((seal.clone(), ImportState::Sealed));
         Ok(kept.import().ok_or_else(not_there)?)
+    }
+
+    async fn keep(&self, import: &ImportRef, now: OffsetDateTime, until: OffsetDateTime) -> Result<bool, StorageError> {
+        let mut imports = self.imports();
+        let Some(kept) = imports.sealed(import).ok().filter(|kept| now < kept.new.keep_until) else {
+            return Ok(false);
+        };
+        kept.new.keep_until = kept.new.keep_until.max(until);
+        Ok(true)
+    }
+
+    async fn discard(&self, import: &ImportRef, limit: u32) -> Result<u64, StorageError> {
+        let mut imports = self.imports();
+        let its = |kept: &&KeptImport| kept.new.import.owner == import.owner && kept.sealed.is_none();
+        let found = imports.0.get(&import.id).filter(its).is_some();
+        Ok(if found { imports.remove(import.id, most(limit)) as u64 } else { 0 })
     }
 
     async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
         let mut imports = self.imports();
         let mut removed = 0;
-        let over: Vec<_> = imports.0.iter().filter(|(_, kept)| kept.keep_until() <= now).map(|(id, _)| *id).collect();
+        let is_over = |kept: &KeptImport| kept.forgotten || kept.new.keep_until <= now;
+        let over: Vec<_> = imports.0.iter().filter(|(_, kept)| is_over(kept)).map(|(id, _)| *id).collect();
         for id in over {
-            let Some(kept) = imports.0.get_mut(&id) else { continue };
-            while removed < most(limit) && kept.rows.pop_first().is_some() {
-                removed += 1;
-            }
-            if kept.rows.is_empty() && removed < most(limit) {
-                imports.0.remove(&id);
-                removed += 1;
+            if removed < most(limit) {
+                removed += imports.remove(id, most(limit) - removed);
             }
         }
         Ok(removed as u64)
@@ -221,6 +272,9 @@ impl ImportRepository for InMemoryStore {
         let kept = imports.sealed(import)?;
         if kept.sealed.as_ref().is_none_or(|(_, state)| *state != ImportState::Sealed) {
             return kept.import().ok_or_else(not_there);
+        }
+        if kept.new.mode == ImportMode::BestEffort && kept.rows.values().any(|row| row.outcome.is_none()) {
+            return Err(StorageError::Unavailable("rows of the import are undecided".into()));
         }
         if kept.new.mode == ImportMode::AllOrNothing {
             let mut seen = BTreeSet::new();

@@ -4,6 +4,7 @@ mod bad_days;
 mod chains;
 mod changes;
 mod corrupt_rows;
+mod crowded_imports;
 mod gathered;
 mod gathered_saves;
 mod illegal_import_rows;

@@ -140,17 +140,34 @@ fn format(headers: &HeaderMap) -> Result<ImportFormat, ApiError> {
     if parts.all(utf8) && !headers.contains_key(CONTENT_ENCODING) { Ok(format) } else { Err(refused()) }
 }
 
+/// A file on its way in. Dropped before its end, by a caller that is refused or goes away, it removes what was staged,
+/// beside whatever comes next.
+struct Arriving(Option<Receiver>);
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if let Some(receiver) = self.0.take() {
+            actix_web::rt::spawn(receiver.discard());
+        }
+    }
+}
+
 /// Takes the body in. How long it may take in all is the door's business; here a caller that stalls is let go.
-async fn receive(mut receiver: Receiver, body: &mut Payload, patience: Duration) -> Result<Received, ApiError> {
-    loop {
+async fn receive(receiver: Receiver, body: &mut Payload, patience: Duration) -> Result<Received, ApiError> {
+    let mut arriving = Arriving(Some(receiver));
+    while let Some(receiver) = &mut arriving.0 {
         let piece = timeout(patience, body.next())
             .await
             .map_err(|_| ApiError::invalid("Request body did not arrive in time"))?;
         match piece {
             Some(Ok(bytes)) => receiver.feed(&bytes).await.map_err(refused)?,
             Some(Err(error)) => return Err(invalid_body(error.to_string())),
-            None => return receiver.finish().await.map_err(refused),
+            None => break,
         }
+    }
+    match arriving.0.take() {
+        Some(receiver) => receiver.finish().await.map_err(refused),
+        None => Err(invalid_body("it has ended already".to_owned())),
     }
 }
 

@@ -3,9 +3,9 @@
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use pos_domain::{Scope, Transition};
-use pos_port_storage::{ImportRef, StagedRow};
+use pos_port_storage::{ImportRef, Seal, StagedRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -25,10 +25,11 @@ pub(super) struct StageRows {
     locations: Vec<Option<Uuid>>,
     outcomes: Vec<Option<&'static str>>,
     details: Vec<Option<String>>,
+    keep_until: OffsetDateTime,
 }
 
 impl StageRows {
-    pub(super) fn of(import: &ImportRef, rows: &[StagedRow]) -> Self {
+    pub(super) fn of(import: &ImportRef, rows: &[StagedRow], keep_until: OffsetDateTime) -> Self {
         let read = || rows.iter().map(|row| row.read.as_ref().ok());
         let unread = || rows.iter().map(|row| row.read.as_ref().err());
         Self {
@@ -41,6 +42,7 @@ impl StageRows {
             locations: read().map(|device| device?.details.location_id.map(|location| location.0)).collect(),
             outcomes: unread().map(|unread| unread.map(|unread| unread.refusal.word())).collect(),
             details: unread().map(|unread| unread?.refusal.detail()).collect(),
+            keep_until,
         }
     }
 }
@@ -59,13 +61,17 @@ impl QueryFragment<Pg> for StageRows {
         input.bind::<Array<Nullable<SqlUuid>>, _>("locations", &self.locations)?;
         input.bind::<Array<Nullable<Text>>, _>("outcomes", &self.outcomes)?;
         input.bind::<Array<Nullable<Text>>, _>("details", &self.details)?;
+        input.bind::<Timestamptz, _>("until", &self.keep_until)?;
         input.then(
-            "), kept AS (
+            "), uploading AS (
+                UPDATE imports SET keep_until = greatest(keep_until, until) FROM input
+                WHERE import_id = wanted AND owner = whose AND state = 'uploading'
+                RETURNING import_id
+            ), kept AS (
                 INSERT INTO import_rows (import_id, row_number, device_id, merchant_id, label, location_id, outcome,
                     detail)
-                SELECT imports.import_id, given.*
-                FROM input JOIN imports ON import_id = wanted AND owner = whose AND state = 'uploading',
-                    unnest(numbers, ids, merchants, labels, locations, outcomes, details) AS given
+                SELECT uploading.import_id, given.*
+                FROM uploading, input, unnest(numbers, ids, merchants, labels, locations, outcomes, details) AS given
                 RETURNING 1
             )
             SELECT count(*) FROM kept",
@@ -168,9 +174,10 @@ impl QueryFragment<Pg> for SetOutcomes {
     }
 }
 
-/// Removes rows of imports whose time is over, at most so many. Answers how many.
+/// Removes rows of forgotten imports, of one or of all, at most so many. Answers how many. What another replica removes
+/// is left to it.
 pub(super) struct RemoveRows {
-    pub(super) now: OffsetDateTime,
+    pub(super) only: Option<Uuid>,
     pub(super) limit: i64,
 }
 
@@ -179,13 +186,15 @@ statement!(RemoveRows -> BigInt);
 impl QueryFragment<Pg> for RemoveRows {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut input = Input::of(out);
-        input.bind::<Timestamptz, _>("moment", &self.now)?;
+        input.bind::<Nullable<SqlUuid>, _>("which", &self.only)?;
         input.bind::<BigInt, _>("most", &self.limit)?;
         input.then(
             "), gone AS (
                 DELETE FROM import_rows WHERE ctid = ANY (ARRAY(
                     SELECT import_rows.ctid FROM imports JOIN import_rows USING (import_id)
-                    WHERE keep_until <= (SELECT moment FROM input) LIMIT (SELECT most FROM input)))
+                    WHERE state = 'forgotten'
+                        AND ((SELECT which FROM input) IS NULL OR imports.import_id = (SELECT which FROM input))
+                    LIMIT (SELECT most FROM input) FOR UPDATE OF import_rows SKIP LOCKED))
                 RETURNING 1
             )
             SELECT count(*) FROM gone",
@@ -193,9 +202,9 @@ impl QueryFragment<Pg> for RemoveRows {
     }
 }
 
-/// Removes imports whose time is over and that have no rows any more, at most so many. Answers how many.
+/// Removes forgotten imports, one or all, that have no rows any more, at most so many. Answers how many.
 pub(super) struct RemoveImports {
-    pub(super) now: OffsetDateTime,
+    pub(super) only: Option<Uuid>,
     pub(super) limit: i64,
 }
 
@@ -204,18 +213,182 @@ statement!(RemoveImports -> BigInt);
 impl QueryFragment<Pg> for RemoveImports {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut input = Input::of(out);
-        input.bind::<Timestamptz, _>("moment", &self.now)?;
+        input.bind::<Nullable<SqlUuid>, _>("which", &self.only)?;
         input.bind::<BigInt, _>("most", &self.limit)?;
         input.then(
             "), gone AS (
                 DELETE FROM imports WHERE import_id IN (
                     SELECT import_id FROM imports
-                    WHERE keep_until <= (SELECT moment FROM input)
+                    WHERE state = 'forgotten'
+                        AND ((SELECT which FROM input) IS NULL OR import_id = (SELECT which FROM input))
                         AND NOT EXISTS (SELECT FROM import_rows WHERE import_rows.import_id = imports.import_id)
-                    ORDER BY import_id LIMIT (SELECT most FROM input))
+                    ORDER BY import_id LIMIT (SELECT most FROM input) FOR UPDATE SKIP LOCKED)
                 RETURNING 1
             )
             SELECT count(*) FROM gone",
+        )
+    }
+}
+
+/// Seals an upload that has all its rows and whose time is not over. Answers how many were sealed.
+pub(super) struct SealImport {
+    import: Uuid,
+    owner: String,
+    fingerprint: Vec<u8>,
+    rows: i64,
+    at: OffsetDateTime,
+    keep_until: OffsetDateTime,
+}
+
+impl SealImport {
+    pub(super) fn of(import: &ImportRef, seal: &Seal) -> Self {
+        Self {
+            import: import.id.0,
+            owner: owner_text(import.owner),
+            fingerprint: seal.fingerprint.0.to_vec(),
+            rows: signed(seal.rows),
+            at: seal.at,
+            keep_until: seal.keep_until,
+        }
+    }
+}
+
+statement!(SealImport -> BigInt);
+
+impl QueryFragment<Pg> for SealImport {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<SqlUuid, _>("wanted", &self.import)?;
+        input.bind::<Text, _>("whose", &self.owner)?;
+        input.bind::<Binary, _>("print", &self.fingerprint)?;
+        input.bind::<BigInt, _>("has", &self.rows)?;
+        input.bind::<Timestamptz, _>("moment", &self.at)?;
+        input.bind::<Timestamptz, _>("until", &self.keep_until)?;
+        input.then(
+            "), sealed AS (
+                UPDATE imports SET state = 'sealed', fingerprint = print, row_count = has, keep_until = until
+                FROM input
+                WHERE import_id = wanted AND owner = whose AND state = 'uploading' AND keep_until > moment
+                    AND has = (SELECT count(*) FROM import_rows WHERE import_rows.import_id = (SELECT wanted FROM input))
+                RETURNING 1
+            )
+            SELECT count(*) FROM sealed",
+        )
+    }
+}
+
+/// Keeps a sealed import for longer. Answers 1 if it is there and its time is not over. One that is just being ended is
+/// not waited for: whoever ends it has kept it.
+pub(super) struct KeepImport {
+    pub(super) import: Uuid,
+    pub(super) owner: String,
+    pub(super) now: OffsetDateTime,
+    pub(super) until: OffsetDateTime,
+}
+
+statement!(KeepImport -> BigInt);
+
+impl QueryFragment<Pg> for KeepImport {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<SqlUuid, _>("wanted", &self.import)?;
+        input.bind::<Text, _>("whose", &self.owner)?;
+        input.bind::<Timestamptz, _>("moment", &self.now)?;
+        input.bind::<Timestamptz, _>("until", &self.until)?;
+        input.then(
+            "), there AS (
+                SELECT 1 FROM imports, input
+                WHERE import_id = wanted AND owner = whose AND keep_until > moment
+                    AND state NOT IN ('uploading', 'forgotten')
+            ), short AS (
+                SELECT import_id FROM imports, input
+                WHERE import_id = wanted AND owner = whose AND keep_until > moment AND keep_until < until
+                    AND state NOT IN ('uploading', 'forgotten')
+                FOR NO KEY UPDATE OF imports SKIP LOCKED
+            ), kept AS (
+                UPDATE imports SET keep_until = until FROM input, short WHERE imports.import_id = short.import_id
+            )
+            SELECT count(*) FROM there",
+        )
+    }
+}
+
+/// Forgets an upload, or finds that it was forgotten before. Answers how many there are.
+pub(super) struct Forget {
+    pub(super) import: Uuid,
+    pub(super) owner: String,
+}
+
+statement!(Forget -> BigInt);
+
+impl QueryFragment<Pg> for Forget {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<SqlUuid, _>("wanted", &self.import)?;
+        input.bind::<Text, _>("whose", &self.owner)?;
+        input.then(
+            "), gone AS (
+                UPDATE imports SET state = 'forgotten', idempotency_key = NULL, keep_until = created_at FROM input
+                WHERE import_id = wanted AND owner = whose AND state IN ('uploading', 'forgotten')
+                RETURNING 1
+            )
+            SELECT count(*) FROM gone",
+        )
+    }
+}
+
+/// Forgets imports whose time is over, at most so many, save those that somebody is at. Answers how many.
+pub(super) struct ForgetExpired {
+    pub(super) now: OffsetDateTime,
+    pub(super) limit: i64,
+}
+
+statement!(ForgetExpired -> BigInt);
+
+impl QueryFragment<Pg> for ForgetExpired {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<Timestamptz, _>("moment", &self.now)?;
+        input.bind::<BigInt, _>("most", &self.limit)?;
+        input.then(
+            "), gone AS (
+                UPDATE imports SET state = 'forgotten', idempotency_key = NULL, fingerprint = NULL, row_count = NULL,
+                    refused_row = NULL, keep_until = created_at
+                WHERE import_id = ANY (ARRAY(
+                    SELECT import_id FROM imports
+                    WHERE keep_until <= (SELECT moment FROM input) AND state <> 'forgotten'
+                    ORDER BY keep_until LIMIT (SELECT most FROM input) FOR UPDATE SKIP LOCKED))
+                RETURNING 1
+            )
+            SELECT count(*) FROM gone",
+        )
+    }
+}
+
+/// The first row of an import that names each of some devices.
+pub(super) struct FirstRows {
+    pub(super) import: Uuid,
+    pub(super) ids: Vec<String>,
+}
+
+statement!(FirstRows -> (Nullable<Text>, Nullable<BigInt>));
+
+impl QueryFragment<Pg> for FirstRows {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        input.bind::<SqlUuid, _>("wanted", &self.import)?;
+        input.bind::<Array<Text>, _>("ids", &self.ids)?;
+        // The pair is compared, and both are ordered by, so that only the index over both serves: one step for each
+        // id, however many rows name it.
+        input.then(
+            ")
+            SELECT named.id, first.row_number
+            FROM input, unnest(ids) AS named (id) CROSS JOIN LATERAL (
+                SELECT device_id, row_number FROM import_rows
+                WHERE import_id = (SELECT wanted FROM input) AND (device_id, row_number) >= (named.id, 0::bigint)
+                ORDER BY device_id, row_number LIMIT 1
+            ) AS first
+            WHERE first.device_id = named.id",
         )
     }
 }
@@ -236,10 +409,17 @@ mod tests {
         let import = ImportRef { id: ImportId(Uuid::nil()), owner: Scope::Operator };
         let merchant = MerchantId(Uuid::nil());
         let new = Device::provision(DeviceId::from_bits(1), merchant, DeviceDetails::default(), Act::operator(), now);
-        assert!(is_kept_prepared(&StageRows::of(&import, &[])));
+        assert!(is_kept_prepared(&StageRows::of(&import, &[], now)));
         assert!(is_kept_prepared(&WrongPlaces::of(Scope::Operator, [&new].into_iter())));
         assert!(is_kept_prepared(&SetOutcomes::of(&import, vec![1], &Vec::new())));
-        assert!(is_kept_prepared(&RemoveRows { now, limit: 1 }));
-        assert!(is_kept_prepared(&RemoveImports { now, limit: 1 }));
+        let seal = Seal { fingerprint: pos_domain::Fingerprint([0; 32]), rows: 0, at: now, keep_until: now };
+        assert!(is_kept_prepared(&SealImport::of(&import, &seal)));
+        let owner = || String::from("operator");
+        assert!(is_kept_prepared(&KeepImport { import: import.id.0, owner: owner(), now, until: now }));
+        assert!(is_kept_prepared(&Forget { import: import.id.0, owner: owner() }));
+        assert!(is_kept_prepared(&ForgetExpired { now, limit: 1 }));
+        assert!(is_kept_prepared(&FirstRows { import: import.id.0, ids: Vec::new() }));
+        assert!(is_kept_prepared(&RemoveRows { only: None, limit: 1 }));
+        assert!(is_kept_prepared(&RemoveImports { only: None, limit: 1 }));
     }
 }

@@ -11,23 +11,27 @@ use pos_port_storage::{
     Import, ImportRef, ImportRepository, ImportState, RowResult, RowVerdict, StorageError, UndecidedRow,
 };
 use time::OffsetDateTime;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::PgStore;
 use super::connection::Stop;
 use super::create::AddDevices;
-use super::import_statements::{SetOutcomes, WrongPlaces};
+use super::import_statements::{FirstRows, SetOutcomes, WrongPlaces};
 use super::schema::{devices, import_rows, imports};
+use crate::storage::failure::{Failure, TooSlow};
 use crate::storage::import_rows::{
-    APPLIED, ImportRow, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, RowRow, SEALED, UPLOADING, import_columns,
-    once_each, owner_text, parted, placed, provisioned, taken, undecided,
+    APPLIED, FORGOTTEN, ImportRow, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, RowRow, SEALED, UPLOADING,
+    import_columns, incomplete, once_each, owner_text, parted, placed, provisioned, taken, undecided,
 };
 use crate::storage::rows::signed;
 
 /// How long the end of an import may take at most. Its caller has a time limit of its own; this one only keeps a
 /// connection from being held for ever.
 const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// After which pause an import that somebody else ends is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why the end of an import is rolled back.
 enum NotConcluded {
@@ -47,7 +51,7 @@ impl ImportRepository for PgStore {
     async fn find(&self, import: &ImportRef) -> Result<Option<Import>, StorageError> {
         let query = imports::table
             .filter(imports::import_id.eq(import.id.0).and(imports::owner.eq(owner_text(import.owner))))
-            .filter(imports::state.ne(UPLOADING))
+            .filter(imports::state.ne_all([UPLOADING, FORGOTTEN]))
             .select(import_columns!());
         let row: Option<ImportRow<Uuid>> = run!(self, |connection| async { query.first(connection).await.optional() })?;
         Ok(row.map(ImportRow::import).transpose()?)
@@ -64,11 +68,9 @@ impl ImportRepository for PgStore {
             .order(dsl::row_number)
             .limit(limit.into());
         let rows: Vec<RowRow<Uuid>> = run!(self, |connection| query.load(connection))?;
-        let ids: Vec<String> = rows.iter().filter_map(|row| row.device_id.clone()).collect();
-        let first = dsl::import_rows
-            .filter(dsl::import_id.eq(import.id.0).and(dsl::device_id.eq_any(&ids)))
-            .group_by(dsl::device_id)
-            .select((dsl::device_id, diesel::dsl::min(dsl::row_number)));
+        let ids: HashSet<String> = rows.iter().filter_map(|row| row.device_id.clone()).collect();
+        let ids: Vec<String> = ids.into_iter().collect();
+        let first = FirstRows { import: import.id.0, ids: ids.clone() };
         let first = run!(self, |connection| first.load(connection))?;
         let known = devices::table.filter(devices::device_id.eq_any(&ids)).select(devices::device_id);
         let known = run!(self, |connection| known.load(connection))?;
@@ -89,25 +91,33 @@ impl ImportRepository for PgStore {
     }
 
     async fn conclude(&self, import: &ImportRef, now: OffsetDateTime) -> Result<Import, StorageError> {
-        let mut lease = self.lease().await?;
-        let concluded = lease.connection().transaction(async |connection| {
-            let row = locked(connection, import).await?;
-            if row.state != ImportState::Sealed {
-                return Ok(row);
+        let missing = || StorageError::Fault(format!("there is no import {}", import.id).into());
+        let deadline = Instant::now() + self.acquire_timeout;
+        let too_slow = || {
+            let what = "waiting for the end of an import";
+            StorageError::from(Failure::unavailable(TooSlow { what, limit: self.acquire_timeout }))
+        };
+        loop {
+            let found = self.find(import).await?.ok_or_else(missing)?;
+            if found.state != ImportState::Sealed {
+                return Ok(found);
             }
-            if row.mode == ImportMode::AllOrNothing {
-                if let Some(refused) = first_refused(connection, import).await? {
-                    return end(connection, import, Some(refused)).await;
+            // Before the connection: those who wait their turn hold none.
+            let turn = match found.mode {
+                ImportMode::AllOrNothing => {
+                    let turn = timeout_at(deadline, self.long_imports.acquire()).await.map_err(|_| too_slow())?;
+                    Some(turn.map_err(|closed| StorageError::from(Failure::unavailable(closed)))?)
                 }
-                create_all(connection, &row, now).await?;
+                ImportMode::BestEffort => None,
+            };
+            if let Some(ended) = self.end_unless_locked(import, now).await? {
+                return Ok(ended);
             }
-            end(connection, import, None).await
-        });
-        let outcome = timeout(LONGEST, concluded).await;
-        match lease.settle_transaction(outcome) {
-            Ok(import) => Ok(import),
-            Err(NotConcluded::Storage(error)) => Err(error),
-            Err(NotConcluded::Refused(rows)) => self.refuse(import, &rows).await,
+            drop(turn);
+            if Instant::now() >= deadline {
+                return Err(too_slow());
+            }
+            sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -124,16 +134,41 @@ impl ImportRepository for PgStore {
 }
 
 impl PgStore {
-    /// Refuses these rows and, because of the first, their import.
-    async fn refuse(&self, import: &ImportRef, rows: &RefusedRows) -> Result<Import, StorageError> {
-        let refused = transact!(self, async |connection| {
-            let row = locked(connection, import).await?;
+    /// Ends an import, unless somebody else is at it.
+    async fn end_unless_locked(&self, import: &ImportRef, now: OffsetDateTime) -> Result<Option<Import>, StorageError> {
+        let mut lease = self.lease().await?;
+        let concluded = lease.connection().transaction(async |connection| {
+            let Some(row) = locked(connection, import).await? else { return Ok(None) };
             if row.state != ImportState::Sealed {
-                return Ok(row);
+                return Ok(Some(row));
+            }
+            complete(connection, &row).await?;
+            if row.mode == ImportMode::AllOrNothing {
+                if let Some(refused) = first_refused(connection, import).await? {
+                    return end(connection, import, Some(refused)).await.map(Some);
+                }
+                create_all(connection, &row, now).await?;
+            }
+            end(connection, import, None).await.map(Some)
+        });
+        let outcome = timeout(LONGEST, concluded).await;
+        match lease.settle_transaction(outcome) {
+            Ok(ended) => Ok(ended),
+            Err(NotConcluded::Storage(error)) => Err(error),
+            Err(NotConcluded::Refused(rows)) => self.refuse(import, &rows).await,
+        }
+    }
+
+    /// Refuses these rows and, because of the first, their import, unless somebody else is at it.
+    async fn refuse(&self, import: &ImportRef, rows: &RefusedRows) -> Result<Option<Import>, StorageError> {
+        let refused = transact!(self, async |connection| {
+            let Some(row) = locked(connection, import).await? else { return Ok(None) };
+            if row.state != ImportState::Sealed {
+                return Ok(Some(row));
             }
             SetOutcomes::of(import, Vec::new(), rows).get_result::<i64>(connection).await?;
             let first = first_refused(connection, import).await?;
-            end(connection, import, first).await
+            end(connection, import, first).await.map(Some)
         });
         refused.map_err(|stopped| match stopped {
             NotConcluded::Storage(error) => error,
@@ -149,13 +184,17 @@ async fn open_rows(
     verdicts: &[RowVerdict],
 ) -> QueryResult<HashSet<i64>> {
     use import_rows::dsl;
-    let sealed: i64 = imports::table
+    // One that is just being ended, or forgotten, is not waited for: nothing is decided about it from here.
+    let sealed: Option<Uuid> = imports::table
         .filter(imports::import_id.eq(import.id.0).and(imports::owner.eq(owner_text(import.owner))))
         .filter(imports::state.eq(SEALED))
-        .count()
-        .get_result(connection)
-        .await?;
-    if sealed == 0 {
+        .select(imports::import_id)
+        .for_key_share()
+        .skip_locked()
+        .first(connection)
+        .await
+        .optional()?;
+    if sealed.is_none() {
         return Ok(HashSet::new());
     }
     let numbers: Vec<_> = verdicts.iter().map(|verdict| signed(verdict.number)).collect();
@@ -222,21 +261,34 @@ async fn create_all(
     }
 }
 
-/// A sealed import, locked until the end of the transaction: whoever ends it at the same time waits here, without a
-/// time limit of the statement's.
-async fn locked(connection: &mut AsyncPgConnection, import: &ImportRef) -> Result<Import, Stop<NotConcluded>> {
+/// A sealed import, locked until the end of the transaction, which may last; none if somebody else has locked it.
+async fn locked(connection: &mut AsyncPgConnection, import: &ImportRef) -> Result<Option<Import>, Stop<NotConcluded>> {
     connection.batch_execute("SET LOCAL statement_timeout = 0").await?;
     let row: Option<ImportRow<Uuid>> = imports::table
         .filter(imports::import_id.eq(import.id.0).and(imports::owner.eq(owner_text(import.owner))))
-        .filter(imports::state.ne(UPLOADING))
+        .filter(imports::state.ne_all([UPLOADING, FORGOTTEN]))
         .select(import_columns!())
         .for_update()
+        .skip_locked()
         .first(connection)
         .await
         .optional()?;
-    let refused = |error| Stop::Refused(NotConcluded::Storage(error));
-    let not_there = || refused(StorageError::Fault(format!("there is no import {}", import.id).into()));
-    row.ok_or_else(not_there)?.import().map_err(|corrupt| refused(corrupt.into()))
+    let read = row.map(ImportRow::import).transpose();
+    read.map_err(|corrupt| Stop::Refused(NotConcluded::Storage(corrupt.into())))
+}
+
+/// Whether all rows of an import are there, and, if each stands for itself, something was decided about each.
+async fn complete(connection: &mut AsyncPgConnection, import: &Import) -> Result<(), Stop<NotConcluded>> {
+    use import_rows::dsl;
+    let (rows, decided): (i64, i64) = dsl::import_rows
+        .filter(dsl::import_id.eq(import.import.id.0))
+        .select((diesel::dsl::count_star(), diesel::dsl::count(dsl::outcome)))
+        .first(connection)
+        .await?;
+    if let Some(error) = incomplete(import, rows, decided) {
+        return Err(Stop::Refused(NotConcluded::Storage(error)));
+    }
+    Ok(())
 }
 
 async fn first_refused(connection: &mut AsyncPgConnection, import: &ImportRef) -> QueryResult<Option<i64>> {

@@ -32,6 +32,7 @@ use pos_port_storage::{
 };
 use time::OffsetDateTime;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -66,6 +67,8 @@ pub struct PgStore {
     pool: Pool<PgManager>,
     gathered: Option<Gathered>,
     changes: Changes,
+    /// Imports that end in one long transaction, each on a connection of the pool: never all of those.
+    long_imports: Semaphore,
     acquire_timeout: Duration,
     statement_timeout: Duration,
 }
@@ -93,7 +96,8 @@ impl PgStore {
             .build()
             .map_err(|error| OpenError::Pool(error.to_string()))?;
         let (acquire_timeout, statement_timeout) = (options.acquire_timeout, options.statement_timeout);
-        Ok(Self { pool, gathered, changes, acquire_timeout, statement_timeout })
+        let long_imports = Semaphore::new((options.max_connections / 4).clamp(1, 2));
+        Ok(Self { pool, gathered, changes, long_imports, acquire_timeout, statement_timeout })
     }
 
     /// Lets those who wait know of what was kept.

@@ -4,18 +4,20 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection as _, RunQueryDsl};
 use pos_domain::{IdempotencyKey, Scope};
-use pos_port_storage::{Import, ImportRef, ImportStaging, NewImport, Seal, SealError, StagedRow, StorageError};
+use pos_port_storage::{
+    Import, ImportRef, ImportRepository as _, ImportStaging, NewImport, Seal, SealError, StagedRow, StorageError,
+};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::PgStore;
 use super::connection::Stop;
-use super::import_statements::{RemoveImports, RemoveRows, StageRows};
+use super::import_statements::{Forget, ForgetExpired, KeepImport, RemoveImports, RemoveRows, SealImport, StageRows};
 use super::schema::imports::dsl;
 use crate::storage::audit_rows::{origin_text, trace_text};
 use crate::storage::failure::Failure;
-use crate::storage::import_rows::{ImportRow, SEALED, UPLOADING, import_columns, owner_text};
+use crate::storage::import_rows::{ImportRow, UPLOADING, import_columns, owner_text};
 use crate::storage::rows::signed;
 
 /// The unique index over the keys of sealed imports.
@@ -58,8 +60,13 @@ impl ImportStaging for PgStore {
         Ok(())
     }
 
-    async fn stage(&self, import: &ImportRef, rows: &[StagedRow]) -> Result<(), StorageError> {
-        let statement = StageRows::of(import, rows);
+    async fn stage(
+        &self,
+        import: &ImportRef,
+        rows: &[StagedRow],
+        keep_until: OffsetDateTime,
+    ) -> Result<(), StorageError> {
+        let statement = StageRows::of(import, rows, keep_until);
         let kept: i64 = run!(self, |connection| statement.get_result(connection))?;
         if kept == signed(rows.len() as u64) {
             return Ok(());
@@ -80,21 +87,12 @@ impl ImportStaging for PgStore {
             if let Some(key) = &key {
                 self.free(import.owner, key, seal.at).await?;
             }
-            let statement = diesel::update(own().filter(dsl::state.eq(UPLOADING)))
-                .set((
-                    dsl::state.eq(SEALED),
-                    dsl::fingerprint.eq(Some(&seal.fingerprint.0[..])),
-                    dsl::row_count.eq(Some(signed(seal.rows))),
-                    dsl::keep_until.eq(seal.keep_until),
-                ))
-                .returning(import_columns!());
-            let sealed: Result<Option<ImportRow<Uuid>>, Failure> =
-                async { run!(self, |connection| async { statement.get_result(connection).await.optional() }) }.await;
+            let statement = SealImport::of(import, seal);
+            let sealed: Result<i64, Failure> =
+                async { run!(self, |connection| statement.get_result(connection)) }.await;
             match sealed {
-                Ok(row) => {
-                    let row = row.ok_or_else(not_there)?;
-                    return Ok(row.import().map_err(StorageError::from)?);
-                }
+                Ok(0) => return Err(not_there().into()),
+                Ok(_) => return Ok(self.find(import).await?.ok_or_else(not_there)?),
                 Err(Failure::Taken { place, .. }) if place == KEY => {}
                 Err(failure) => return Err(StorageError::from(failure).into()),
             }
@@ -107,18 +105,37 @@ impl ImportStaging for PgStore {
         Err(StorageError::Unavailable("the key of an import changes hands all the time".into()).into())
     }
 
+    async fn keep(&self, import: &ImportRef, now: OffsetDateTime, until: OffsetDateTime) -> Result<bool, StorageError> {
+        let statement = KeepImport { import: import.id.0, owner: owner_text(import.owner), now, until };
+        let there: i64 = run!(self, |connection| statement.get_result(connection))?;
+        Ok(there > 0)
+    }
+
+    async fn discard(&self, import: &ImportRef, limit: u32) -> Result<u64, StorageError> {
+        let forget = Forget { import: import.id.0, owner: owner_text(import.owner) };
+        let forgotten: i64 = run!(self, |connection| forget.get_result(connection))?;
+        if forgotten == 0 { Ok(0) } else { self.remove_forgotten(Some(import.id.0), limit).await }
+    }
+
     async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
-        let removed: i64 = transact!(self, async |connection| {
-            let limit = i64::from(limit);
-            let rows: i64 = RemoveRows { now, limit }.get_result(connection).await?;
-            let imports: i64 = RemoveImports { now, limit: limit - rows }.get_result(connection).await?;
-            Ok::<_, Stop<StorageError>>(rows + imports)
-        })?;
-        Ok(u64::try_from(removed).unwrap_or(0))
+        let forget = ForgetExpired { now, limit: limit.into() };
+        run!(self, |connection| forget.get_result::<i64>(connection))?;
+        self.remove_forgotten(None, limit).await
     }
 }
 
 impl PgStore {
+    /// Removes rows of imports that are forgotten, of one of them or of all, and those that have none any more.
+    async fn remove_forgotten(&self, only: Option<Uuid>, limit: u32) -> Result<u64, StorageError> {
+        let removed: i64 = transact!(self, async |connection| {
+            let limit = i64::from(limit);
+            let rows: i64 = RemoveRows { only, limit }.get_result(connection).await?;
+            let imports: i64 = RemoveImports { only, limit: limit - rows }.get_result(connection).await?;
+            Ok::<_, Stop<StorageError>>(rows + imports)
+        })?;
+        Ok(u64::try_from(removed).unwrap_or(0))
+    }
+
     /// Takes a key from an import whose time is over.
     async fn free(&self, owner: Scope, key: &IdempotencyKey, now: OffsetDateTime) -> Result<(), StorageError> {
         let over = dsl::imports

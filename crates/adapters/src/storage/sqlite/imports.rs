@@ -18,8 +18,8 @@ use super::fleet::{has_location, insert_device, sees_merchant};
 use super::schema::{devices, import_rows, imports};
 use crate::storage::failure::Failure;
 use crate::storage::import_rows::{
-    APPLIED, ImportRow, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, RowRow, UPLOADING, import_columns, once_each,
-    owner_text, parted, place, placed, provisioned, taken, undecided,
+    APPLIED, FORGOTTEN, ImportRow, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, RowRow, UPLOADING, import_columns,
+    incomplete, once_each, owner_text, parted, place, placed, provisioned, taken, undecided,
 };
 use crate::storage::rows::signed;
 
@@ -45,7 +45,7 @@ impl From<Failure> for Stop {
 pub(super) fn find_import(connection: &mut SqliteConnection, import: &ImportRef) -> Result<Option<Import>, Failure> {
     let row: Option<ImportRow<String>> = imports::table
         .filter(imports::import_id.eq(import.id.to_string()).and(imports::owner.eq(owner_text(import.owner))))
-        .filter(imports::state.ne(UPLOADING))
+        .filter(imports::state.ne_all([UPLOADING, FORGOTTEN]))
         .select(import_columns!())
         .first(connection)
         .optional()?;
@@ -197,6 +197,13 @@ fn conclude(connection: &mut SqliteConnection, import: &ImportRef, now: OffsetDa
     let found = find_import(connection, import)?.ok_or_else(|| not_there(import))?;
     if found.state != ImportState::Sealed {
         return Ok(found);
+    }
+    let (rows, decided): (i64, i64) = import_rows::table
+        .filter(import_rows::import_id.eq(import.id.to_string()))
+        .select((diesel::dsl::count_star(), diesel::dsl::count(import_rows::outcome)))
+        .first(connection)?;
+    if let Some(error) = incomplete(&found, rows, decided) {
+        return Err(Stop::Failed(Failure::Storage(error)));
     }
     if found.mode == ImportMode::AllOrNothing {
         if let Some(refused) = first_refused(connection, import)? {

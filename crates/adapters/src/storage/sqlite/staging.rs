@@ -12,7 +12,7 @@ use super::schema::{import_rows, imports};
 use super::{SqliteStore, micros};
 use crate::storage::audit_rows::{origin_text, trace_text};
 use crate::storage::failure::Failure;
-use crate::storage::import_rows::{ImportRow, SEALED, UPLOADING, import_columns, owner_text};
+use crate::storage::import_rows::{FORGOTTEN, ImportRow, SEALED, UPLOADING, import_columns, owner_text};
 use crate::storage::rows::signed;
 
 /// The import that is being uploaded.
@@ -97,12 +97,19 @@ impl ImportStaging for SqliteStore {
         Ok(opened.await?)
     }
 
-    async fn stage(&self, import: &ImportRef, rows: &[StagedRow]) -> Result<(), StorageError> {
+    async fn stage(
+        &self,
+        import: &ImportRef,
+        rows: &[StagedRow],
+        keep_until: OffsetDateTime,
+    ) -> Result<(), StorageError> {
         let (import, rows) = (*import, rows.to_vec());
         let staged = self.write(move |connection| {
-            if uploading(&import).count().get_result::<i64>(connection)? == 0 {
-                return Err(not_there(&import));
-            }
+            let kept = uploading(&import).select(imports::keep_until).first::<i64>(connection).optional()?;
+            let keep_until = kept.ok_or_else(|| not_there(&import))?.max(micros(keep_until));
+            diesel::update(imports::table.find(import.id.to_string()))
+                .set(imports::keep_until.eq(keep_until))
+                .execute(connection)?;
             let id = import.id.to_string();
             rows.iter().try_for_each(|row| stage_row(connection, &id, row))
         });
@@ -114,9 +121,15 @@ impl ImportStaging for SqliteStore {
         let (import, seal) = (*import, seal.clone());
         // Nobody else writes between the look and the write: the transaction holds the write lock from its start.
         let sealed = self.write(move |connection| {
-            let found =
-                uploading(&import).select(dsl::idempotency_key).first::<Option<String>>(connection).optional()?;
-            let key = found.ok_or_else(|| not_there(&import))?.and_then(|key| IdempotencyKey::parse(&key).ok());
+            let found = uploading(&import)
+                .filter(dsl::keep_until.gt(micros(seal.at)))
+                .select(dsl::idempotency_key)
+                .first::<Option<String>>(connection)
+                .optional()?;
+            let rows = import_rows::table.filter(import_rows::import_id.eq(import.id.to_string()));
+            let is_whole = rows.count().get_result::<i64>(connection)? == signed(seal.rows);
+            let found = found.filter(|_| is_whole).ok_or_else(|| not_there(&import))?;
+            let key = found.and_then(|key| IdempotencyKey::parse(&key).ok());
             if let Some(key) = &key {
                 if let Some(kept) = by_key(connection, import.owner, key, seal.at)? {
                     return Ok(Err(kept));
@@ -139,6 +152,43 @@ impl ImportStaging for SqliteStore {
         sealed.await.map_err(StorageError::from)?.map_err(|kept| SealError::Kept(Box::new(kept)))
     }
 
+    async fn keep(&self, import: &ImportRef, now: OffsetDateTime, until: OffsetDateTime) -> Result<bool, StorageError> {
+        let import = *import;
+        let kept = move |connection: &mut SqliteConnection| {
+            let found = kept_until(connection, &import)?;
+            Ok(found.filter(|kept| *kept > micros(now)))
+        };
+        // Mostly it is kept for long enough, and nobody who writes is waited for.
+        match self.read(kept).await? {
+            Some(kept) if kept < micros(until) => {}
+            kept => return Ok(kept.is_some()),
+        }
+        let longer = self.write(move |connection| {
+            let Some(found) = kept_until(connection, &import)?.filter(|kept| *kept > micros(now)) else {
+                return Ok(false);
+            };
+            diesel::update(imports::table.find(import.id.to_string()))
+                .set(imports::keep_until.eq(found.max(micros(until))))
+                .execute(connection)?;
+            Ok(true)
+        });
+        Ok(longer.await?)
+    }
+
+    async fn discard(&self, import: &ImportRef, limit: u32) -> Result<u64, StorageError> {
+        let import = *import;
+        let removed = self.write(move |connection| {
+            let its = imports::table
+                .filter(imports::import_id.eq(import.id.to_string()).and(imports::owner.eq(owner_text(import.owner))))
+                .filter(imports::state.eq_any([UPLOADING, FORGOTTEN]));
+            if its.count().get_result::<i64>(connection)? == 0 {
+                return Ok(0);
+            }
+            remove(connection, &import.id.to_string(), limit.into())
+        });
+        Ok(u64::try_from(removed.await?).unwrap_or(0))
+    }
+
     async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
         let removed = self.write(move |connection| {
             let (now, mut left) = (micros(now), i64::from(limit));
@@ -149,16 +199,41 @@ impl ImportStaging for SqliteStore {
                 .limit(left)
                 .load(connection)?;
             for id in over {
-                left -= remove_rows(connection, &id, left)?;
-                if left <= 0 {
-                    break;
+                if left > 0 {
+                    left -= remove(connection, &id, left)?;
                 }
-                left -= changed(diesel::delete(imports::table.find(id)).execute(connection)?);
             }
             Ok(u64::try_from(i64::from(limit) - left).unwrap_or(0))
         });
         Ok(removed.await?)
     }
+}
+
+/// Until when a sealed import is kept.
+fn kept_until(connection: &mut SqliteConnection, import: &ImportRef) -> Result<Option<i64>, Failure> {
+    let its = imports::table
+        .filter(imports::import_id.eq(import.id.to_string()).and(imports::owner.eq(owner_text(import.owner))))
+        .filter(imports::state.ne_all([UPLOADING, FORGOTTEN]));
+    Ok(its.select(imports::keep_until).first(connection).optional()?)
+}
+
+/// Forgets an import and removes at most so much of it, itself after its last row; answers how much.
+fn remove(connection: &mut SqliteConnection, import: &str, limit: i64) -> Result<i64, Failure> {
+    diesel::update(imports::table.find(import))
+        .set((
+            imports::state.eq(FORGOTTEN),
+            imports::idempotency_key.eq(None::<String>),
+            imports::fingerprint.eq(None::<Vec<u8>>),
+            imports::row_count.eq(None::<i64>),
+            imports::refused_row.eq(None::<i64>),
+            imports::keep_until.eq(imports::created_at),
+        ))
+        .execute(connection)?;
+    let rows = remove_rows(connection, import, limit)?;
+    if rows >= limit {
+        return Ok(rows);
+    }
+    Ok(rows + changed(diesel::delete(imports::table.find(import)).execute(connection)?))
 }
 
 /// Removes rows of an import in the order of their numbers, at most so many; answers how many.

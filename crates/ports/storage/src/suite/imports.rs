@@ -13,7 +13,7 @@ use crate::{
     StorageError, UnreadRow,
 };
 
-const KEEP: i64 = 86_400;
+pub(super) const KEEP: i64 = 86_400;
 
 pub(super) fn own() -> Scope {
     Scope::Of(Party::Reseller(reseller(1)))
@@ -52,7 +52,7 @@ pub(super) fn seal(rows: u64, seconds: i64) -> Seal {
 /// An import of these rows, sealed in the tenth second.
 pub(super) async fn sealed(storage: &Storage, import: ImportRef, mode: ImportMode, rows: &[StagedRow]) {
     storage.staging.open(&upload(import, mode, None)).await.unwrap();
-    storage.staging.stage(&import, rows).await.unwrap();
+    storage.staging.stage(&import, rows, at(600)).await.unwrap();
     storage.staging.seal(&import, &seal(rows.len() as u64, 10)).await.unwrap();
 }
 
@@ -115,8 +115,8 @@ pub async fn staged_rows_are_read_back(storage: Storage) {
     let rows = [row(1, device(1, 1)), unread(2, None, RowRefusal::malformed("no row")), row(3, labelled.clone())];
     let new = upload(import, ImportMode::BestEffort, Some(key("a")));
     storage.staging.open(&new).await.unwrap();
-    storage.staging.stage(&import, &rows).await.unwrap();
-    storage.staging.stage(&import, &[row(4, device(1, 2))]).await.unwrap();
+    storage.staging.stage(&import, &rows, at(600)).await.unwrap();
+    storage.staging.stage(&import, &[row(4, device(1, 2))], at(600)).await.unwrap();
     assert_eq!(storage.imports.find(&import).await.unwrap(), None);
     assert_eq!(storage.imports.undecided(&import, 0, 10).await.unwrap(), []);
     assert_eq!(storage.staging.find_by_key(own(), &key("a"), at(1)).await.unwrap(), None);
@@ -137,7 +137,7 @@ pub async fn staged_rows_are_read_back(storage: Storage) {
         assert_eq!(storage.imports.undecided(&strangers, 0, 10).await.unwrap(), []);
         assert_eq!(storage.imports.results(&strangers, 0, 10).await.unwrap(), []);
         assert_eq!(storage.staging.find_by_key(owner, &key("a"), at(11)).await.unwrap(), None);
-        assert!(storage.staging.stage(&strangers, &[row(5, device(5, 1))]).await.is_err());
+        assert!(storage.staging.stage(&strangers, &[row(5, device(5, 1))], at(600)).await.is_err());
         assert!(matches!(storage.imports.conclude(&strangers, at(12)).await, Err(StorageError::Fault(_))));
     }
 }
@@ -153,14 +153,20 @@ where
 pub async fn rows_are_staged_before_the_seal_and_once(storage: Storage) {
     let import = import(1, Scope::Operator);
     storage.staging.open(&upload(import, ImportMode::BestEffort, None)).await.unwrap();
-    storage.staging.stage(&import, &[row(1, device(1, 1))]).await.unwrap();
-    let twice = storage.staging.stage(&import, &[row(2, device(2, 1)), row(1, device(3, 1))]).await;
+    storage.staging.stage(&import, &[row(1, device(1, 1))], at(600)).await.unwrap();
+    let twice = storage.staging.stage(&import, &[row(2, device(2, 1)), row(1, device(3, 1))], at(600)).await;
     assert!(matches!(twice, Err(StorageError::Fault(_))), "{twice:?}");
     storage.staging.seal(&import, &seal(1, 10)).await.unwrap();
     assert_eq!(storage.imports.undecided(&import, 0, 10).await.unwrap().len(), 1, "all rows of a call or none");
-    assert!(storage.staging.stage(&import, &[row(2, device(2, 1))]).await.is_err());
+    assert!(storage.staging.stage(&import, &[row(2, device(2, 1))], at(600)).await.is_err());
     assert!(matches!(storage.staging.seal(&import, &seal(1, 10)).await, Err(SealError::Storage(_))));
-    assert!(storage.staging.stage(&super::imports::import(2, Scope::Operator), &[row(1, device(1, 1))]).await.is_err());
+    assert!(
+        storage
+            .staging
+            .stage(&super::imports::import(2, Scope::Operator), &[row(1, device(1, 1))], at(600))
+            .await
+            .is_err()
+    );
 }
 
 /// Each row for itself: what can be created is, with its event and what is kept of it, and every other says why not.
@@ -299,7 +305,8 @@ pub async fn a_key_is_kept_by_one_import(storage: Storage) {
     populated(&storage).await;
     let begun = async |number: u8, owner: Scope| {
         let import = import(number, owner);
-        storage.staging.open(&upload(import, ImportMode::BestEffort, Some(key("a")))).await.unwrap();
+        let new = upload(import, ImportMode::BestEffort, Some(key("a")));
+        storage.staging.open(&NewImport { keep_until: at(20 + KEEP), ..new }).await.unwrap();
         import
     };
     let (first, second) = (begun(1, own()).await, begun(2, own()).await);
@@ -325,12 +332,12 @@ pub async fn imports_that_are_over_are_removed(storage: Storage) {
     let new = upload(left, ImportMode::BestEffort, Some(key("a")));
     storage.staging.open(&new).await.unwrap();
     let rows: Vec<_> = (1..=5).map(|number| row(number.into(), device(number, 1))).collect();
-    storage.staging.stage(&left, &rows).await.unwrap();
+    storage.staging.stage(&left, &rows, at(600)).await.unwrap();
     sealed(&storage, done, ImportMode::BestEffort, &rows[..1]).await;
     all_decided(&storage, &done).await;
     let later = NewImport { keep_until: at(10 + KEEP + 1), ..upload(fresh, ImportMode::BestEffort, None) };
     storage.staging.open(&later).await.unwrap();
-    storage.staging.stage(&fresh, &rows).await.unwrap();
+    storage.staging.stage(&fresh, &rows, at(600)).await.unwrap();
 
     assert_eq!(storage.staging.remove_expired(at(599), 100).await.unwrap(), 0);
     let mut removed = 0;

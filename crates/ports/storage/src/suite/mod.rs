@@ -27,6 +27,7 @@ pub mod failures;
 mod fixtures;
 pub mod fleet;
 pub mod import_races;
+pub mod import_upkeep;
 pub mod imports;
 pub mod locations;
 pub mod members;
@@ -104,6 +105,7 @@ macro_rules! storage_suite {
                 a_key_creates_once,
                 a_key_is_its_partys,
                 a_key_is_free_when_its_time_is_over,
+                answers_that_are_over_are_removed,
                 a_call_may_have_no_key,
                 refusals_to_create_come_in_order,
                 a_scope_creates_for_its_own_merchants,
@@ -186,6 +188,13 @@ macro_rules! storage_suite {
                 what_the_store_refuses_refuses_all,
                 a_key_is_kept_by_one_import,
                 imports_that_are_over_are_removed,
+            ],
+            import_upkeep: [
+                an_import_in_use_is_kept,
+                nobody_finds_half_an_import,
+                what_is_sealed_has_all_its_rows,
+                an_import_ends_with_its_last_row,
+                an_upload_is_discarded,
             ],
             import_races: [
                 many_appliers_do_every_row_once,
