@@ -61,7 +61,18 @@ fn format(how: &cli::Import) -> anyhow::Result<ImportFormat> {
     how.format.or_else(by_name).context("the file's name tells no format: say --format csv or --format jsonl")
 }
 
-async fn receive(mut receiver: Receiver, mut file: Box<dyn Read>, progress: &Progress<'_>) -> anyhow::Result<Received> {
+/// A file that does not come to its end leaves nothing.
+async fn receive(mut receiver: Receiver, file: Box<dyn Read>, progress: &Progress<'_>) -> anyhow::Result<Received> {
+    if let Err(error) = feed(&mut receiver, file, progress).await {
+        receiver.discard().await;
+        return Err(error);
+    }
+    let received = receiver.finish().await?;
+    progress.finish();
+    Ok(received)
+}
+
+async fn feed(receiver: &mut Receiver, mut file: Box<dyn Read>, progress: &Progress<'_>) -> anyhow::Result<()> {
     let (mut piece, mut done) = (vec![0; PIECE], 0_u64);
     loop {
         let read = match file.read(&mut piece) {
@@ -69,14 +80,11 @@ async fn receive(mut receiver: Receiver, mut file: Box<dyn Read>, progress: &Pro
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error).context("the file cannot be read on"),
         };
-        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
         receiver.feed(bytes).await?;
         done += bytes.len() as u64;
         progress.at(done);
     }
-    let received = receiver.finish().await?;
-    progress.finish();
-    Ok(received)
 }
 
 /// Prints the refused rows, page by page, and answers what all of them came to.

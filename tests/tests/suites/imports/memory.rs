@@ -48,7 +48,8 @@ impl ImportStaging for Counting {
 
     async fn seal(&self, import: &ImportRef, seal: &Seal) -> Result<Import, SealError> {
         // The rows were forgotten here.
-        self.inner.seal(import, &Seal { rows: 0, ..seal.clone() }).await
+        let sealed = self.inner.seal(import, &Seal { rows: 0, ..seal.clone() }).await?;
+        Ok(Import { rows: seal.rows, ..sealed })
     }
 
     async fn keep(&self, _: &ImportRef, _: OffsetDateTime, _: OffsetDateTime) -> Result<bool, StorageError> {
