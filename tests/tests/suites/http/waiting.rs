@@ -19,7 +19,10 @@ async fn wait(server: &TestServer, device: &str, prefer: &str) -> Answer {
 
 /// Returns once a terminal waits at this server.
 async fn until_one_waits(server: &TestServer) {
-    while !send(server.request(Method::GET, "/metrics")).await.text.contains("pos_waiting_terminals 1") {}
+    let one_waits = async {
+        while !send(server.request(Method::GET, "/metrics")).await.text.contains("pos_waiting_terminals 1") {}
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), one_waits).await.expect("a terminal waits");
 }
 
 fn settings() -> Options {

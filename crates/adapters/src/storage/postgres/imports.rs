@@ -11,7 +11,7 @@ use pos_port_storage::{
     Import, ImportRef, ImportRepository, ImportState, RowResult, RowVerdict, StorageError, UndecidedRow,
 };
 use time::OffsetDateTime;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::PgStore;
@@ -92,11 +92,13 @@ impl ImportRepository for PgStore {
 
     async fn conclude(&self, import: &ImportRef, now: OffsetDateTime) -> Result<Import, StorageError> {
         let missing = || StorageError::Fault(format!("there is no import {}", import.id).into());
-        let deadline = Instant::now() + self.acquire_timeout;
         let too_slow = || {
             let what = "waiting for the end of an import";
             StorageError::from(Failure::unavailable(TooSlow { what, limit: self.acquire_timeout }))
         };
+        // It bounds the waiting, never the work.
+        let patience = sleep(self.acquire_timeout);
+        tokio::pin!(patience);
         loop {
             let found = self.find(import).await?.ok_or_else(missing)?;
             if found.state != ImportState::Sealed {
@@ -104,20 +106,22 @@ impl ImportRepository for PgStore {
             }
             // Before the connection: those who wait their turn hold none.
             let turn = match found.mode {
-                ImportMode::AllOrNothing => {
-                    let turn = timeout_at(deadline, self.long_imports.acquire()).await.map_err(|_| too_slow())?;
-                    Some(turn.map_err(|closed| StorageError::from(Failure::unavailable(closed)))?)
-                }
+                ImportMode::AllOrNothing => tokio::select! {
+                    turn = self.long_imports.acquire() => {
+                        Some(turn.map_err(|closed| StorageError::from(Failure::unavailable(closed)))?)
+                    }
+                    () = &mut patience => return Err(too_slow()),
+                },
                 ImportMode::BestEffort => None,
             };
             if let Some(ended) = self.end_unless_locked(import, now).await? {
                 return Ok(ended);
             }
             drop(turn);
-            if Instant::now() >= deadline {
-                return Err(too_slow());
+            tokio::select! {
+                () = sleep(LOOK_AGAIN) => {}
+                () = &mut patience => return Err(too_slow()),
             }
-            sleep(LOOK_AGAIN).await;
         }
     }
 

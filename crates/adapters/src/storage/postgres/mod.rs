@@ -5,6 +5,7 @@ mod changes;
 mod connection;
 mod create;
 mod gather;
+mod import_lifetime;
 mod import_statements;
 mod migrate;
 mod once;

@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::PgStore;
 use super::connection::Stop;
-use super::import_statements::{Forget, ForgetExpired, KeepImport, RemoveImports, RemoveRows, SealImport, StageRows};
+use super::import_lifetime::{Forget, ForgetExpired, KeepImport, RemoveImports, RemoveRows};
+use super::import_statements::{SealImport, StageRows};
 use super::schema::imports::dsl;
 use crate::storage::audit_rows::{origin_text, trace_text};
 use crate::storage::failure::Failure;
