@@ -7,11 +7,13 @@
 use std::io::{self, IsTerminal};
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::settings::{LogFormat, LogSettings};
+use crate::span_fields::JsonSpanFields;
 
 /// Why the log was not set up.
 #[derive(Debug, thiserror::Error)]
@@ -57,14 +59,14 @@ const NOISY: &str = "actix_http::h1::dispatcher=off";
 ///
 /// # Errors
 /// [`InvalidFilter`].
-pub(crate) fn filter(text: &str) -> Result<EnvFilter, InvalidFilter> {
+pub(crate) fn filter(text: &str) -> Result<Targets, InvalidFilter> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let is_level = |part: &str| LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level));
     let parts: Vec<_> = text.split(',').map(str::trim).collect();
-    if let Some(part) = parts.iter().find(|part| !part.contains(['=', '[']) && !is_level(part)) {
+    if let Some(part) = parts.iter().find(|part| !part.contains('=') && !is_level(part)) {
         return Err(InvalidFilter::NoLevel((*part).to_owned()));
     }
-    Ok(EnvFilter::builder().parse(format!("{NOISY},{}", parts.join(",")))?)
+    Ok(format!("{NOISY},{}", parts.join(",")).parse()?)
 }
 
 fn subscriber<W>(
@@ -75,12 +77,14 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter(&settings.level)?).with_writer(writer);
+    let filtered = tracing_subscriber::registry().with(filter(&settings.level)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match settings.format {
         LogFormat::Json => {
-            Box::new(builder.json().flatten_event(true).with_current_span(true).with_span_list(true).finish())
+            let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(true);
+            Box::new(filtered.with(lines.fmt_fields(JsonSpanFields)))
         }
-        LogFormat::Pretty => Box::new(builder.pretty().with_ansi(colours).finish()),
+        LogFormat::Pretty => Box::new(filtered.with(lines.pretty().with_ansi(colours))),
     })
 }
 
@@ -119,7 +123,9 @@ mod tests {
     #[test]
     fn a_json_line_has_its_fields_on_top_and_those_of_every_span() {
         let lines = logged(LogFormat::Json, "info", || {
-            let request = tracing::info_span!("request", trace_id = "abc123", device_id = "POS-1").entered();
+            let request =
+                tracing::info_span!("request", trace_id = "abc123", device_id = tracing::field::Empty).entered();
+            request.record("device_id", "POS-1\"");
             tracing::info!(status = 200, "answered");
             let _inner = tracing::info_span!("save", attempt = 2).entered();
             tracing::warn!("slow");
@@ -130,7 +136,7 @@ mod tests {
         assert_eq!((&lines[0]["message"], &lines[0]["status"]), (&"answered".into(), &200.into()));
         assert_eq!(
             (&lines[0]["span"]["trace_id"], &lines[0]["span"]["device_id"]),
-            (&"abc123".into(), &"POS-1".into())
+            (&"abc123".into(), &"POS-1\"".into())
         );
         assert_eq!(lines[1]["level"], "WARN");
         assert_eq!(

@@ -1,11 +1,12 @@
 //! What `/metrics` tells, in Prometheus' text format.
 
+use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::storage::PoolState;
@@ -25,10 +26,13 @@ pub struct Metrics {
     pool: IntGaugeVec,
 }
 
-/// The counters of one route.
+/// The counters of one route, for one worker.
 pub(super) struct RouteMetrics {
     path: &'static str,
     metrics: Metrics,
+    latency: OnceCell<Histogram>,
+    /// What this worker answered before, so that the next such answer looks nothing up.
+    known: RefCell<Vec<(Method, StatusCode, IntCounter)>>,
 }
 
 impl Metrics {
@@ -80,7 +84,7 @@ impl Metrics {
     }
 
     pub(super) fn route(&self, path: &'static str) -> RouteMetrics {
-        RouteMetrics { path, metrics: self.clone() }
+        RouteMetrics { path, metrics: self.clone(), latency: OnceCell::new(), known: RefCell::default() }
     }
 
     /// All of it as text, with the pool as it stands now.
@@ -102,14 +106,26 @@ impl RouteMetrics {
     }
 
     pub(super) fn observe(&self, method: &Method, status: StatusCode, elapsed: Duration) {
-        let labels = [self.path, known_method(method), status.as_str()];
-        self.metrics.requests.with_label_values(&labels).inc();
-        self.metrics.latency.with_label_values(&[self.path]).observe(elapsed.as_secs_f64());
+        let latency = self.latency.get_or_init(|| self.metrics.latency.with_label_values(&[self.path]));
+        latency.observe(elapsed.as_secs_f64());
+        let mut known = self.known.borrow_mut();
+        if let Some((_, _, counter)) = known.iter().find(|(m, s, _)| m == method && *s == status) {
+            counter.inc();
+            return;
+        }
+        let word = known_method(method);
+        let counter = self.metrics.requests.with_label_values(&[self.path, word, status.as_str()]);
+        counter.inc();
+        if word != OTHER {
+            known.push((method.clone(), status, counter));
+        }
     }
 }
+
+const OTHER: &str = "other";
 
 /// A caller may invent methods; a label may not grow with them.
 fn known_method(method: &Method) -> &str {
     let known = [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-    if known.contains(method) { method.as_str() } else { "other" }
+    if known.contains(method) { method.as_str() } else { OTHER }
 }

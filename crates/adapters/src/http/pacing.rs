@@ -4,6 +4,7 @@
 //! and no rule of the product hangs on it. Behind a balancer a terminal may therefore get as many times the rate as
 //! there are servers.
 
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -39,19 +40,24 @@ pub struct Pace {
 /// Counts the calls of devices and addresses.
 pub struct Pacing {
     /// By the address too: an id is no secret, and who calls in its name from elsewhere must not silence the terminal.
-    devices: Option<Limiter<(DeviceId, Option<IpAddr>)>>,
-    addresses: Option<Limiter<IpAddr>>,
+    devices: Option<Limiter>,
+    addresses: Option<Limiter>,
 }
 
-type Counters<K> = RateLimiter<K, DashMapStateStore<K>, PortClock, NoOpMiddleware<Nanos>>;
+/// Whose calls are counted is kept as a hash of 64 bits, with a secret of this process in it: a million terminals take
+/// some tens of megabytes, and the chance that any two of them share a counter is one in thirty million.
+type Counters = RateLimiter<u64, DashMapStateStore<u64>, PortClock, NoOpMiddleware<Nanos>>;
 
-struct Limiter<K: std::hash::Hash + Eq + Clone> {
-    counters: Counters<K>,
+struct Limiter {
+    counters: Counters,
+    hasher: RandomState,
     clock: PortClock,
-    calls: AtomicU64,
+    /// How many more calls until those who have been quiet are forgotten.
+    until_sweep: AtomicU64,
 }
 
-/// After so many calls the counters of those that have been quiet are forgotten.
+/// The least number of calls between two sweeps. With more counters than that, there are as many calls as counters, so
+/// that what a sweep costs each call stays the same.
 const SWEEP_EVERY: u64 = 65_536;
 
 #[derive(Clone)]
@@ -80,7 +86,7 @@ impl Pacing {
         let network = origin.map(network);
         // The device first: what it is refused costs its neighbours behind the same address nothing.
         if let Some(devices) = &self.devices {
-            devices.admit(&(device.clone(), network))?;
+            devices.admit(&(device.as_str(), network))?;
         }
         match (&self.addresses, network) {
             (Some(addresses), Some(network)) => addresses.admit(&network),
@@ -89,20 +95,24 @@ impl Pacing {
     }
 }
 
-impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
+impl Limiter {
     fn new(rate: Rate, clock: &Arc<dyn Clock>) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(rate.per_minute)?);
         let quota = quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN));
         let clock = PortClock(Arc::clone(clock));
         let counters = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
-        Some(Self { counters, clock, calls: AtomicU64::new(0) })
+        Some(Self { counters, hasher: RandomState::new(), clock, until_sweep: AtomicU64::new(SWEEP_EVERY) })
     }
 
-    fn admit(&self, key: &K) -> Result<(), Duration> {
-        if self.calls.fetch_add(1, Ordering::Relaxed) % SWEEP_EVERY == SWEEP_EVERY - 1 {
+    fn admit(&self, whose: &impl Hash) -> Result<(), Duration> {
+        if self.until_sweep.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.counters.retain_recent();
+            self.counters.shrink_to_fit();
+            let counters = u64::try_from(self.counters.len()).unwrap_or(u64::MAX);
+            self.until_sweep.store(counters.max(SWEEP_EVERY), Ordering::Relaxed);
         }
-        self.counters.check_key(key).map_err(|refused| refused.wait_time_from(self.clock.now()))
+        let counted = self.counters.check_key(&self.hasher.hash_one(whose));
+        counted.map_err(|refused| refused.wait_time_from(self.clock.now()))
     }
 }
 

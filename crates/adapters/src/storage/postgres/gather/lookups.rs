@@ -36,8 +36,8 @@ impl Gather for Wanted {
     const BATCH: usize = 256;
 
     async fn serve(lane: &mut Lane, batch: &mut Vec<Waiting<Self>>) {
+        batch.sort_unstable_by(|one, other| one.call.0.cmp(&other.call.0));
         let mut ids: Vec<&str> = batch.iter().map(|waiting| waiting.call.0.as_str()).collect();
-        ids.sort_unstable();
         ids.dedup();
         match look_up(lane, &ids).await {
             Ok(rows) => answer(batch, rows),
@@ -76,12 +76,19 @@ async fn look_up(lane: &mut Lane, ids: &[&str]) -> Result<Vec<DeviceRow>, Storag
     outcome.map_err(|trouble| Failure::from(trouble).into())
 }
 
-/// Hands each caller its device, or word of the row that cannot be read.
+/// Hands each caller its device, or word of the row that cannot be read. The callers are in the order of their ids, so
+/// that a device is copied only where the next caller wants it too.
 fn answer(batch: &mut Vec<Waiting<Wanted>>, rows: Vec<DeviceRow>) {
     let read = |row: DeviceRow| (row.id().to_owned(), row.device());
-    let found: HashMap<String, Result<Device, CorruptRow>> = rows.into_iter().map(read).collect();
-    for waiting in batch.drain(..) {
-        let device = found.get(waiting.call.0.as_str()).cloned().transpose().map_err(Into::into);
-        waiting.answer(device);
+    let mut found: HashMap<String, Result<Device, CorruptRow>> = rows.into_iter().map(read).collect();
+    let mut callers = batch.drain(..).peekable();
+    while let Some(caller) = callers.next() {
+        let id = &caller.call.0;
+        let device = if callers.peek().is_some_and(|next| next.call.0 == *id) {
+            found.get(id.as_str()).cloned()
+        } else {
+            found.remove(id.as_str())
+        };
+        caller.answer(device.transpose().map_err(Into::into));
     }
 }
