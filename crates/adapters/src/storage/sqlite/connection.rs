@@ -33,10 +33,22 @@ pub(super) enum ConnectError {
 }
 
 /// Opens connections for the pool and judges those that come back.
+#[derive(Clone)]
 pub(super) struct SqliteManager {
     pub(super) path: PathBuf,
     pub(super) role: Role,
     pub(super) busy_timeout: Duration,
+}
+
+impl SqliteManager {
+    /// Opens one, on a thread that may block.
+    pub(super) fn open(&self) -> Result<SqliteConnection, ConnectError> {
+        let mut connection = connect(&self.path, self.busy_timeout)?;
+        if self.role == Role::Reader {
+            connection.batch_execute("PRAGMA query_only = ON")?;
+        }
+        Ok(connection)
+    }
 }
 
 impl Manager for SqliteManager {
@@ -44,16 +56,8 @@ impl Manager for SqliteManager {
     type Error = ConnectError;
 
     async fn create(&self) -> Result<SqliteConnection, ConnectError> {
-        let (path, role, busy_timeout) = (self.path.clone(), self.role, self.busy_timeout);
-        spawn_blocking(move || {
-            let mut connection = connect(&path, busy_timeout)?;
-            if role == Role::Reader {
-                connection.batch_execute("PRAGMA query_only = ON")?;
-            }
-            Ok(connection)
-        })
-        .await
-        .unwrap_or(Err(ConnectError::Stopping))
+        let manager = self.clone();
+        spawn_blocking(move || manager.open()).await.unwrap_or(Err(ConnectError::Stopping))
     }
 
     async fn recycle(&self, connection: &mut SqliteConnection, _: &Metrics) -> RecycleResult<ConnectError> {

@@ -97,10 +97,17 @@ impl SqliteStore {
 #[async_trait]
 impl DeviceRepository for SqliteStore {
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
-        let id = id.clone();
-        let row = self
-            .read(move |connection| Ok(devices::table.find(id.as_str()).first::<DeviceRow>(connection).optional()?));
-        Ok(row.await?.map(DeviceRow::device).transpose()?)
+        let look_up = |connection: &mut SqliteConnection, id: &DeviceId| {
+            Ok(devices::table.find(id.as_str()).first::<DeviceRow>(connection).optional()?)
+        };
+        let row = match self.own_readers.read(|connection| look_up(connection, id)) {
+            Some(row) => row,
+            None => {
+                let id = id.clone();
+                self.read(move |connection| look_up(connection, &id)).await?
+            }
+        };
+        Ok(row.map(DeviceRow::device).transpose()?)
     }
 
     async fn find_by_pairing_code(&self, code: PairingCode) -> Result<Option<Device>, StorageError> {

@@ -251,7 +251,7 @@ impl ImportRepository for SqliteStore {
 
     async fn conclude(&self, import: &ImportRef, now: OffsetDateTime) -> Result<Import, StorageError> {
         let import = *import;
-        let concluded = self.write_long(move |connection| {
+        let concluded = self.writer.write_long(move |connection| {
             match connection.immediate_transaction(|connection| conclude(connection, &import, now)) {
                 Ok(import) => Ok(import),
                 Err(Stop::Failed(failure)) => Err(failure),

@@ -9,10 +9,12 @@ mod imports;
 mod locations;
 mod migrate;
 mod once;
+mod own_reader;
 mod schema;
 mod sessions;
 mod staging;
 mod tenancy;
+mod writer;
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,7 +30,9 @@ use time::OffsetDateTime;
 use self::audit::insert_audit_event;
 use self::connection::{Limits, Role, SqliteManager, run};
 pub(super) use self::migrate::{migrate, pending};
+use self::own_reader::OwnReaders;
 use self::schema::claim_failures;
+use self::writer::Writer;
 use super::failure::Failure;
 use super::rows::{self, FailureRow, MERCHANT, USER, merchant_subject};
 use super::watchers::Watchers;
@@ -37,10 +41,12 @@ use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
 /// How long the longest write may take at most.
 const LONGEST: Duration = Duration::from_secs(3_600);
 
-/// Keeps everything in one SQLite file: one connection that writes, a few that read.
+/// Keeps everything in one SQLite file: one connection that writes, a few that read, and one for each HTTP worker that
+/// looks up devices.
 pub struct SqliteStore {
-    writer: Pool<SqliteManager>,
+    writer: Writer,
     readers: Pool<SqliteManager>,
+    own_readers: OwnReaders,
     limits: Limits,
     watchers: Watchers,
 }
@@ -51,14 +57,15 @@ impl SqliteStore {
             return Err(OpenError::MissingFolder(folder.to_owned()));
         }
         let limits = Limits { acquire: options.acquire_timeout, statement: options.statement_timeout };
+        let manager = |role| SqliteManager { path: path.to_owned(), role, busy_timeout: limits.busy() };
         let pool = |role, size| {
-            let manager = SqliteManager { path: path.to_owned(), role, busy_timeout: limits.busy() };
-            Pool::builder(manager).max_size(size).build().map_err(|error| OpenError::Pool(error.to_string()))
+            Pool::builder(manager(role)).max_size(size).build().map_err(|error| OpenError::Pool(error.to_string()))
         };
         let watchers = Watchers::new(options.max_watches);
         let store = Self {
-            writer: pool(Role::Writer, 1)?,
+            writer: Writer::new(pool(Role::Writer, 1)?, limits),
             readers: pool(Role::Reader, options.max_connections)?,
+            own_readers: OwnReaders::new(manager(Role::Reader)),
             limits,
             watchers,
         };
@@ -74,21 +81,11 @@ impl SqliteStore {
         run(&self.readers, self.limits, operation).await
     }
 
-    /// Holds the write lock from the start, so that no two writers read first and then wait for each other.
     async fn write<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        run(&self.writer, self.limits, |connection| connection.immediate_transaction(operation)).await
-    }
-
-    /// The same where it may take long, and the caller has a time limit of its own. All other writers wait for it, each as
-    /// long as its own limits allow.
-    async fn write_long<T: Send + 'static>(
-        &self,
-        operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, Failure> {
-        run(&self.writer, Limits { acquire: LONGEST, statement: LONGEST }, operation).await
+        self.writer.write(operation).await
     }
 }
 
