@@ -24,10 +24,10 @@ pub(crate) struct TenancyTables {
     pub(crate) answers: HashMap<(Party, IdempotencyKey), Once>,
     memberships: BTreeMap<GrantId, Membership>,
     clients: BTreeMap<ApiClientId, (ApiClient, SecretHash)>,
-    failures: HashMap<String, FailureWindow>,
-    sessions: HashMap<SessionKey, Session>,
-    session_logouts: HashMap<SessionKey, OffsetDateTime>,
-    user_logouts: HashMap<UserId, (OffsetDateTime, OffsetDateTime)>,
+    pub(crate) failures: HashMap<String, FailureWindow>,
+    pub(crate) sessions: HashMap<SessionKey, Session>,
+    pub(crate) session_logouts: HashMap<SessionKey, OffsetDateTime>,
+    pub(crate) user_logouts: HashMap<UserId, (OffsetDateTime, OffsetDateTime)>,
 }
 
 impl InMemoryStore {

@@ -9,6 +9,7 @@ mod imports;
 mod locations;
 mod migrate;
 mod once;
+mod reclaiming;
 mod schema;
 mod sessions;
 mod staging;

@@ -32,6 +32,8 @@ pub mod imports;
 pub mod locations;
 pub mod members;
 pub mod races;
+pub mod reclaim_races;
+pub mod reclaiming;
 pub mod save;
 pub mod sessions;
 pub mod sightings;
@@ -201,6 +203,22 @@ macro_rules! storage_suite {
                 many_who_conclude_create_once,
                 of_many_imports_of_one_fleet_one_is_applied,
                 of_many_seals_with_one_key_one_is_kept,
+            ],
+            reclaiming: [
+                ended_codes_go,
+                windows_of_failures_go,
+                sessions_and_logouts_go,
+                answers_go,
+                imports_go,
+                the_oldest_events_go_and_leave_an_anchor,
+                needed_events_stay,
+                batches_of_events_go_on_where_they_ended,
+                what_went_is_on_record,
+            ],
+            reclaim_races: [
+                many_sweepers_remove_every_row_once,
+                sweepers_take_nothing_that_is_needed,
+                chains_hold_while_events_go,
             ],
             sessions: [
                 a_session_is_found_until_it_is_over,
