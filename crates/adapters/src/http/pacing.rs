@@ -72,6 +72,17 @@ impl Pacing {
         Self { devices: Limiter::new(pace.per_device, clock), addresses: Limiter::new(pace.per_address, clock) }
     }
 
+    /// Forgets those that have been quiet for so long that it makes no difference. They are forgotten after many calls as
+    /// well, so memory stays bounded without it; this gives the memory of a storm back when it is over.
+    pub fn forget_the_quiet(&self) {
+        if let Some(devices) = &self.devices {
+            devices.forget_the_quiet();
+        }
+        if let Some(addresses) = &self.addresses {
+            addresses.forget_the_quiet();
+        }
+    }
+
     /// Counts a call.
     ///
     /// # Errors
@@ -96,6 +107,11 @@ impl<K: std::hash::Hash + Eq + Clone> Limiter<K> {
         let clock = PortClock(Arc::clone(clock));
         let counters = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
         Some(Self { counters, clock, calls: AtomicU64::new(0) })
+    }
+
+    fn forget_the_quiet(&self) {
+        self.counters.retain_recent();
+        self.counters.shrink_to_fit();
     }
 
     fn admit(&self, key: &K) -> Result<(), Duration> {
@@ -257,6 +273,21 @@ mod tests {
             let _ = pacing.admit(&DeviceId::from_bits(5_000), None);
         }
         assert_eq!(devices.counters.len(), 1);
+    }
+
+    #[test]
+    fn those_who_are_quiet_are_forgotten_when_asked_and_nobody_else() {
+        let pace = Pace { per_device: Rate { per_minute: 1, burst: 2 }, ..SHIPPED };
+        let (pacing, clock) = pacing(pace);
+        for bits in 0..1_000 {
+            assert_eq!(pacing.admit(&DeviceId::from_bits(bits), None), Ok(()));
+        }
+        clock.advance(time::Duration::MINUTE);
+        assert!((0..3).any(|_| pacing.admit(&DeviceId::from_bits(7), None).is_err()));
+        clock.advance(time::Duration::SECOND);
+        pacing.forget_the_quiet();
+        assert_eq!(pacing.devices.as_ref().unwrap().counters.len(), 1);
+        assert!(pacing.admit(&DeviceId::from_bits(7), None).is_err(), "it is still held back");
     }
 
     #[test]
