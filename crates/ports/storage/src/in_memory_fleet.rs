@@ -47,7 +47,6 @@ impl TenancyTables {
 
     pub(crate) fn keep_answer(&mut self, once: Option<&Once>) {
         if let Some(once) = once {
-            self.answers.retain(|_, kept| once.at < kept.keep_until);
             self.answers.insert((once.party, once.key.clone()), once.clone());
         }
     }

@@ -304,13 +304,10 @@ impl SessionRepository for InMemoryStore {
     async fn log_out(
         &self,
         logout: &Logout,
-        now: OffsetDateTime,
         keep_until: OffsetDateTime,
         told: &AuditEvent,
     ) -> Result<(), StorageError> {
         let mut tables = self.tenancy();
-        tables.session_logouts.retain(|_, until| now < *until);
-        tables.user_logouts.retain(|_, (_, until)| now < *until);
         match logout {
             Logout::Session(key) => {
                 let kept = tables.session_logouts.entry(*key).or_insert(keep_until);

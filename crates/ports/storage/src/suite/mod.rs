@@ -107,7 +107,6 @@ macro_rules! storage_suite {
                 a_key_creates_once,
                 a_key_is_its_partys,
                 a_key_is_free_when_its_time_is_over,
-                answers_that_are_over_are_removed,
                 a_call_may_have_no_key,
                 refusals_to_create_come_in_order,
                 a_scope_creates_for_its_own_merchants,

@@ -53,7 +53,7 @@ pub async fn sweepers_take_nothing_that_is_needed(storage: Storage) {
     storage.client_failures.record("till", &LIMIT, at(0)).await.unwrap();
     start(&storage, &Session { ends_at: at(100), ..session_of(1, &anna) }).await.unwrap();
     let logout = || Logout::Session(key(2));
-    log_out(&storage, &logout(), at(0), at(100)).await.unwrap();
+    log_out(&storage, &logout(), at(100)).await.unwrap();
     let once = |from: i64| Once {
         party: Party::Merchant(merchant(1)),
         key: IdempotencyKey::parse("key").unwrap(),
@@ -115,7 +115,7 @@ pub async fn sweepers_take_nothing_that_is_needed(storage: Storage) {
                     }
                 }
                 5 => {
-                    log_out(&storage, &Logout::Session(key(2)), at(1_000), at(2_000)).await.unwrap();
+                    log_out(&storage, &Logout::Session(key(2)), at(2_000)).await.unwrap();
                     Told::Swept
                 }
                 _ => {

@@ -94,7 +94,7 @@ pub async fn sessions_and_logouts_go(storage: Storage) {
         let ends_at = at(100 * i64::from(number));
         start(&storage, &Session { ends_at, ..session_of(number, &anna) }).await.unwrap();
         let logout = Logout::Session(key(10 + number));
-        log_out(&storage, &logout, at(0), ends_at).await.unwrap();
+        log_out(&storage, &logout, ends_at).await.unwrap();
     }
     let instants = [at(100), at(200), at(300)];
     goes_by_its_instant(&storage, Reclaimable::Sessions, instants).await;
@@ -104,7 +104,7 @@ pub async fn sessions_and_logouts_go(storage: Storage) {
     start(&storage, &again(11)).await.unwrap();
     assert!(start(&storage, &again(12)).await.is_err(), "its logout holds");
     let everybody = Logout::User { user_id: user("anna"), issued_until: at(4) };
-    log_out(&storage, &everybody, at(0), at(250)).await.unwrap();
+    log_out(&storage, &everybody, at(250)).await.unwrap();
     assert_eq!(all(&storage, Reclaimable::Logouts, at(300), 2).await, [2, 1]);
     assert_eq!(all(&storage, Reclaimable::Sessions, at(499), 10).await, [2]);
     assert!(storage.sessions.find(&key(11), at(50)).await.unwrap().is_some());
