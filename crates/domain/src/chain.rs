@@ -186,12 +186,12 @@ impl ChainCheck {
             self.found(sequence, ChainFault::Returned);
             return;
         }
-        if self.old_enough.take().is_some_and(|limit| event.at >= limit) {
-            self.found(sequence, ChainFault::TooEarly);
-        }
         let gap = sequence > self.next;
+        let too_young = self.old_enough.take().is_some_and(|limit| event.at >= limit);
         if gap {
             self.found(self.next, ChainFault::Missing { through: sequence - 1 });
+        } else if too_young {
+            self.found(sequence, ChainFault::TooEarly);
         }
         self.next = sequence.saturating_add(1);
         if sequence > self.version {
