@@ -66,7 +66,8 @@ fn sweep_text(Sweep { table, instant, .. }: &Sweep) -> String {
 }
 
 /// Looks at the next `$2` events up to `$1`, after the place `$3`, `$4`, `$5`, and removes what lies before them on their
-/// devices. Nobody else changes or removes an event, so there is nothing to wait for.
+/// devices. Nobody else changes or removes an event, so there is nothing to wait for. Each device is looked up by its key:
+/// a join would have the planner read all there are.
 fn events_text() -> String {
     format!(
         "WITH page AS (
@@ -75,13 +76,17 @@ fn events_text() -> String {
             ORDER BY at, device_id, sequence LIMIT $2
         ), passed AS (
             SELECT device_id, max(sequence) AS sequence FROM page GROUP BY device_id
-        ), bounds AS (
-            SELECT passed.device_id, least(passed.sequence, {FIRST_KEPT}) AS bound
-            FROM passed JOIN devices ON devices.device_id = passed.device_id
+        ), bounds AS MATERIALIZED (
+            SELECT passed.device_id, least(passed.sequence,
+                (SELECT {FIRST_KEPT} FROM devices WHERE devices.device_id = passed.device_id)) AS bound
+            FROM passed
         ), going AS (
-            SELECT one.device_id, one.sequence FROM bounds
-            JOIN device_events AS one ON one.device_id = bounds.device_id AND one.sequence < bounds.bound
-            ORDER BY one.device_id, one.sequence LIMIT $2
+            SELECT bounds.device_id, one.sequence FROM bounds CROSS JOIN LATERAL (
+                SELECT sequence FROM device_events
+                WHERE device_events.device_id = bounds.device_id AND sequence < bounds.bound
+                ORDER BY sequence LIMIT $2
+            ) AS one
+            ORDER BY bounds.device_id, one.sequence LIMIT $2
         ), gone AS (
             DELETE FROM device_events AS old USING going
             WHERE old.device_id = going.device_id AND old.sequence = going.sequence
