@@ -18,6 +18,7 @@ mod export_audit;
 mod fleet;
 mod import_devices;
 mod issue_pairing_code;
+mod reclaim;
 mod sighting;
 mod tenancy;
 mod verify_audit;
@@ -36,6 +37,7 @@ pub use import_devices::{
     Upload,
 };
 pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
+pub use reclaim::{Reclaim, ReclaimOutcome, ReclaimRound, ReclaimStep, Retention};
 pub use sighting::TerminalCall;
 pub use tenancy::{
     ClientSession, ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError,

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use pos_domain::{ChainCheck, ChainLink, Device, DeviceEvent, DeviceId, Scope};
+use pos_domain::{ChainCheck, ChainLink, Device, DeviceEvent, DeviceId, EventAnchor, Scope};
+use pos_port_clock::Clock;
 use pos_port_storage::{DeviceEventPage, DevicePage, EventLog, FleetRepository, StorageError};
 
 use crate::MAX_ATTEMPTS;
@@ -13,6 +14,7 @@ const PAGE: u32 = 1_000;
 pub struct VerifyAudit {
     fleet: Arc<dyn FleetRepository>,
     events: Arc<dyn EventLog>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// What came of a number of devices.
@@ -24,6 +26,8 @@ pub struct VerifiedChains {
     pub events: u64,
     /// How many of these were written before the device's chain began, and are held by nothing but their count.
     pub unsealed: u64,
+    /// How many of these were reclaimed since: their devices' anchors stand for them.
+    pub reclaimed: u64,
     /// Every fault, in the order of devices and sequences.
     pub faults: Vec<(DeviceId, ChainLink)>,
     /// The last device that was looked at, when there may be more.
@@ -48,7 +52,13 @@ impl VerifyAudit {
     /// Verifies what these hold.
     #[must_use]
     pub fn new(fleet: Arc<dyn FleetRepository>, events: Arc<dyn EventLog>) -> Self {
-        Self { fleet, events }
+        Self { fleet, events, clock: None }
+    }
+
+    /// Holds reclaimed events against this clock as well: those that are gone too early are a fault.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock: Some(clock), ..self }
     }
 
     /// Verifies the next page of devices, those after `after`. Ask again with [`VerifiedChains::last`] until that is
@@ -65,17 +75,22 @@ impl VerifyAudit {
         if devices.len() as u64 == u64::from(PAGE) {
             found.last = Some(last.id().clone());
         }
+        // Before the events: whatever an anchor stands for is gone from then on.
+        let anchors = self.events.anchors(first.id(), last.id()).await?;
+        let mut anchors = anchors.into_iter().peekable();
         let mut reader = self.read(first.id().clone(), last.id().clone());
         let mut event = reader.next().await?;
         for device in &devices {
-            let mut check = ChainCheck::of(device);
+            while anchors.next_if(|anchor| anchor.device_id < *device.id()).is_some() {}
+            let anchor = anchors.next_if(|anchor| anchor.device_id == *device.id());
+            let mut check = self.begin(device, anchor.as_ref());
             while let Some(one) = event.take_if(|event| event.device_id <= *device.id()) {
                 if one.device_id == *device.id() {
                     check.see(&one);
                 }
                 event = reader.next().await?;
             }
-            self.judge(device, check, &mut found).await?;
+            self.judge(device, anchor, check, &mut found).await?;
         }
         Ok(found)
     }
@@ -87,26 +102,32 @@ impl VerifyAudit {
     pub async fn device(&self, id: &DeviceId) -> Result<VerifiedChains, VerifyAuditError> {
         let mut found = VerifiedChains::default();
         let device = self.fleet.find(Scope::Operator, id).await?.ok_or(VerifyAuditError::UnknownDevice)?;
-        let check = self.check(&device).await?;
-        self.judge(&device, check, &mut found).await?;
+        let anchor = self.anchor(id).await?;
+        let check = self.check(&device, anchor.as_ref()).await?;
+        self.judge(&device, anchor, check, &mut found).await?;
         Ok(found)
     }
 
-    /// Counts a check in. One with faults is made again unless the device has not changed since it was read.
+    /// Counts a check in. One with faults is made again unless neither the device nor its anchor has changed since they
+    /// were read.
     async fn judge(
         &self,
         device: &Device,
+        mut anchor: Option<EventAnchor>,
         check: ChainCheck,
         found: &mut VerifiedChains,
     ) -> Result<(), VerifyAuditError> {
-        let (mut version, mut outcome) = (device.version(), check.finish());
+        let (mut version, mut reclaimed, mut outcome) = (device.version(), check.reclaimed(), check.finish());
         for _ in 0..MAX_ATTEMPTS {
             let still = outcome.1.is_empty() || {
                 let now =
                     self.fleet.find(Scope::Operator, device.id()).await?.ok_or(VerifyAuditError::UnknownDevice)?;
-                let still = now.version() == version;
+                let anchor_now = self.anchor(device.id()).await?;
+                let still = now.version() == version && anchor_now == anchor;
                 if !still {
-                    (version, outcome) = (now.version(), self.check(&now).await?.finish());
+                    let check = self.check(&now, anchor_now.as_ref()).await?;
+                    (version, reclaimed, outcome) = (now.version(), check.reclaimed(), check.finish());
+                    anchor = anchor_now;
                 }
                 still
             };
@@ -115,6 +136,7 @@ impl VerifyAudit {
                 found.devices += 1;
                 found.events += version;
                 found.unsealed += unsealed;
+                found.reclaimed += reclaimed;
                 found.faults.extend(faults.into_iter().map(|fault| (device.id().clone(), fault)));
                 return Ok(());
             }
@@ -122,8 +144,20 @@ impl VerifyAudit {
         Err(VerifyAuditError::Contended(device.id().clone()))
     }
 
-    async fn check(&self, device: &Device) -> Result<ChainCheck, StorageError> {
-        let mut check = ChainCheck::of(device);
+    async fn anchor(&self, id: &DeviceId) -> Result<Option<EventAnchor>, StorageError> {
+        Ok(self.events.anchors(id, id).await?.pop())
+    }
+
+    fn begin(&self, device: &Device, anchor: Option<&EventAnchor>) -> ChainCheck {
+        let check = ChainCheck::of(device);
+        match anchor {
+            Some(anchor) => check.after(anchor, self.clock.as_ref().map(|clock| clock.now())),
+            None => check,
+        }
+    }
+
+    async fn check(&self, device: &Device, anchor: Option<&EventAnchor>) -> Result<ChainCheck, StorageError> {
+        let mut check = self.begin(device, anchor);
         let mut reader = self.read(device.id().clone(), device.id().clone());
         while let Some(event) = reader.next().await? {
             check.see(&event);

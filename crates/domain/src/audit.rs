@@ -46,11 +46,14 @@ pub enum AuditKind {
     /// The identity provider ended one session of a user, or all; the detail `sessions` is `one` or `all`, `party` says
     /// where the one was.
     SessionsLoggedOut,
+    /// Events that were older than the retention went; the details `sort`, `count` and `before_unix_secs` say which, how
+    /// many, and up to when they had happened.
+    EventsReclaimed,
 }
 
 impl AuditKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::ClaimRefused,
         Self::ResellerAdded,
         Self::MerchantAdded,
@@ -65,6 +68,7 @@ impl AuditKind {
         Self::SessionStarted,
         Self::SessionEnded,
         Self::SessionsLoggedOut,
+        Self::EventsReclaimed,
     ];
 
     /// The word a store keeps: lower-case letters and underscores.
@@ -85,6 +89,7 @@ impl AuditKind {
             Self::SessionStarted => "session_started",
             Self::SessionEnded => "session_ended",
             Self::SessionsLoggedOut => "sessions_logged_out",
+            Self::EventsReclaimed => "events_reclaimed",
         }
     }
 }

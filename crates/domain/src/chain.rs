@@ -9,7 +9,9 @@ use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Device, DeviceEvent, DeviceId};
+use time::OffsetDateTime;
+
+use crate::{Device, DeviceEvent, DeviceId, EventAnchor, SHORTEST_EVENT_RETENTION};
 
 /// Keeps these digests apart from any other use of SHA-256, and from a later encoding.
 const DOMAIN: &[u8] = b"pos-activation device event v1";
@@ -96,6 +98,12 @@ pub enum ChainFault {
     /// The event comes after the device's last change.
     #[error("the device knows of no such change")]
     BeyondVersion,
+    /// The event is there though the device's anchor says that it was reclaimed.
+    #[error("the event was reclaimed, and is there again")]
+    Returned,
+    /// Events before it are gone, as the anchor says, but it is too young for that.
+    #[error("the events before it are gone too early: no reclaiming takes them")]
+    TooEarly,
     /// The device's own record of the last digest is another.
     #[error("the chain does not end as the device says")]
     Head,
@@ -120,6 +128,9 @@ pub struct ChainCheck {
     version: u64,
     head: Option<ChainHead>,
     next: u64,
+    reclaimed: u64,
+    /// Only what happened before this may follow on what was reclaimed.
+    old_enough: Option<OffsetDateTime>,
     previous: Option<EventHash>,
     unsealed: u64,
     faults: Vec<ChainLink>,
@@ -134,10 +145,32 @@ impl ChainCheck {
             version: device.version(),
             head: device.chain(),
             next: 1,
+            reclaimed: 0,
+            old_enough: None,
             previous: None,
             unsealed: 0,
             faults: Vec::new(),
         }
+    }
+
+    /// The same, for a device whose oldest events were reclaimed: the chain goes on from the anchor. At least the
+    /// device's last event must be there. With `now`, the first that is there must be so old that a reclaiming could
+    /// have passed it: who removes younger events by hand and moves the anchor is found.
+    #[must_use]
+    pub fn after(mut self, anchor: &EventAnchor, now: Option<OffsetDateTime>) -> Self {
+        self.reclaimed = anchor.through.min(self.version.saturating_sub(1));
+        self.next = self.reclaimed.saturating_add(1);
+        self.previous = anchor.hash;
+        // A day for clocks that differ.
+        self.old_enough =
+            now.map(|now| now.saturating_sub(SHORTEST_EVENT_RETENTION).saturating_add(time::Duration::DAY));
+        self
+    }
+
+    /// How many events were reclaimed, as far as the device's anchor can be right.
+    #[must_use]
+    pub fn reclaimed(&self) -> u64 {
+        self.reclaimed
     }
 
     /// Which device.
@@ -149,9 +182,16 @@ impl ChainCheck {
     /// Looks at the next event in the order of sequences.
     pub fn see(&mut self, event: &DeviceEvent) {
         let sequence = event.sequence;
+        if sequence <= self.reclaimed {
+            self.found(sequence, ChainFault::Returned);
+            return;
+        }
         let gap = sequence > self.next;
+        let too_young = self.old_enough.take().is_some_and(|limit| event.at >= limit);
         if gap {
             self.found(self.next, ChainFault::Missing { through: sequence - 1 });
+        } else if too_young {
+            self.found(sequence, ChainFault::TooEarly);
         }
         self.next = sequence.saturating_add(1);
         if sequence > self.version {

@@ -21,6 +21,7 @@ mod idempotency;
 mod ids;
 mod import;
 mod pairing_code;
+mod retention;
 mod tenancy;
 mod user_agent;
 
@@ -39,6 +40,7 @@ pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
 pub use ids::{DeviceId, InvalidDeviceId, InvalidUserId, MerchantId, UserId};
 pub use import::{ImportId, ImportMode, ImportedDevice, RowRefusal, UnknownImportMode};
 pub use pairing_code::{CodeEnd, EndedCode, InvalidPairingCode, PairingCode};
+pub use retention::{EventAnchor, SHORTEST_EVENT_RETENTION, events_reclaimed, first_needed_event};
 pub use tenancy::{
     Action, ApiClient, ApiClientId, Denial, GrantId, InvalidApiClientId, InvalidName, InvalidSessionKey, InvalidSlug,
     Location, LocationId, Member, Membership, Merchant, Name, Party, Place, Relation, Reseller, ResellerId, Role,

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use pos_adapters::http::{Drain, ServeOptions, serve};
 use tokio::task::JoinHandle;
 
+use crate::reclaiming::Schedule;
 use crate::settings::{HttpSettings, ShutdownSettings};
 use crate::wiring::Parts;
 
@@ -18,6 +19,7 @@ pub struct HttpServer {
     drain: Drain,
     shutdown: ShutdownSettings,
     running: JoinHandle<std::io::Result<()>>,
+    reclaiming: Option<JoinHandle<()>>,
 }
 
 /// Takes the address before anything slow happens, so that a taken port is the first thing said, and callers that come
@@ -50,8 +52,19 @@ impl HttpServer {
             grace: shutdown.grace,
             cors_allowed_origins: http.cors_allowed_origins.clone(),
         };
-        let server = serve(listener, parts.api(drain.clone())?, options).context("the listener")?;
-        Ok(Self { address, handle: server.handle(), drain, shutdown, running: tokio::spawn(server) })
+        let api = parts.api(drain.clone())?;
+        let reclaim = parts.reclaim()?;
+        let schedule = parts.settings.reclaim.every.map(|every| Schedule {
+            reclaim,
+            pacing: api.pacing.clone(),
+            metrics: api.metrics.clone(),
+            clock: parts.clock.clone(),
+            every,
+            drain: drain.clone(),
+        });
+        let server = serve(listener, api, options).context("the listener")?;
+        let reclaiming = schedule.map(|schedule| tokio::spawn(schedule.run()));
+        Ok(Self { address, handle: server.handle(), drain, shutdown, running: tokio::spawn(server), reclaiming })
     }
 
     /// Where it listens.
@@ -70,7 +83,7 @@ impl HttpServer {
         first: impl Future<Output = ()>,
         second: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { handle, drain, shutdown, mut running, .. } = self;
+        let Self { handle, drain, shutdown, mut running, reclaiming, .. } = self;
         tokio::select! {
             () = first => {}
             ended = &mut running => return Ok(ended.context("the server task")??),
@@ -92,12 +105,19 @@ impl HttpServer {
             }
         }
         running.await.context("the server task")??;
+        // It ends after the batch under way, which has the time limit of a statement.
+        if let Some(reclaiming) = reclaiming {
+            reclaiming.await.context("the removal of rows that are over")?;
+        }
         tracing::info!("stopped");
         Ok(())
     }
 
     /// Stops at once; for tests.
     pub async fn abort(self) {
+        if let Some(reclaiming) = &self.reclaiming {
+            reclaiming.abort();
+        }
         self.handle.stop(false).await;
     }
 }

@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod commands;
 pub mod http_server;
+mod reclaiming;
 pub mod settings;
 mod span_fields;
 pub mod telemetry;

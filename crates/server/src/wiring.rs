@@ -13,7 +13,7 @@ use pos_application::{
     AmendDevice, Answers, Bootstrap, CheckStatus, ClaimDevice, ClientStores, CloseSession, CurrentSession,
     DecommissionDevice, ExportAudit, Hosts, ImportDevices, ImportLimits, ImportStores, InitiateSession,
     IssuePairingCode, ManageClients, ManageDirectory, ManageLocations, ManageMembers, ManageMerchants, MoveDevice,
-    ProvisionDevices, ReleaseDevice, StartClientSession, VerifyAudit, ViewDevices,
+    ProvisionDevices, Reclaim, ReleaseDevice, Retention, StartClientSession, VerifyAudit, ViewDevices,
 };
 use pos_domain::{ClaimLimit, Place, Slug};
 use pos_port_clock::{Clock, Entropy};
@@ -108,7 +108,7 @@ impl Parts {
             verifier: verifier.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
-            pacing: Pacing::new(settings.limits.pace, clock),
+            pacing: Arc::new(Pacing::new(settings.limits.pace, clock)),
             trusted_proxies: TrustedProxies(settings.http.trusted_proxies.clone()),
             storage: storage.health.clone(),
             pool: pool.clone(),
@@ -124,6 +124,14 @@ impl Parts {
             metrics_enabled: settings.metrics.enabled,
             drain,
         })
+    }
+
+    /// What the server's schedule goes round with.
+    ///
+    /// # Errors
+    /// When a setting cannot be used.
+    pub(crate) fn reclaim(&self) -> anyhow::Result<Reclaim> {
+        reclaim(&self.settings, &self.storage.storage, self.clock.clone())
     }
 
     fn fleet(&self) -> anyhow::Result<FleetUseCases> {
@@ -203,6 +211,8 @@ pub struct Back {
     pub locations: ManageLocations,
     /// `merchant rename`.
     pub merchants: ManageMerchants,
+    /// `reclaim`.
+    pub reclaim: Reclaim,
     /// `audit verify`.
     pub verify: VerifyAudit,
     /// `audit export`.
@@ -238,7 +248,8 @@ impl Back {
             relocate: MoveDevice::new(fleet.clone(), directory.clone(), clock.clone()),
             locations: ManageLocations::new(storage.storage.locations.clone(), clock.clone(), entropy.clone()),
             merchants: ManageMerchants::new(directory.clone(), clock.clone(), entropy.clone()),
-            verify: VerifyAudit::new(fleet, storage.storage.events.clone()),
+            verify: VerifyAudit::new(fleet, storage.storage.events.clone()).with_clock(clock.clone()),
+            reclaim: reclaim(settings, &storage.storage, clock.clone())?,
             export: ExportAudit::new(storage.storage.events.clone()),
             directory: ManageDirectory::new(directory, clock.clone(), entropy.clone()),
             members: ManageMembers::new(members, clock.clone(), entropy.clone()),
@@ -297,6 +308,17 @@ fn import(
     let keep = whole(settings.idempotency.keep)?;
     let limits = ImportLimits { max_rows: settings.import.max_rows, upload: UPLOAD, keep };
     Ok(ImportDevices::new(stores, clock, entropy, limits))
+}
+
+fn reclaim(settings: &Settings, storage: &Storage, clock: Arc<dyn Clock>) -> anyhow::Result<Reclaim> {
+    let of = &settings.reclaim;
+    let retention = Retention {
+        ended_codes: whole(of.ended_codes_keep)?,
+        failures: whole(of.failures_keep)?,
+        sessions: whole(of.sessions_keep)?,
+        events: of.events_keep.map(whole).transpose()?,
+    };
+    Ok(Reclaim::new(storage.reclaiming.clone(), clock, retention, of.batch))
 }
 
 /// How long a secret waits for its turn to be checked.

@@ -14,6 +14,7 @@ mod http;
 mod identity;
 mod imports;
 mod races;
+mod reclaiming;
 mod routes;
 mod sessions;
 mod storage;

@@ -9,6 +9,8 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+use time::OffsetDateTime;
+
 use crate::storage::PoolState;
 
 /// Upper bounds of the latency buckets, in seconds.
@@ -24,6 +26,22 @@ pub struct Metrics {
     claims: IntCounterVec,
     waiting: IntGauge,
     pool: IntGaugeVec,
+    reclaimed: IntCounterVec,
+    reclaim_rounds: IntCounterVec,
+    reclaim_success: IntGauge,
+}
+
+/// How a round of removing rows that are over has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReclaimRoundEnd {
+    /// All of them are gone.
+    Done,
+    /// Another replica was at it.
+    Elsewhere,
+    /// Some could not be removed.
+    Failed,
+    /// The server stopped.
+    Stopped,
 }
 
 /// The counters of one route, for one worker.
@@ -45,6 +63,8 @@ impl Metrics {
         let latency = HistogramOpts::new("pos_http_request_duration_seconds", "Time to answer, by route.");
         let claims = Opts::new("pos_claims_total", "Claims answered, by outcome.");
         let pool = Opts::new("pos_storage_connections", "Connections to the store, by state.");
+        let reclaimed = Opts::new("pos_reclaimed_rows_total", "Rows removed because they were over, by kind.");
+        let rounds = Opts::new("pos_reclaim_rounds_total", "Rounds of removing rows that are over, by outcome.");
         let metrics = Self {
             registry: Registry::new(),
             requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
@@ -53,6 +73,12 @@ impl Metrics {
             claims: IntCounterVec::new(claims, &["outcome"])?,
             waiting: IntGauge::new("pos_waiting_terminals", "Terminals whose status is held back until it changes.")?,
             pool: IntGaugeVec::new(pool, &["state"])?,
+            reclaimed: IntCounterVec::new(reclaimed, &["kind"])?,
+            reclaim_rounds: IntCounterVec::new(rounds, &["outcome"])?,
+            reclaim_success: IntGauge::new(
+                "pos_reclaim_last_success_timestamp_seconds",
+                "When this server last removed all rows that were over; 0 before the first time.",
+            )?,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
         metrics.registry.register(Box::new(metrics.latency.clone()))?;
@@ -60,6 +86,9 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.claims.clone()))?;
         metrics.registry.register(Box::new(metrics.waiting.clone()))?;
         metrics.registry.register(Box::new(metrics.pool.clone()))?;
+        metrics.registry.register(Box::new(metrics.reclaimed.clone()))?;
+        metrics.registry.register(Box::new(metrics.reclaim_rounds.clone()))?;
+        metrics.registry.register(Box::new(metrics.reclaim_success.clone()))?;
         Ok(metrics)
     }
 
@@ -69,6 +98,25 @@ impl Metrics {
 
     pub(super) fn claim(&self, outcome: &'static str) {
         self.claims.with_label_values(&[outcome]).inc();
+    }
+
+    /// Counts rows of a kind that were removed because they were over.
+    pub fn reclaimed(&self, kind: &'static str, rows: u64) {
+        self.reclaimed.with_label_values(&[kind]).inc_by(rows);
+    }
+
+    /// Counts a round of removing such rows.
+    pub fn reclaim_round(&self, end: ReclaimRoundEnd, now: OffsetDateTime) {
+        let outcome = match end {
+            ReclaimRoundEnd::Done => "done",
+            ReclaimRoundEnd::Elsewhere => "elsewhere",
+            ReclaimRoundEnd::Failed => "failed",
+            ReclaimRoundEnd::Stopped => "stopped",
+        };
+        self.reclaim_rounds.with_label_values(&[outcome]).inc();
+        if end == ReclaimRoundEnd::Done {
+            self.reclaim_success.set(now.unix_timestamp());
+        }
     }
 
     /// Counts a terminal as waiting until the answer is dropped.

@@ -47,7 +47,7 @@ use tokio::sync::Notify;
 
 use crate::storage::PoolMonitor;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, ReclaimRoundEnd};
 pub use openapi::openapi_json;
 pub use origin::TrustedProxies;
 pub use pacing::{Pace, Pacing, Rate};
@@ -76,7 +76,7 @@ pub struct Api {
     /// For trace ids.
     pub entropy: Arc<dyn Entropy>,
     /// How fast terminals may call.
-    pub pacing: Pacing,
+    pub pacing: Arc<Pacing>,
     /// Whose word on a caller's address is taken.
     pub trusted_proxies: TrustedProxies,
     /// For `/health/ready`.

@@ -78,6 +78,17 @@ impl Pacing {
         Self { devices: Limiter::new(pace.per_device, clock), addresses: Limiter::new(pace.per_address, clock) }
     }
 
+    /// Forgets those that have been quiet for so long that it makes no difference. They are forgotten after many calls as
+    /// well, so memory stays bounded without it; this gives the memory of a storm back when it is over.
+    pub fn forget_the_quiet(&self) {
+        if let Some(devices) = &self.devices {
+            devices.forget_the_quiet();
+        }
+        if let Some(addresses) = &self.addresses {
+            addresses.forget_the_quiet();
+        }
+    }
+
     /// Counts a call.
     ///
     /// # Errors
@@ -104,10 +115,14 @@ impl Limiter {
         Some(Self { counters, hasher: RandomState::new(), clock, until_sweep: AtomicU64::new(SWEEP_EVERY) })
     }
 
+    fn forget_the_quiet(&self) {
+        self.counters.retain_recent();
+        self.counters.shrink_to_fit();
+    }
+
     fn admit(&self, whose: &impl Hash) -> Result<(), Duration> {
         if self.until_sweep.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.counters.retain_recent();
-            self.counters.shrink_to_fit();
+            self.forget_the_quiet();
             let counters = u64::try_from(self.counters.len()).unwrap_or(u64::MAX);
             self.until_sweep.store(counters.max(SWEEP_EVERY), Ordering::Relaxed);
         }
@@ -267,6 +282,21 @@ mod tests {
             let _ = pacing.admit(&DeviceId::from_bits(5_000), None);
         }
         assert_eq!(devices.counters.len(), 1);
+    }
+
+    #[test]
+    fn those_who_are_quiet_are_forgotten_when_asked_and_nobody_else() {
+        let pace = Pace { per_device: Rate { per_minute: 1, burst: 2 }, ..SHIPPED };
+        let (pacing, clock) = pacing(pace);
+        for bits in 0..1_000 {
+            assert_eq!(pacing.admit(&DeviceId::from_bits(bits), None), Ok(()));
+        }
+        clock.advance(time::Duration::MINUTE);
+        assert!((0..3).any(|_| pacing.admit(&DeviceId::from_bits(7), None).is_err()));
+        clock.advance(time::Duration::SECOND);
+        pacing.forget_the_quiet();
+        assert_eq!(pacing.devices.as_ref().unwrap().counters.len(), 1);
+        assert!(pacing.admit(&DeviceId::from_bits(7), None).is_err(), "it is still held back");
     }
 
     #[test]

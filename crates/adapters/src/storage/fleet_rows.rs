@@ -29,9 +29,6 @@ impl<M: NativeMerchant, T: NativeInstant> LocationRow<M, T> {
     }
 }
 
-/// How many answers that are over are removed when a key is claimed: more than the one that comes.
-pub(super) const SWEEP: i64 = 500;
-
 /// What is read of a row of `creation_answers`: its fingerprint and its answer.
 pub(super) type AnswerRow = (Vec<u8>, String);
 

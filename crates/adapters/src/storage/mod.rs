@@ -15,6 +15,7 @@ mod import_rows;
 mod migrating;
 mod migrations;
 mod postgres;
+mod reclaiming;
 mod rows;
 mod sqlite;
 mod tenancy_rows;

@@ -76,7 +76,7 @@ impl CloseSession {
             }
             (None, None) => return Err(VerifyError::Rejected("neither session nor subject").into()),
         };
-        self.sessions.log_out(&logout, now, now.saturating_add(self.max_lifetime), &told).await?;
+        self.sessions.log_out(&logout, now.saturating_add(self.max_lifetime), &told).await?;
         tracing::info!(
             whole_user = matches!(logout, Logout::User { .. }),
             "the identity provider logged a session out"

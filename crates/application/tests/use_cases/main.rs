@@ -14,6 +14,7 @@ mod claiming;
 mod fleet;
 mod imports;
 mod provisioning;
+mod reclaiming;
 mod sessions;
 mod terminal;
 mod waiting;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use pos_domain::{
     Act, Actor, CallContext, ChainCheck, ChainFault, ChainHead, Device, DeviceDetails, DeviceEvent, DeviceEventKind,
-    DeviceId, EventHash, MerchantId, TraceId, UserId,
+    DeviceId, EventAnchor, EventHash, MerchantId, SHORTEST_EVENT_RETENTION, TraceId, UserId, first_needed_event,
 };
 use time::Duration;
 
@@ -189,4 +189,80 @@ fn a_device_older_than_chains_begins_one_with_its_next_change() {
     let next = device.issue_pairing_code(code(3), TTL, CONTEXT, START).unwrap();
     events.push(next.event().clone());
     assert_eq!(check(next.device(), &events), (5, vec![(7, ChainFault::Unsealed)]));
+}
+
+fn check_after(device: &Device, through: u64, events: &[DeviceEvent]) -> Vec<(u64, ChainFault)> {
+    let (_, all) = history();
+    let hash = all.iter().take(usize::try_from(through).unwrap()).rev().find_map(|event| event.hash);
+    let anchor = EventAnchor { device_id: device.id().clone(), through, hash };
+    let now = START + SHORTEST_EVENT_RETENTION + Duration::days(2);
+    let mut check = ChainCheck::of(device).after(&anchor, Some(now));
+    events.iter().for_each(|event| check.see(event));
+    check.finish().1.into_iter().map(|link| (link.sequence, link.fault)).collect()
+}
+
+#[test]
+fn a_chain_goes_on_from_where_it_was_reclaimed() {
+    let (device, events) = history();
+    for through in 1..5_u64 {
+        let kept = &events[usize::try_from(through).unwrap()..];
+        assert_eq!(check_after(&device, through, kept), [], "through {through}");
+        let mut bent = kept.to_vec();
+        bent[0].merchant_id = OTHER_MERCHANT;
+        assert_eq!(
+            check_after(&device, through, &bent),
+            [(through + 1, ChainFault::Altered)],
+            "the first that is left"
+        );
+    }
+}
+
+#[test]
+fn an_anchor_that_says_too_much_or_too_little_is_a_fault() {
+    let (device, events) = history();
+    assert_eq!(check_after(&device, 2, &events[3..]), [(3, ChainFault::Missing { through: 3 })]);
+    assert_eq!(
+        check_after(&device, 3, &events[2..]),
+        [(3, ChainFault::Returned)],
+        "it was put back, or the anchor was moved"
+    );
+    assert_eq!(check_after(&device, 5, &[]), [(5, ChainFault::Missing { through: 5 })], "the last is never reclaimed");
+    assert_eq!(check_after(&device, u64::MAX, &[]), [(5, ChainFault::Missing { through: 5 })]);
+    let wrong = EventAnchor { device_id: device.id().clone(), through: 2, hash: events[0].hash };
+    let mut check = ChainCheck::of(&device).after(&wrong, None);
+    events[2..].iter().for_each(|event| check.see(event));
+    assert_eq!(check.finish().1.first().map(|link| (link.sequence, link.fault)), Some((3, ChainFault::Altered)));
+}
+
+/// Who may write to the database can move an anchor and its hash, but not make young events old: their instants are in
+/// the chain.
+#[test]
+fn events_that_are_gone_too_early_are_a_fault() {
+    let (device, events) = history();
+    let anchor = EventAnchor { device_id: device.id().clone(), through: 3, hash: events[2].hash };
+    for (age, found) in [
+        (SHORTEST_EVENT_RETENTION, None),
+        (SHORTEST_EVENT_RETENTION - Duration::days(1), Some((4, ChainFault::TooEarly))),
+        (Duration::ZERO, Some((4, ChainFault::TooEarly))),
+    ] {
+        let now = START + age + if found.is_none() { Duration::days(1) } else { Duration::ZERO };
+        let mut check = ChainCheck::of(&device).after(&anchor, Some(now));
+        events[3..].iter().for_each(|event| check.see(event));
+        let faults: Vec<_> = check.finish().1.into_iter().map(|link| (link.sequence, link.fault)).collect();
+        assert_eq!(faults, found.into_iter().collect::<Vec<_>>(), "{age}");
+    }
+}
+
+#[test]
+fn what_a_state_stands_on_is_needed() {
+    use pos_domain::DeviceStatus::{Activated, Claimed, Decommissioned, Inactive};
+    for (status, claim, first) in [
+        (Inactive, Some(3), 9),
+        (Decommissioned, Some(3), 9),
+        (Claimed, Some(8), 8),
+        (Activated, Some(7), 7),
+        (Claimed, None, 1),
+    ] {
+        assert_eq!(first_needed_event(status, 9, claim), first, "{status:?} {claim:?}");
+    }
 }

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use pos_domain::{AuditEvent, DeviceEvent, DeviceId, Scope};
+use pos_domain::{AuditEvent, DeviceEvent, DeviceId, EventAnchor, Scope};
 use time::OffsetDateTime;
 
 use crate::StorageError;
@@ -23,6 +23,13 @@ pub trait EventLog: Send + Sync {
     /// # Errors
     /// As [`EventLog::events_of`].
     async fn events_by_device(&self, page: &DeviceEventPage) -> Result<Vec<DeviceEvent>, StorageError>;
+
+    /// What is left of the events that were reclaimed, of the devices from `first` through `last`, in the order of their
+    /// ids. A device that has all its events has none.
+    ///
+    /// # Errors
+    /// As [`EventLog::events_of`].
+    async fn anchors(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<EventAnchor>, StorageError>;
 
     /// Events of devices within `span` in the order of their [`EventMark`]s, those after `after`.
     ///

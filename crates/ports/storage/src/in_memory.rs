@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use pos_domain::{
     AuditEvent, ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, DeviceRecord, DeviceStatus,
-    EndedCode, FailureWindow, MerchantId, PairingCode, RefusalRecord, RefusedClaim, Scope, Sighting, Subject,
-    Transition, UserId,
+    EndedCode, EventAnchor, FailureWindow, MerchantId, PairingCode, RefusalRecord, RefusedClaim, Scope, Sighting,
+    Subject, Transition, UserId,
 };
 use time::OffsetDateTime;
 
@@ -32,10 +32,14 @@ pub struct InMemoryStore(
 pub(crate) struct Tables {
     pub(crate) devices: BTreeMap<DeviceId, Device>,
     pub(crate) events: Vec<DeviceEvent>,
-    pub(crate) ended_codes: Vec<EndedCode>,
-    merchant_failures: HashMap<MerchantId, FailureWindow>,
-    user_failures: HashMap<UserId, FailureWindow>,
-    audit: Vec<KeptAuditEvent>,
+    /// Each with the sequence of the change that ended it.
+    pub(crate) ended_codes: Vec<(u64, EndedCode)>,
+    pub(crate) anchors: BTreeMap<DeviceId, EventAnchor>,
+    pub(crate) merchant_failures: HashMap<MerchantId, FailureWindow>,
+    pub(crate) user_failures: HashMap<UserId, FailureWindow>,
+    pub(crate) audit: Vec<KeptAuditEvent>,
+    /// How many things were ever put on record.
+    told: u64,
 }
 
 impl InMemoryStore {
@@ -62,8 +66,8 @@ impl Tables {
     }
 
     pub(crate) fn tell(&mut self, event: AuditEvent) {
-        let number = self.audit.len() as u64 + 1;
-        self.audit.push(KeptAuditEvent { number, event });
+        self.told += 1;
+        self.audit.push(KeptAuditEvent { number: self.told, event });
     }
 
     fn standing(&self, claimant: &Claimant) -> ClaimStanding {
@@ -91,7 +95,8 @@ impl DeviceRepository for InMemoryStore {
 
     async fn find_ended_code(&self, code: PairingCode) -> Result<Option<EndedCode>, StorageError> {
         let tables = self.tables();
-        Ok(tables.ended_codes.iter().filter(|ended| ended.code == code).max_by_key(|ended| ended.at).cloned())
+        let ends = tables.ended_codes.iter().map(|(_, ended)| ended).filter(|ended| ended.code == code);
+        Ok(ends.max_by_key(|ended| ended.at).cloned())
     }
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
@@ -141,6 +146,11 @@ impl EventLog for InMemoryStore {
         events.sort_by_key(place);
         events.truncate(most(page.limit));
         Ok(events)
+    }
+
+    async fn anchors(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<EventAnchor>, StorageError> {
+        let kept = |anchor: &&EventAnchor| (first..=last).contains(&&anchor.device_id);
+        Ok(self.tables().anchors.values().filter(kept).cloned().collect())
     }
 
     async fn events_by_time(&self, span: &Span, after: Option<&EventMark>) -> Result<Vec<DeviceEvent>, StorageError> {

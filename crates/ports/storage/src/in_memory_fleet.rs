@@ -47,7 +47,6 @@ impl TenancyTables {
 
     pub(crate) fn keep_answer(&mut self, once: Option<&Once>) {
         if let Some(once) = once {
-            self.answers.retain(|_, kept| once.at < kept.keep_until);
             self.answers.insert((once.party, once.key.clone()), once.clone());
         }
     }
@@ -73,7 +72,8 @@ impl InMemoryStore {
         let kept = Device::restore(record).map_err(|corrupt| StorageError::Fault(corrupt.into()))?;
         tables.devices.insert(kept.id().clone(), kept);
         tables.events.push(transition.event().clone());
-        tables.ended_codes.extend(transition.ended_code().cloned());
+        let sequence = transition.event().sequence;
+        tables.ended_codes.extend(transition.ended_code().map(|ended| (sequence, ended.clone())));
         self.3.changed(device.id());
         Ok(())
     }

@@ -94,6 +94,11 @@ impl ImportTables {
         found.and_then(KeptImport::import)
     }
 
+    fn over(&self, now: OffsetDateTime) -> Vec<ImportId> {
+        let is_over = |kept: &KeptImport| kept.forgotten || kept.new.keep_until <= now;
+        self.0.iter().filter(|(_, kept)| is_over(kept)).map(|(id, _)| *id).collect()
+    }
+
     /// Removes at most so much of an import, the import itself after its last row.
     fn remove(&mut self, id: ImportId, limit: usize) -> usize {
         let Some(kept) = self.0.get_mut(&id) else { return 0 };
@@ -120,6 +125,24 @@ fn refused(tenancy: &TenancyTables, tables: &Tables, owner: Scope, device: &Impo
 impl InMemoryStore {
     fn imports(&self) -> MutexGuard<'_, ImportTables> {
         self.2.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes rows and imports whose time is over, at most so many; answers how many.
+    pub(crate) fn remove_imports(&self, now: OffsetDateTime, limit: u32) -> u64 {
+        let mut imports = self.imports();
+        let mut removed = 0;
+        for id in imports.over(now) {
+            if removed < most(limit) {
+                removed += imports.remove(id, most(limit) - removed);
+            }
+        }
+        removed as u64
+    }
+
+    /// How many rows and imports there are whose time is over.
+    pub(crate) fn count_imports(&self, now: OffsetDateTime) -> u64 {
+        let imports = self.imports();
+        imports.over(now).iter().filter_map(|id| imports.0.get(id)).map(|kept| kept.rows.len() as u64 + 1).sum()
     }
 }
 
@@ -201,16 +224,7 @@ impl ImportStaging for InMemoryStore {
     }
 
     async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
-        let mut imports = self.imports();
-        let mut removed = 0;
-        let is_over = |kept: &KeptImport| kept.forgotten || kept.new.keep_until <= now;
-        let over: Vec<_> = imports.0.iter().filter(|(_, kept)| is_over(kept)).map(|(id, _)| *id).collect();
-        for id in over {
-            if removed < most(limit) {
-                removed += imports.remove(id, most(limit) - removed);
-            }
-        }
-        Ok(removed as u64)
+        Ok(self.remove_imports(now, limit))
     }
 }
 

@@ -24,10 +24,10 @@ pub(crate) struct TenancyTables {
     pub(crate) answers: HashMap<(Party, IdempotencyKey), Once>,
     memberships: BTreeMap<GrantId, Membership>,
     clients: BTreeMap<ApiClientId, (ApiClient, SecretHash)>,
-    failures: HashMap<String, FailureWindow>,
-    sessions: HashMap<SessionKey, Session>,
-    session_logouts: HashMap<SessionKey, OffsetDateTime>,
-    user_logouts: HashMap<UserId, (OffsetDateTime, OffsetDateTime)>,
+    pub(crate) failures: HashMap<String, FailureWindow>,
+    pub(crate) sessions: HashMap<SessionKey, Session>,
+    pub(crate) session_logouts: HashMap<SessionKey, OffsetDateTime>,
+    pub(crate) user_logouts: HashMap<UserId, (OffsetDateTime, OffsetDateTime)>,
 }
 
 impl InMemoryStore {
@@ -304,13 +304,10 @@ impl SessionRepository for InMemoryStore {
     async fn log_out(
         &self,
         logout: &Logout,
-        now: OffsetDateTime,
         keep_until: OffsetDateTime,
         told: &AuditEvent,
     ) -> Result<(), StorageError> {
         let mut tables = self.tenancy();
-        tables.session_logouts.retain(|_, until| now < *until);
-        tables.user_logouts.retain(|_, (_, until)| now < *until);
         match logout {
             Logout::Session(key) => {
                 let kept = tables.session_logouts.entry(*key).or_insert(keep_until);

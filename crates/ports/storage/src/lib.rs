@@ -22,9 +22,11 @@ mod in_memory;
 mod in_memory_changes;
 mod in_memory_fleet;
 mod in_memory_imports;
+mod in_memory_reclaiming;
 mod in_memory_tenancy;
 mod locations;
 mod members;
+mod reclaiming;
 mod sessions;
 #[cfg(feature = "suite")]
 pub mod suite;
@@ -49,6 +51,7 @@ pub use imports::{
 pub use in_memory::InMemoryStore;
 pub use locations::{AddLocationError, LocationPage, LocationRepository};
 pub use members::MemberRepository;
+pub use reclaiming::{ReclaimBatch, Reclaimable, Reclaimed, ReclaimedBatch, Reclaiming};
 pub use sessions::{Logout, SessionRepository, StartError};
 
 /// Whether the store can be reached.
@@ -92,6 +95,8 @@ pub struct Storage {
     pub client_failures: Arc<dyn ClientFailureRepository>,
     /// Initiated sessions.
     pub sessions: Arc<dyn SessionRepository>,
+    /// Room that nobody needs any more.
+    pub reclaiming: Arc<dyn Reclaiming>,
     /// Reachability.
     pub health: Arc<dyn StorageHealth>,
 }
@@ -105,6 +110,7 @@ impl Storage {
         S: FleetRepository + LocationRepository + AnswerRepository + DeviceChanges,
         S: ImportStaging + ImportRepository,
         S: DirectoryRepository + MemberRepository + ApiClientRepository + ClientFailureRepository + SessionRepository,
+        S: Reclaiming,
     {
         Self {
             devices: store.clone(),
@@ -121,6 +127,7 @@ impl Storage {
             clients: store.clone(),
             client_failures: store.clone(),
             sessions: store.clone(),
+            reclaiming: store.clone(),
             health: store,
         }
     }

@@ -34,19 +34,14 @@ pub trait SessionRepository: Send + Sync {
     async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError>;
 
     /// Keeps what the identity provider ended: the session is over, and none can be started again that the logout
-    /// names, until `keep_until`, when no token of it can hold any more. What was kept too long is forgotten on the
-    /// way. A second logout of the same session or user counts with its later instant. Each puts its `told` on record,
-    /// whether a session was going on or not: it also keeps out those that are not there yet.
+    /// names, until `keep_until`, when no token of it can hold any more. A second logout of the same session or user
+    /// counts with its later instant. Each puts its `told` on record, whether a session was going on or not: it also
+    /// keeps out those that are not there yet.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.
-    async fn log_out(
-        &self,
-        logout: &Logout,
-        now: OffsetDateTime,
-        keep_until: OffsetDateTime,
-        told: &AuditEvent,
-    ) -> Result<(), StorageError>;
+    async fn log_out(&self, logout: &Logout, keep_until: OffsetDateTime, told: &AuditEvent)
+    -> Result<(), StorageError>;
 }
 
 /// What the identity provider ended.

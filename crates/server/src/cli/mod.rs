@@ -37,6 +37,8 @@ pub enum Command {
     Migrate,
     /// Show the settings in force, where each comes from, and every fault among them
     CheckConfig,
+    /// Remove rows that are over, once: codes, sessions, kept answers and the like, and old events if that is set
+    Reclaim(Reclaim),
     /// Make terminals known, look at them, take them back or out of use
     #[command(subcommand)]
     Device(Device),
@@ -75,6 +77,14 @@ pub struct Serve {
     /// Refuse to start when the schema is not up to date, rather than migrating it
     #[arg(long)]
     pub no_migrate: bool,
+}
+
+/// How to remove rows that are over.
+#[derive(Debug, Args)]
+pub struct Reclaim {
+    /// Only count them
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What to do with devices.

@@ -42,6 +42,7 @@ async fn verify(back: &Back, only: Option<DeviceId>, allow_unsealed: bool) -> an
         sum.devices += page.devices;
         sum.events += page.events;
         sum.unsealed += page.unsealed;
+        sum.reclaimed += page.reclaimed;
         for (id, link) in page.faults {
             if allow_unsealed && link.fault == ChainFault::Unsealed {
                 sum.unsealed += 1;
@@ -56,7 +57,12 @@ async fn verify(back: &Back, only: Option<DeviceId>, allow_unsealed: bool) -> an
         }
         eprintln!("{} devices verified", sum.devices);
     }
-    let VerifiedChains { devices, events, unsealed, .. } = sum;
+    let VerifiedChains { devices, events, unsealed, reclaimed, .. } = sum;
+    if reclaimed > 0 {
+        eprintln!(
+            "{reclaimed} of the events were reclaimed: of these only the number and the last digests are left; an older export has them"
+        );
+    }
     if unsealed > 0 {
         eprintln!(
             "{unsealed} of the events are older than their chains: of these only the number is known to be right"

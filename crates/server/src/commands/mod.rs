@@ -14,6 +14,7 @@ mod listing;
 mod location;
 mod member;
 mod migrate;
+mod reclaim;
 mod serve;
 
 use std::process::ExitCode;
@@ -36,6 +37,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(how) => serve::run(settings()?, &how).await?,
         Command::Migrate => migrate::run(&settings()?).await?,
         Command::CheckConfig => return Ok(check_config::run(settings())),
+        Command::Reclaim(how) => return reclaim::run(&settings()?, &how).await,
         Command::Audit(what) => return audit::run(&settings()?, what).await,
         Command::Device(what) => return device::run(&settings()?, what).await,
         Command::Reseller(what) => directory::resellers(&settings()?, what).await?,

@@ -22,8 +22,8 @@ pub use effective::{Effective, EffectiveSetting};
 pub use fault::{SettingsFault, SettingsFaults, Source};
 pub use sections::{
     ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdempotencySettings, IdentitySettings,
-    ImportSettings, LimitSettings, LogFormat, LogSettings, MetricsSettings, PairingSettings, SessionSettings,
-    ShutdownSettings, TerminalSettings,
+    ImportSettings, LimitSettings, LogFormat, LogSettings, MetricsSettings, PairingSettings, ReclaimSettings,
+    SessionSettings, ShutdownSettings, TerminalSettings,
 };
 
 use layers::Layers;
@@ -52,6 +52,8 @@ pub struct Settings {
     pub idempotency: IdempotencySettings,
     /// Files of devices.
     pub import: ImportSettings,
+    /// The room of what nobody needs any more.
+    pub reclaim: ReclaimSettings,
     /// The log.
     pub log: LogSettings,
     /// The end of the process.
@@ -123,6 +125,7 @@ impl Settings {
         let client = ClientSettings::read(reader);
         let idempotency = IdempotencySettings::read(reader);
         let import = ImportSettings::read(reader);
+        let reclaim = ReclaimSettings::read(reader, claim.as_ref(), client.as_ref());
         let log = LogSettings::read(reader);
         let shutdown = ShutdownSettings::read(reader);
         let metrics = MetricsSettings::read(reader);
@@ -139,6 +142,7 @@ impl Settings {
                 client: client?,
                 idempotency: idempotency?,
                 import: import?,
+                reclaim: reclaim?,
                 log: log?,
                 shutdown: shutdown?,
                 metrics: metrics?,

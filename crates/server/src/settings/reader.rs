@@ -84,6 +84,11 @@ impl<'e> Reader<'e> {
         self.judge(key, verdict)
     }
 
+    /// Notes a fault that lies in how a value goes with others.
+    pub(super) fn refuse(&mut self, key: &'static str, problem: String, remedy: String) {
+        let _: Option<()> = self.judge(key, Err((problem, remedy)));
+    }
+
     /// The value, or a note of what is wrong with it.
     fn judge<T>(&mut self, key: &'static str, verdict: Verdict<T>) -> Option<T> {
         match verdict {

@@ -7,6 +7,7 @@ mod audit;
 mod commands;
 mod importing;
 mod process;
+mod reclaiming;
 mod replicas;
 mod serving;
 mod tenancy;

@@ -3,15 +3,16 @@
 use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use pos_domain::{AuditEvent, DeviceEvent, Party, Scope, Subject};
+use pos_domain::{AuditEvent, DeviceEvent, DeviceId, EventAnchor, Party, Scope, Subject};
 use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, History, KeptAuditEvent, Span, StorageError};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::PgStore;
-use super::schema::{audit_events, device_events, merchants};
+use super::schema::{audit_events, device_events, merchants, reclaimed_events};
 use crate::storage::audit_rows::{self, detail_text, origin_text, subject_text, trace_text};
+use crate::storage::reclaiming::AnchorRow;
 use crate::storage::rows::signed;
 
 type EventRow = audit_rows::EventRow<Uuid, OffsetDateTime>;
@@ -69,6 +70,14 @@ impl EventLog for PgStore {
             .order((dsl::device_id, dsl::sequence))
             .limit(page.limit.into());
         events(run!(self, |connection| query.load(connection))?)
+    }
+
+    async fn anchors(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<EventAnchor>, StorageError> {
+        use reclaimed_events::dsl;
+        let query =
+            dsl::reclaimed_events.filter(dsl::device_id.between(first.as_str(), last.as_str())).order(dsl::device_id);
+        let rows: Vec<AnchorRow> = run!(self, |connection| query.load(connection))?;
+        Ok(rows.into_iter().map(AnchorRow::anchor).collect::<Result<_, _>>()?)
     }
 
     async fn events_by_time(&self, span: &Span, after: Option<&EventMark>) -> Result<Vec<DeviceEvent>, StorageError> {

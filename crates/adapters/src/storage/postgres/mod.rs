@@ -166,6 +166,7 @@ mod directory;
 mod fleet;
 mod imports;
 mod locations;
+mod reclaiming;
 mod staging;
 use run;
 

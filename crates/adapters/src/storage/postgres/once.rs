@@ -1,11 +1,8 @@
 //! Calls that create something once: each claims its key in the transaction of what it creates.
 
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::query_dsl::methods;
 use diesel::result::Error;
-use diesel::sql_types::{BigInt, Timestamptz};
 use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use pos_domain::{IdempotencyKey, Party};
@@ -13,8 +10,7 @@ use pos_port_storage::{KeptAnswer, Once};
 use time::OffsetDateTime;
 
 use super::schema::creation_answers::dsl;
-use super::statements::{Input, statement};
-use crate::storage::fleet_rows::{AnswerRow, SWEEP, kept_answer, party_key};
+use crate::storage::fleet_rows::{AnswerRow, kept_answer, party_key};
 
 /// Claims the key of a call, before anything else in its transaction: keeps its answer there, in place of one whose time
 /// is over at [`Once::at`]. A key that is kept is left as it is, and its answer is answered: then roll back. A call
@@ -49,9 +45,6 @@ pub(super) async fn claim_key(
     let claimed =
         methods::FilterDsl::filter(claim, dsl::keep_until.le(excluded(dsl::created_at))).execute(connection).await?;
     if claimed == 1 {
-        // After the claim: whoever waits for a row that is removed here has locked nothing yet, so nobody waits in a
-        // circle.
-        RemoveAnswers { now: once.at }.get_result::<i64>(connection).await?;
         return Ok(None);
     }
     // The insertion locked the row it ran into, so it is still there.
@@ -70,30 +63,6 @@ pub(super) async fn find_answer(
     let (kind, id) = party_key(party);
     let row = dsl::creation_answers.find((kind, id, key.as_str()));
     row.filter(dsl::keep_until.gt(now)).select(COLUMNS).first(connection).await.optional()
-}
-
-/// Removes some of the answers whose time is over, save those that somebody is at. Answers how many.
-struct RemoveAnswers {
-    now: OffsetDateTime,
-}
-
-statement!(RemoveAnswers -> BigInt);
-
-impl QueryFragment<Pg> for RemoveAnswers {
-    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let mut input = Input::of(out);
-        input.bind::<Timestamptz, _>("moment", &self.now)?;
-        input.bind::<BigInt, _>("most", &SWEEP)?;
-        input.then(
-            "), gone AS (
-                DELETE FROM creation_answers WHERE ctid = ANY (ARRAY(
-                    SELECT ctid FROM creation_answers WHERE keep_until <= (SELECT moment FROM input)
-                    ORDER BY keep_until LIMIT (SELECT most FROM input) FOR UPDATE SKIP LOCKED))
-                RETURNING 1
-            )
-            SELECT count(*) FROM gone",
-        )
-    }
 }
 
 const COLUMNS: (dsl::fingerprint, dsl::answer) = (dsl::fingerprint, dsl::answer);

@@ -40,6 +40,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    reclaimed_events (device_id) {
+        device_id -> Text,
+        through -> BigInt,
+        hash -> Nullable<Binary>,
+    }
+}
+
+diesel::table! {
     ended_pairing_codes (device_id, sequence) {
         device_id -> Text,
         sequence -> BigInt,

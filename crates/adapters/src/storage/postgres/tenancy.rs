@@ -235,7 +235,6 @@ impl SessionRepository for PgStore {
     async fn log_out(
         &self,
         logout: &Logout,
-        now: OffsetDateTime,
         keep_until: OffsetDateTime,
         told: &AuditEvent,
     ) -> Result<(), StorageError> {
@@ -243,7 +242,7 @@ impl SessionRepository for PgStore {
             Logout::Session(key) => ("session", key.to_hex(), None),
             Logout::User { user_id, issued_until } => ("user", user_id.as_str().to_owned(), Some(*issued_until)),
         };
-        let statement = LogOut { what, whose, issued, moment: now, until: keep_until, told: Told::from(told) };
+        let statement = LogOut { what, whose, issued, until: keep_until, told: Told::from(told) };
         let _kept: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(())
     }

@@ -211,7 +211,7 @@ fixed! {
 }
 
 fixed! {
-    /// Starts a session in place of the one that has its key, and takes the user's sessions along that are over.
+    /// Starts a session in place of the one that has its key.
     /// Answers whether it was kept, and whether its grant stands.
     StartSession -> (Bool, Bool), told {
         session_key: Text = String,
@@ -255,12 +255,6 @@ fixed! {
             application = excluded.application, channel = excluded.channel, client_id = excluded.client_id,
             token_issued_at = excluded.token_issued_at, started_at = excluded.started_at, ends_at = excluded.ends_at
         RETURNING session_key
-    ), over AS (
-        SELECT sessions.session_key FROM sessions JOIN input USING (user_id)
-        WHERE sessions.ends_at <= input.started_at AND sessions.session_key <> input.session_key
-        FOR UPDATE OF sessions SKIP LOCKED
-    ), swept AS (
-        DELETE FROM sessions WHERE session_key IN (SELECT session_key FROM over)
     ), ", tell!("kept"), "
     SELECT EXISTS (SELECT FROM kept), EXISTS (SELECT FROM granted)")
 }
@@ -298,12 +292,11 @@ fixed! {
 }
 
 fixed! {
-    /// Keeps a logout and takes away the sessions it names; forgets those that were kept long enough. Answers 1.
+    /// Keeps a logout and takes away the sessions it names. Answers 1.
     LogOut -> BigInt, told {
         what: Text = &'static str,
         whose: Text = String,
         issued: Nullable<Timestamptz> = Option<OffsetDateTime>,
-        moment: Timestamptz = OffsetDateTime,
         until: Timestamptz = OffsetDateTime,
     }
     concat!("), kept AS (
@@ -317,12 +310,6 @@ fixed! {
         DELETE FROM sessions USING input
         WHERE (what = 'session' AND session_key = whose)
             OR (what = 'user' AND user_id = whose AND token_issued_at <= issued)
-    ), old AS (
-        SELECT kind, subject FROM logouts, input
-        WHERE keep_until <= moment AND (kind, subject) <> (what, whose)
-        LIMIT 100 FOR UPDATE OF logouts SKIP LOCKED
-    ), forgotten AS (
-        DELETE FROM logouts USING old WHERE (logouts.kind, logouts.subject) = (old.kind, old.subject)
     ), ", tell!("kept"), "
     SELECT count(*) FROM kept")
 }

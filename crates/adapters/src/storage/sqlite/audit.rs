@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
-use pos_domain::{AuditEvent, DeviceEvent, Party, Scope, Subject};
+use pos_domain::{AuditEvent, DeviceEvent, DeviceId, EventAnchor, Party, Scope, Subject};
 use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, History, KeptAuditEvent, Span, StorageError};
 
-use super::schema::{audit_events, device_events, merchants};
+use super::schema::{audit_events, device_events, merchants, reclaimed_events};
 use super::{SqliteStore, micros};
 use crate::storage::audit_rows::{self, detail_text, origin_text, subject_text, trace_text};
 use crate::storage::failure::Failure;
+use crate::storage::reclaiming::AnchorRow;
 use crate::storage::rows::signed;
 
 type EventRow = audit_rows::EventRow<String, i64>;
@@ -92,6 +93,16 @@ impl EventLog for SqliteStore {
             Ok(query.load::<EventRow>(connection)?)
         });
         events(rows.await?)
+    }
+
+    async fn anchors(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<EventAnchor>, StorageError> {
+        use reclaimed_events::dsl;
+        let (first, last) = (first.as_str().to_owned(), last.as_str().to_owned());
+        let rows = self.read(move |connection| {
+            let query = dsl::reclaimed_events.filter(dsl::device_id.between(first, last)).order(dsl::device_id);
+            Ok(query.load::<AnchorRow>(connection)?)
+        });
+        Ok(rows.await?.into_iter().map(AnchorRow::anchor).collect::<Result<_, _>>()?)
     }
 
     async fn events_by_time(&self, span: &Span, after: Option<&EventMark>) -> Result<Vec<DeviceEvent>, StorageError> {

@@ -10,6 +10,7 @@ mod locations;
 mod migrate;
 mod once;
 mod own_reader;
+mod reclaiming;
 mod schema;
 mod sessions;
 mod staging;

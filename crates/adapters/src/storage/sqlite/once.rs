@@ -3,7 +3,6 @@
 
 use diesel::SqliteConnection;
 use diesel::prelude::*;
-use diesel::sql_types::BigInt;
 use pos_domain::{IdempotencyKey, Party};
 use pos_port_storage::{KeptAnswer, Once};
 use time::OffsetDateTime;
@@ -11,7 +10,7 @@ use time::OffsetDateTime;
 use super::micros;
 use super::schema::creation_answers::dsl;
 use crate::storage::failure::Failure;
-use crate::storage::fleet_rows::{AnswerRow, SWEEP, kept_answer, party_key};
+use crate::storage::fleet_rows::{AnswerRow, kept_answer, party_key};
 
 /// The answer that is kept under the key of a call, unless its time is over at [`Once::at`]; none for a call without a
 /// key.
@@ -34,14 +33,6 @@ pub(super) fn keep_answer(connection: &mut SqliteConnection, once: Option<&Once>
             dsl::keep_until.eq(micros(once.keep_until)),
         ))
         .execute(connection)?;
-    diesel::sql_query(
-        "DELETE FROM creation_answers WHERE (party_kind, party_id, idempotency_key) IN (
-            SELECT party_kind, party_id, idempotency_key FROM creation_answers
-            WHERE keep_until <= ? ORDER BY keep_until LIMIT ?)",
-    )
-    .bind::<BigInt, _>(micros(once.at))
-    .bind::<BigInt, _>(SWEEP)
-    .execute(connection)?;
     Ok(())
 }
 

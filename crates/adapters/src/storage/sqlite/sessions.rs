@@ -52,8 +52,6 @@ fn insert_session(connection: &mut SqliteConnection, session: &Session) -> Resul
     use sessions::dsl;
     let (merchant, reseller) = party_texts(session.member.party);
     let user = session.member.user_id.as_str();
-    let over = dsl::sessions.filter(dsl::user_id.eq(user)).filter(dsl::ends_at.le(micros(session.started_at)));
-    diesel::delete(over).execute(connection)?;
     diesel::replace_into(dsl::sessions)
         .values((
             dsl::session_key.eq(session.key.to_hex()),
@@ -141,14 +139,12 @@ impl SessionRepository for SqliteStore {
     async fn log_out(
         &self,
         logout: &Logout,
-        now: OffsetDateTime,
         keep_until: OffsetDateTime,
         told: &AuditEvent,
     ) -> Result<(), StorageError> {
         use logouts::dsl;
         let (logout, told) = (logout.clone(), told.clone());
         let kept = self.write(move |connection| {
-            diesel::delete(dsl::logouts.filter(dsl::keep_until.le(micros(now)))).execute(connection)?;
             let (kind, subject, issued_until) = match &logout {
                 Logout::Session(key) => ("session", key.to_hex(), None),
                 Logout::User { user_id, issued_until } => {

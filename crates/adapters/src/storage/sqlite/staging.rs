@@ -190,23 +190,25 @@ impl ImportStaging for SqliteStore {
     }
 
     async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
-        let removed = self.write(move |connection| {
-            let (now, mut left) = (micros(now), i64::from(limit));
-            let over: Vec<String> = imports::table
-                .filter(imports::keep_until.le(now))
-                .order(imports::keep_until)
-                .select(imports::import_id)
-                .limit(left)
-                .load(connection)?;
-            for id in over {
-                if left > 0 {
-                    left -= remove(connection, &id, left)?;
-                }
-            }
-            Ok(u64::try_from(i64::from(limit) - left).unwrap_or(0))
-        });
-        Ok(removed.await?)
+        Ok(self.write(move |connection| remove_over(connection, now, limit)).await?)
     }
+}
+
+/// Removes rows and imports whose time is over, at most so many; answers how many.
+pub(super) fn remove_over(connection: &mut SqliteConnection, now: OffsetDateTime, limit: u32) -> Result<u64, Failure> {
+    let mut left = i64::from(limit);
+    let over: Vec<String> = imports::table
+        .filter(imports::keep_until.le(micros(now)))
+        .order(imports::keep_until)
+        .select(imports::import_id)
+        .limit(left)
+        .load(connection)?;
+    for id in over {
+        if left > 0 {
+            left -= remove(connection, &id, left)?;
+        }
+    }
+    Ok(u64::try_from(i64::from(limit) - left).unwrap_or(0))
 }
 
 /// Until when a sealed import is kept.

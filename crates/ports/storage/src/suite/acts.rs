@@ -173,16 +173,16 @@ pub async fn logouts_are_on_record(storage: Storage) {
     let whole = told(30).with("sessions", "all");
     let again = told(40).with("sessions", "all");
     let everything = Logout::User { user_id: user("anna"), issued_until: at(20) };
-    storage.sessions.log_out(&Logout::Session(key(1)), at(20), at(1_000), &unknown).await.unwrap();
+    storage.sessions.log_out(&Logout::Session(key(1)), at(1_000), &unknown).await.unwrap();
     for number in [1, 2] {
         if number == 2 {
-            storage.sessions.log_out(&everything, at(30), at(1_000), &whole).await.unwrap();
+            storage.sessions.log_out(&everything, at(1_000), &whole).await.unwrap();
         }
         let never = of_member(AuditKind::SessionStarted, "anna", 1);
         let refused = storage.sessions.start(&session_of(number, &anna), &never).await;
         assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
     }
-    storage.sessions.log_out(&everything, at(40), at(1_000), &again).await.unwrap();
+    storage.sessions.log_out(&everything, at(1_000), &again).await.unwrap();
     assert_eq!(since(&storage, before).await, [unknown, whole, again]);
 }
 

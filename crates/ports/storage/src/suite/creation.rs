@@ -105,18 +105,6 @@ pub async fn a_key_is_free_when_its_time_is_over(storage: Storage) {
     assert_eq!(kept_at(&storage, &first, at(190)).await.as_deref(), Some("third"));
 }
 
-/// Answers whose time is over go when another key is claimed, also where nobody asks for them any more.
-pub async fn answers_that_are_over_are_removed(storage: Storage) {
-    let (first, lasting) = (once("first", own(), "first"), once("lasting", own(), "lasting"));
-    create(&storage, &[new(1)], &first).await.unwrap();
-    create(&storage, &[new(2)], &Once { keep_until: at(101), ..lasting.clone() }).await.unwrap();
-    let later = Once { at: at(100), keep_until: at(190), ..once("later", Party::Merchant(merchant(2)), "later") };
-    create(&storage, &[new(3)], &later).await.unwrap();
-    assert_eq!(kept_at(&storage, &first, at(50)).await, None, "it is gone, not only over");
-    assert_eq!(kept_at(&storage, &lasting, at(50)).await.as_deref(), Some("lasting"));
-    assert_eq!(kept(&storage, &later).await.as_deref(), Some("later"));
-}
-
 /// A call without a key keeps no answer, and one that creates nothing may keep one.
 pub async fn a_call_may_have_no_key(storage: Storage) {
     storage.fleet.create(EVERYBODYS, &[new(1)], None).await.unwrap();

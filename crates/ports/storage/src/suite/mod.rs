@@ -32,6 +32,8 @@ pub mod imports;
 pub mod locations;
 pub mod members;
 pub mod races;
+pub mod reclaim_races;
+pub mod reclaiming;
 pub mod save;
 pub mod sessions;
 pub mod sightings;
@@ -105,7 +107,6 @@ macro_rules! storage_suite {
                 a_key_creates_once,
                 a_key_is_its_partys,
                 a_key_is_free_when_its_time_is_over,
-                answers_that_are_over_are_removed,
                 a_call_may_have_no_key,
                 refusals_to_create_come_in_order,
                 a_scope_creates_for_its_own_merchants,
@@ -201,6 +202,22 @@ macro_rules! storage_suite {
                 many_who_conclude_create_once,
                 of_many_imports_of_one_fleet_one_is_applied,
                 of_many_seals_with_one_key_one_is_kept,
+            ],
+            reclaiming: [
+                ended_codes_go,
+                windows_of_failures_go,
+                sessions_and_logouts_go,
+                answers_go,
+                imports_go,
+                the_oldest_events_go_and_leave_an_anchor,
+                needed_events_stay,
+                batches_of_events_go_on_where_they_ended,
+                what_went_is_on_record,
+            ],
+            reclaim_races: [
+                many_sweepers_remove_every_row_once,
+                sweepers_take_nothing_that_is_needed,
+                chains_hold_while_events_go,
             ],
             sessions: [
                 a_session_is_found_until_it_is_over,

@@ -156,7 +156,7 @@ pub async fn a_logged_out_session_stays_out(storage: Storage) {
     let anna = anna(&storage).await;
     start(&storage, &session_of(1, &anna)).await.unwrap();
     for number in [1, 2] {
-        log_out(&storage, &Logout::Session(key(number)), at(40), at(1_000)).await.unwrap();
+        log_out(&storage, &Logout::Session(key(number)), at(1_000)).await.unwrap();
         let refused = start(&storage, &session_of(number, &anna)).await;
         assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
         assert_eq!(held(&storage, number).await, None);
@@ -175,14 +175,14 @@ pub async fn a_logged_out_user_comes_back_with_a_later_token(storage: Storage) {
         start(&storage, session).await.unwrap();
     }
     let logout = |seconds| Logout::User { user_id: user("anna"), issued_until: at(seconds) };
-    log_out(&storage, &logout(5), at(40), at(1_000)).await.unwrap();
+    log_out(&storage, &logout(5), at(1_000)).await.unwrap();
     assert_eq!(held(&storage, 1).await, None);
     assert_eq!(held(&storage, 2).await, Some(later.clone()));
     assert!(held(&storage, 3).await.is_some());
     let refused = start(&storage, &session_of(1, &anna)).await;
     assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
-    log_out(&storage, &logout(6), at(40), at(1_000)).await.unwrap();
-    log_out(&storage, &logout(4), at(41), at(900)).await.unwrap();
+    log_out(&storage, &logout(6), at(1_000)).await.unwrap();
+    log_out(&storage, &logout(4), at(900)).await.unwrap();
     assert_eq!(held(&storage, 2).await, None, "the latest logout counts");
     let refused = start(&storage, &later).await;
     assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");

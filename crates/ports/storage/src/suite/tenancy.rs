@@ -147,9 +147,8 @@ pub(super) async fn end(storage: &Storage, key: &SessionKey) -> Result<bool, Sto
 pub(super) async fn log_out(
     storage: &Storage,
     logout: &Logout,
-    now: OffsetDateTime,
     keep_until: OffsetDateTime,
 ) -> Result<(), StorageError> {
     let told = of_user(AuditKind::SessionsLoggedOut, &user("anna"));
-    storage.sessions.log_out(logout, now, keep_until, &told).await
+    storage.sessions.log_out(logout, keep_until, &told).await
 }

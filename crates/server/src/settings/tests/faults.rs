@@ -46,6 +46,13 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
     ("POS__IMPORT__MAX_ROWS", "0", &["from 1 to 10000000"]),
     ("POS__IMPORT__TIMEOUT_SECS", "3601", &["from 1 to 3600"]),
     ("POS__IMPORT__STALL_TIMEOUT_SECS", "0", &["from 1 to 600"]),
+    ("POS__RECLAIM__EVERY_SECS", "86401", &["from 0 to 86400"]),
+    ("POS__RECLAIM__BATCH", "0", &["from 1 to 10000"]),
+    ("POS__RECLAIM__ENDED_CODES_KEEP_SECS", "3599", &["from 3600 to 315360000"]),
+    ("POS__RECLAIM__FAILURES_KEEP_SECS", "299", &["from 300 to 31536000"]),
+    ("POS__RECLAIM__SESSIONS_KEEP_SECS", "0", &["from 300 to 31536000"]),
+    ("POS__RECLAIM__EVENTS_KEEP_DAYS", "-1", &["from 0 to 36500"]),
+    ("POS__RECLAIM__EVENTS_KEEP_DAYS", "394", &["too short", "395 or more", "0 to keep it for ever"]),
     ("POS__LOG__FORMAT", "xml", &["\"xml\"", "json or pretty"]),
     ("POS__LOG__LEVEL", "inof", &["log.level", "\"inof\""]),
     ("POS__SHUTDOWN__GRACE_SECS", "3601", &["from 0 to 3600"]),
@@ -80,6 +87,9 @@ fn the_bounds_themselves_are_allowed() {
         ("POS__IDEMPOTENCY__KEEP_SECS", ["60", "2592000"]),
         ("POS__IMPORT__MAX_ROWS", ["1", "10000000"]),
         ("POS__IMPORT__TIMEOUT_SECS", ["1", "3600"]),
+        ("POS__RECLAIM__EVERY_SECS", ["0", "86400"]),
+        ("POS__RECLAIM__ENDED_CODES_KEEP_SECS", ["3600", "315360000"]),
+        ("POS__RECLAIM__EVENTS_KEEP_DAYS", ["395", "36500"]),
     ];
     for (name, values) in cases {
         for value in values {
@@ -162,4 +172,35 @@ fn a_good_override_mends_a_bad_file() {
 fn an_insecure_issuer_can_be_allowed() {
     let allowed = [("POS__IDENTITY__ISSUER", "http://127.0.0.1:9/r"), ("POS__IDENTITY__ALLOW_INSECURE_ISSUER", "true")];
     assert_eq!(load(None, &allowed).unwrap().identity.issuer, "http://127.0.0.1:9/r");
+}
+
+#[test]
+fn a_retention_that_something_still_needs_is_refused() {
+    let cases = [
+        (
+            [("POS__RECLAIM__FAILURES_KEEP_SECS", "3600"), ("POS__CLAIM__FAILURE_WINDOW_SECS", "3601")],
+            ["reclaim.failures_keep_secs is 3600, less than claim.failure_window_secs (3601)", "write 3601 or more"],
+        ),
+        (
+            [("POS__RECLAIM__FAILURES_KEEP_SECS", "3600"), ("POS__CLIENT__FAILURE_WINDOW_SECS", "7200")],
+            ["less than client.failure_window_secs (7200)", "write 7200 or more"],
+        ),
+        (
+            [("POS__RECLAIM__EVENTS_KEEP_DAYS", "395"), ("POS__RECLAIM__ENDED_CODES_KEEP_SECS", "34128001")],
+            [
+                "reclaim.events_keep_days is 395, less than reclaim.ended_codes_keep_secs (396 days)",
+                "write 396 or more",
+            ],
+        ),
+    ];
+    for (variables, says) in cases {
+        let faults = faults(None, &variables);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        for part in says {
+            assert!(faults[0].contains(part), "{} should say {part}", faults[0]);
+        }
+    }
+    load(None, &[("POS__RECLAIM__FAILURES_KEEP_SECS", "300"), ("POS__CLAIM__FAILURE_WINDOW_SECS", "300")]).unwrap();
+    load(None, &[("POS__RECLAIM__EVENTS_KEEP_DAYS", "395"), ("POS__RECLAIM__ENDED_CODES_KEEP_SECS", "34128000")])
+        .unwrap();
 }

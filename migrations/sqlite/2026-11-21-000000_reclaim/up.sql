@@ -1,0 +1,26 @@
+-- Room is taken back: rows that are over are found by their instants, and a device's oldest events may go.
+--
+--    device_events       1 ── 2 ── 3 │ 4 ── 5 ── 6      the hash of 4 is of the hash of 3
+--    reclaimed_events    through = 3, hash = that of 3
+--
+-- Nothing is removed by this migration. The anchors refer to no row of `devices`: no device is ever deleted.
+
+-- What is left of the oldest events of a terminal after they were reclaimed, so that the chain of the others can be
+-- followed.
+CREATE TABLE reclaimed_events (
+    -- Which terminal.
+    device_id TEXT    NOT NULL PRIMARY KEY,
+    -- The sequence of the last event that went; so did all before it.
+    through   INTEGER NOT NULL,
+    -- The last hash among those that went; none when they were outside the chain.
+    hash      BLOB,
+
+    CONSTRAINT reclaimed_events_counts CHECK (through >= 1),
+    CONSTRAINT reclaimed_events_hash_form CHECK (length(hash) = 32)
+) STRICT, WITHOUT ROWID;
+
+-- What is over, the oldest first. The other tables have theirs since they were made.
+CREATE INDEX ended_pairing_codes_to_reclaim ON ended_pairing_codes (ended_at);
+CREATE INDEX claim_failures_to_reclaim ON claim_failures (window_started_at);
+CREATE INDEX client_failures_to_reclaim ON client_failures (window_started_at);
+CREATE INDEX sessions_to_reclaim ON sessions (ends_at);
