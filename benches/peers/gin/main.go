@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -66,7 +67,16 @@ func find(ctx context.Context, pool *pgxpool.Pool, id string) (d device, err err
 }
 
 func main() {
-	pool, err := pgxpool.New(context.Background(), os.Getenv("DATABASE_URL")+"?pool_max_conns="+os.Getenv("POOL_SIZE"))
+	config, err := pgxpool.ParseConfig(os.Getenv("DATABASE_URL"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	size, err := strconv.ParseInt(os.Getenv("POOL_SIZE"), 10, 32)
+	if err != nil {
+		log.Fatal(err)
+	}
+	config.MaxConns = int32(size)
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {
 		log.Fatal(err)
 	}
