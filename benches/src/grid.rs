@@ -78,8 +78,7 @@ impl Bench<'_> {
     pub(crate) async fn tables(&mut self, grid: &mut Grid) -> anyhow::Result<()> {
         let (options, folder) = (self.options, self.folder);
         let cell = Duration::from_secs(options.cell_seconds.into());
-        let each: usize =
-            options.table_connections.iter().map(|at| if UNGATHERED.contains(at) { 3 } else { 2 }).sum();
+        let each: usize = options.table_connections.iter().map(|at| if UNGATHERED.contains(at) { 3 } else { 2 }).sum();
         let cells = each * options.table_devices.len();
         let most = options.table_devices.iter().max().copied().unwrap_or_default();
         eprintln!("  {cells} cells of {} s, and filling up to {most} devices", cell.as_secs());

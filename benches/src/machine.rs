@@ -98,6 +98,13 @@ pub(crate) fn description() -> Vec<String> {
     ]
 }
 
+/// What the peers run on.
+pub(crate) fn runtimes() -> String {
+    let (go, node) = (output("go", &["version"]), output("node", &["--version"]));
+    let java = output("java", &["--version"]);
+    format!("peers on    {go}; node {node}; {}", java.lines().next().unwrap_or("java unknown"))
+}
+
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output.map_or_else(|_| "unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())

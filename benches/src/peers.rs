@@ -30,7 +30,7 @@ pub(crate) struct Peer {
 impl Peer {
     fn missing(kind: Kind, why: &str) -> Self {
         let about = format!("not had: {}", why.trim());
-        Self { name: kind.name().to_owned(), about, theirs: Vec::new(), ours: Vec::new() }
+        Self { name: kind.title().to_owned(), about, theirs: Vec::new(), ours: Vec::new() }
     }
 
     /// Rate, ratio to ours, p99, memory, failures.
@@ -59,7 +59,7 @@ impl Peer {
     pub(crate) fn in_words(&self) -> String {
         let [rate, ratio, p99, memory, failed] = self.cells();
         format!(
-            "peer {:<16} {rate:>9} a second, {ratio:>6} of ours, p99 {p99:>8} ms, RSS {memory:>5} MiB, failed {failed}; {}",
+            "peer {:<28} {rate:>9} a second, {ratio:>6} of ours, p99 {p99:>8} ms, RSS {memory:>5} MiB, failed {failed}; {}",
             self.name, self.about
         )
     }

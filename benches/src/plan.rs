@@ -51,6 +51,7 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
         results.machine.push(format!("not as shipped: {name} is set"));
     }
     results.machine.push(format!("load before {}", machine::load_average()));
+    results.machine.extend(options.peers.is_some().then(machine::runtimes));
     results.machine.push(options.in_words());
     println!("{}\n", results.machine.join("\n"));
     let mut bench = Bench::start(options, folder.path(), database).await?;

@@ -90,7 +90,7 @@ impl Bench<'_> {
             theirs.push(wrk::by_script(&mut peer, SCRIPT, &arguments, length, options.connections, folder).await?);
         }
         peer.stop().await?;
-        Ok(Peer { name: kind.name().to_owned(), about: flow.about.to_owned(), theirs, ours })
+        Ok(Peer { name: kind.title().to_owned(), about: flow.about.to_owned(), theirs, ours })
     }
 }
 

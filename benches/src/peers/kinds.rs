@@ -31,14 +31,19 @@ impl Kind {
         }
     }
 
+    /// What it is, with the versions that are pinned beside it.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Gin => "Gin 1.12.0 + pgx 5.12.0",
+            Self::Fastify => "Fastify 5.12.8 + pg 8.23.1",
+            Self::OidcProvider => "oidc-provider 8.8.1",
+            Self::Hydra => "Ory Hydra",
+            Self::Keycloak => "Keycloak 26.4.7",
+        }
+    }
+
     /// Starts it, with `pool` database connections in each of its processes.
-    pub(super) async fn start(
-        self,
-        prepared: &Path,
-        folder: &Path,
-        url: &str,
-        pool: u32,
-    ) -> anyhow::Result<Listening> {
+    pub(super) async fn start(self, prepared: &Path, folder: &Path, url: &str, pool: u32) -> anyhow::Result<Listening> {
         let home = prepared.join(self.name());
         let pool = pool.to_string();
         let variables = [("DATABASE_URL", url), ("POOL_SIZE", pool.as_str()), ("NODE_ENV", "production")];
@@ -90,4 +95,25 @@ pub(super) const KEYCLOAK_DATABASE: &str = "keycloak";
 
 fn utf8(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("a folder whose name is no UTF-8")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kind;
+
+    #[test]
+    fn titles_name_the_versions_that_are_pinned() {
+        let pinned = [
+            (Kind::Gin, include_str!("../../peers/gin/go.mod")),
+            (Kind::Fastify, include_str!("../../peers/fastify/package.json")),
+            (Kind::OidcProvider, include_str!("../../peers/oidc-provider/package.json")),
+            (Kind::Keycloak, include_str!("../../../scripts/test-keycloak")),
+        ];
+        for (kind, file) in pinned {
+            let versions = kind.title().split(' ').filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+            let versions: Vec<&str> = versions.collect();
+            assert!(!versions.is_empty(), "{kind:?}");
+            assert!(versions.iter().all(|version| file.contains(version)), "{kind:?}: {versions:?}");
+        }
+    }
 }
