@@ -59,12 +59,13 @@ impl Grid {
         (sorted(|cell| cell.devices), sorted(|cell| cell.connections))
     }
 
-    /// The rate at the most devices for each at the fewest, connections by connections; 1 is flat.
+    /// What of the bare handler is left at the most devices, for what there is at the fewest, connections by connections;
+    /// 1 is flat. Of the bare handler, because minutes lie between the two, and the machine may have other neighbours.
     pub(crate) fn flatness(&self) -> Vec<f64> {
         let (devices, connections) = self.sizes();
         let [few, .., many] = devices.as_slice() else { return Vec::new() };
-        let rate = |devices, connections| Some(self.get(Column::Gathered, devices, connections)?.per_second());
-        connections.into_iter().filter_map(|at| Some(rate(*many, at)? / rate(*few, at)?)).collect()
+        let part = |devices, connections| self.of_bare(Column::Gathered, devices, connections);
+        connections.into_iter().filter_map(|at| Some(part(*many, at)? / part(*few, at)?)).collect()
     }
 
     /// How much went wrong.
@@ -132,13 +133,15 @@ pub(crate) mod tests {
     fn flat_is_the_most_devices_against_the_fewest_at_the_same_connections() {
         let mut grid = Grid::default();
         assert!(grid.flatness().is_empty());
-        for (devices, connections, answered) in [(10, 1, 100), (100, 1, 7), (1_000, 1, 90), (10, 64, 200)] {
+        for (devices, connections, answered, bare) in [(10, 1, 100, 400), (100, 1, 7, 90), (1_000, 1, 60, 300)] {
             grid.0.push(cell(Column::Gathered, devices, connections, answered));
+            grid.0.push(cell(Column::Bare, devices, connections, bare));
         }
+        grid.0.push(cell(Column::Gathered, 10, 64, 200));
         grid.0.push(cell(Column::Bare, 10, 64, 400));
-        assert_eq!(grid.flatness(), vec![0.9], "at 64 connections the other end is missing");
+        assert_eq!(grid.flatness(), vec![0.8], "at 64 connections the other end is missing");
         assert_eq!(grid.of_bare(Column::Gathered, 10, 64), Some(0.5));
-        assert_eq!(grid.of_bare(Column::Gathered, 10, 1), None);
+        assert_eq!(grid.of_bare(Column::Single, 10, 1), None);
         assert_eq!(grid.sizes(), (vec![10, 100, 1_000], vec![1, 64]));
     }
 }

@@ -133,6 +133,11 @@ fn grid(results: &Results) -> anyhow::Result<String> {
             writeln!(text)?;
         }
         writeln!(text)?;
+        let held = results.grid.0.iter().filter(|cell| cell.column == column);
+        let held = held.filter_map(|cell| Some(cell.sample.memory?.now as f64 / 1_024.0)).max_by(f64::total_cmp);
+        if let Some(held) = held {
+            writeln!(text, "The most memory at a cell's end: {held:.1} MiB.\n")?;
+        }
     }
     Ok(if text.is_empty() { "Not measured.".to_owned() } else { text })
 }

@@ -83,7 +83,7 @@ pub(crate) fn verdicts(results: &Results) -> Vec<Verdict> {
         at_least("codes / pgbench, the write", 1.8, report.ratios((Row::Codes, Row::PgCodes))),
         at_least("claims / pgbench, the statements", 0.8, report.ratios((Row::Claims, Row::PgClaims))),
         at_most("peak resident memory, MiB", 40.0, memory(report), 1),
-        at_least("status, most devices / fewest", 0.90, results.grid.flatness()),
+        at_least("status of bare, most devices / fewest", 0.90, results.grid.flatness()),
     ]
 }
 
