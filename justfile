@@ -47,3 +47,11 @@ keycloak-stop:
 # Measure the optimised server against references from the same run; `just bench --seconds 2` is a quick look.
 bench *args:
     scripts/bench {{ args }}
+
+# The same for polls only, and for other people's servers under the same load.
+bench-peers *args:
+    scripts/bench --only polls --peers {{ args }}
+
+# Fill the tables of the documentation from the last run.
+bench-table from="target/bench/latest.json":
+    cargo run --quiet --release -p pos-bench -- table --from {{ from }} --into README.md --into docs/benchmarks.md

@@ -63,6 +63,50 @@ impl Database {
         Ok(self.0.batch_execute(&function).await?)
     }
 
+    /// Makes devices known that nobody but polls ever meets: seen, and with a code that waits all day. In one statement,
+    /// since the tables need a million.
+    pub(crate) async fn add_pollers(&self, devices: std::ops::Range<u32>) -> anyhow::Result<()> {
+        let (first, last) = (i64::from(devices.start), i64::from(devices.end) - 1);
+        let sql = format!(
+            "INSERT INTO devices (device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
+                 code_expires_at, app_version, os, model, seen_at)
+             SELECT 'POS-' || n::text, '{}', 2, now(), 'inactive', bench_code(n), now(), now() + interval '1 day',
+                 '1.4.2', 'Android 12', 'PAX-A920', now()
+             FROM generate_series({first}::bigint, {last}::bigint) AS n",
+            crate::fleet::merchant(0)
+        );
+        Ok(self.0.batch_execute(&sql).await?)
+    }
+
+    /// Makes a device known for each way a poll can be answered, at these numbers: without a code, with one that
+    /// waits, with one that expired, and claimed.
+    pub(crate) async fn add_examples(&self, [none, pending, expired, used]: [u32; 4]) -> anyhow::Result<()> {
+        self.add_pollers(pending..pending + 1).await?;
+        let id = crate::fleet::device_id;
+        let copies = [
+            (none, "'inactive', NULL, NULL, NULL, NULL, NULL"),
+            (expired, "'inactive', 'AAAAA2', now() - interval '1 hour', now() - interval '55 minutes', NULL, NULL"),
+            (used, "'claimed', 'AAAAA3', now(), now() + interval '5 minutes', 'bench-0', now()"),
+        ];
+        for (number, facts) in copies {
+            let sql = format!(
+                "INSERT INTO devices (device_id, merchant_id, version, provisioned_at, status, pairing_code,
+                     code_issued_at, code_expires_at, claimed_by, claimed_at, app_version, os, model, seen_at)
+                 SELECT '{}', merchant_id, 2, now(), {facts}, app_version, os, model, seen_at
+                 FROM devices WHERE device_id = '{}'",
+                id(number),
+                id(pending)
+            );
+            self.0.batch_execute(&sql).await?;
+        }
+        Ok(())
+    }
+
+    /// An empty database beside this one, at the same server; its name is `name`.
+    pub(crate) async fn beside(&self, name: &str) -> anyhow::Result<()> {
+        Ok(self.0.batch_execute(&format!("CREATE DATABASE {name}")).await?)
+    }
+
     /// Takes every code off its screen, so that no measurement meets the codes of another.
     pub(crate) async fn take_codes_away(&self) -> anyhow::Result<()> {
         let sql = "UPDATE devices SET pairing_code = NULL, code_issued_at = NULL, code_expires_at = NULL \

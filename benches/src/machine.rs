@@ -6,9 +6,10 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 
 /// A process's resident memory, in KiB.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Memory {
     /// Now (`VmRSS`).
     pub(crate) now: u64,
@@ -24,6 +25,13 @@ impl Memory {
             Ok(line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse()?)
         };
         Ok(Self { now: field("VmRSS")?, peak: field("VmHWM")? })
+    }
+
+    /// Of several processes together. What they share is counted for each, and their peaks may have been at different
+    /// times.
+    pub(crate) fn of_all(pids: &[u32]) -> anyhow::Result<Self> {
+        let all = pids.iter().map(|pid| Self::of(*pid)).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self { now: all.iter().map(|one| one.now).sum(), peak: all.iter().map(|one| one.peak).sum() })
     }
 }
 
@@ -43,9 +51,31 @@ impl CpuTime {
         Ok(Self(Self::TICK * ticks))
     }
 
+    /// Of several processes together.
+    pub(crate) fn of_all(pids: &[u32]) -> anyhow::Result<Self> {
+        let times = pids.iter().map(|pid| Ok(Self::of(*pid)?.0)).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self(times.into_iter().sum()))
+    }
+
     pub(crate) fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// The processes in the session that `leader` began, without itself.
+pub(crate) fn followers(leader: u32) -> anyhow::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").context("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // A process may end while we look.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        // After the name: state, parent, group, session.
+        let session = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(3)?.parse::<u32>().ok());
+        if pid != leader && session == Some(leader) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
 }
 
 /// The load of the last minute, and runnable processes, as the kernel writes them.
@@ -66,6 +96,13 @@ pub(crate) fn description() -> Vec<String> {
         format!("rustc       {}", output("rustc", &["--version"])),
         format!("pgbench     {}", output("pgbench", &["--version"])),
     ]
+}
+
+/// What the peers run on.
+pub(crate) fn runtimes() -> String {
+    let (go, node) = (output("go", &["version"]), output("node", &["--version"]));
+    let java = output("java", &["--version"]);
+    format!("peers on    {go}; node {node}; {}", java.lines().next().unwrap_or("java unknown"))
 }
 
 fn output(program: &str, arguments: &[&str]) -> String {

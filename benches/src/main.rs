@@ -9,13 +9,19 @@ mod children;
 mod claims;
 mod database;
 mod fleet;
+mod gathering;
+mod grid;
 mod http_load;
 mod machine;
 mod options;
+mod peers;
 mod pgbench;
 mod plan;
 mod report;
+mod results;
 mod sample;
+mod table;
+mod verdicts;
 mod wrk;
 
 use std::process::ExitCode;
@@ -30,6 +36,7 @@ use self::options::{Command, Options};
 async fn main() -> ExitCode {
     let outcome = match Options::parse().command {
         Command::Run(options) => until_stopped(plan::run(&options)).await,
+        Command::Table(options) => table::write(&options).map(|()| ExitCode::SUCCESS),
         Command::Bare { port_file } => bare::serve(&port_file).await.map(|()| ExitCode::SUCCESS),
         Command::Server { port_file } => children::serve(port_file).await,
     };

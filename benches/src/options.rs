@@ -17,6 +17,8 @@ pub(crate) struct Options {
 pub(crate) enum Command {
     /// Measure; needs an empty PostgreSQL database, wrk and pgbench
     Run(Run),
+    /// Write the tables of a run as Markdown, to the screen or between the markers of files
+    Table(Table),
     /// Serve a fixed answer by a bare handler until standard input ends
     #[command(hide = true)]
     Bare {
@@ -56,8 +58,36 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=20))]
     pub(crate) repetitions: u32,
     /// Only these loads
-    #[arg(long, value_delimiter = ',', default_values_t = [Load::Polls, Load::Codes, Load::Claims])]
+    #[arg(long, value_delimiter = ',', default_values_t = Load::ALL)]
     pub(crate) only: Vec<Load>,
+    /// Length of each cell of the tables, in seconds
+    #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..=60))]
+    pub(crate) cell_seconds: u32,
+    /// The tables' columns: how many connections
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64, 256, 1_024],
+          value_parser = value_parser!(u32).range(1..=4_096))]
+    pub(crate) table_connections: Vec<u32>,
+    /// The tables' rows, least first: how many devices
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000],
+          value_parser = value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) table_devices: Vec<u32>,
+    /// Measure the peers too, which `benches/peers/prepare` made ready in this folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) peers: Option<PathBuf>,
+    /// Where to keep everything that was measured
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Which run, and where its tables go.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Table {
+    /// What `run --json` kept
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// Replace what stands between the markers of this file; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub(crate) into: Vec<PathBuf>,
 }
 
 /// What the server is loaded with.
@@ -69,6 +99,15 @@ pub(crate) enum Load {
     Codes,
     /// `POST /pos/claim`
     Claims,
+    /// `GET /pos/status` with gathering on and off in turn
+    Gathering,
+    /// `GET /pos/status` against connections and devices
+    Tables,
+}
+
+impl Load {
+    /// In the order in which they are measured: the tables fill the database, so they come last.
+    pub(crate) const ALL: [Self; 5] = [Self::Polls, Self::Gathering, Self::Codes, Self::Claims, Self::Tables];
 }
 
 impl std::fmt::Display for Load {
@@ -77,11 +116,23 @@ impl std::fmt::Display for Load {
             Self::Polls => "polls",
             Self::Codes => "codes",
             Self::Claims => "claims",
+            Self::Gathering => "gathering",
+            Self::Tables => "tables",
         })
     }
 }
 
 impl Run {
+    /// How much is measured, for the report.
+    pub(crate) fn in_words(&self) -> String {
+        let Self { connections, devices, repetitions, seconds, cell_seconds, .. } = self;
+        let claims = self.claims_whole();
+        format!(
+            "load        {connections} connections, {devices} devices, {repetitions} repetitions of {seconds} s \
+             (claims: of {claims}; cells of the tables: once, {cell_seconds} s)"
+        )
+    }
+
     pub(crate) fn measurement(&self) -> Duration {
         Duration::from_secs(self.seconds.into())
     }

@@ -16,64 +16,70 @@ use crate::machine;
 use crate::options::{Load, Run};
 use crate::pgbench::{self, Script};
 use crate::report::{Report, Row};
+use crate::results::Results;
 use crate::wrk;
 
 /// Long enough for pools to fill and statements to be prepared.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 
-const POLL: (&str, &str) = ("GET", "/pos/status");
+pub(crate) const POLL: (&str, &str) = ("GET", "/pos/status");
 const CODE: (&str, &str) = ("POST", "/pos/pairing-code");
 
 /// Everything that is up during a run.
-struct Bench<'r> {
-    options: &'r Run,
-    folder: &'r Path,
+pub(crate) struct Bench<'r> {
+    pub(crate) options: &'r Run,
+    pub(crate) folder: &'r Path,
     fleet: Fleet,
-    database: Database,
+    pub(crate) database: Database,
     portal: Portal,
-    server: Listening,
-    bare: Listening,
+    /// What the server and the bare handler were started with.
+    variables: Vec<(&'static str, String)>,
+    pub(crate) server: Listening,
+    pub(crate) bare: Listening,
+    /// The server with gathering off, once it was needed.
+    ungathered: Option<Listening>,
 }
 
 /// Measures and prints; fails when anything was answered other than 2xx.
 pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let folder = tempfile::tempdir().context("a folder for the run")?;
     let database = Database::connect(&options.database_url).await?;
-    for line in machine::description() {
-        println!("{line}");
-    }
-    println!("{}", database.description().await?);
+    let mut results = Results { machine: machine::description(), ..Results::default() };
+    results.machine.push(database.description().await?);
     // The name alone: the value may be a secret.
     for (name, _) in pos_server::settings::process_environment() {
-        println!("not as shipped: {name} is set");
+        results.machine.push(format!("not as shipped: {name} is set"));
     }
-    println!("load before {}", machine::load_average());
-    println!(
-        "{} connections, {} devices, {} repetitions of {} s (claims: of {})\n",
-        options.connections,
-        options.devices,
-        options.repetitions,
-        options.seconds,
-        options.claims_whole()
-    );
-    let mut report = Report::default();
+    results.machine.push(format!("load before {}", machine::load_average()));
+    results.machine.extend(options.peers.is_some().then(machine::runtimes));
+    results.machine.push(options.in_words());
+    println!("{}\n", results.machine.join("\n"));
     let mut bench = Bench::start(options, folder.path(), database).await?;
-    for load in [Load::Polls, Load::Codes, Load::Claims] {
-        if options.only.contains(&load) {
-            eprintln!("measuring {load} …");
-            match load {
-                Load::Polls => bench.polls(&mut report).await?,
-                Load::Codes => bench.codes(&mut report).await?,
-                Load::Claims => bench.claims(&mut report).await?,
-            }
+    for load in Load::ALL {
+        if load == Load::Tables
+            && let Some(peers) = &options.peers
+        {
+            results.peers = bench.peers(peers).await?;
+        }
+        if !options.only.contains(&load) {
+            continue;
+        }
+        eprintln!("measuring {load} …");
+        match load {
+            Load::Polls => bench.polls(&mut results.report).await?,
+            Load::Gathering => bench.gathering(&mut results.report).await?,
+            Load::Codes => bench.codes(&mut results.report).await?,
+            Load::Claims => bench.claims(&mut results.report).await?,
+            Load::Tables => bench.tables(&mut results.grid).await?,
         }
     }
-    let refused = bench.refused().await?;
-    print!("{report}");
-    println!("load after  {}", machine::load_average());
-    let failed = report.failed();
-    println!("not 2xx, broken or failed: {failed}; refused by the server's own count: {refused}");
-    Ok(if failed + refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    results.machine.push(format!("load after  {}", machine::load_average()));
+    results.refused = bench.refused().await?;
+    if let Some(file) = &options.json {
+        results.keep(file)?;
+    }
+    print!("{results}");
+    Ok(if results.failed() + results.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl<'r> Bench<'r> {
@@ -98,19 +104,37 @@ impl<'r> Bench<'r> {
         ];
         let server = Listening::start("server", folder, &variables).await?;
         let bare = Listening::start("bare", folder, &variables).await?;
-        let bench = Self { options, folder, fleet, database, portal, server, bare };
+        let variables = variables.map(|(name, value)| (name, value.to_owned())).to_vec();
+        let bench = Self { options, folder, fleet, database, portal, variables, server, bare, ungathered: None };
         // As in the field: every terminal calls in before it polls, and what it says of itself is kept from then on.
         let calls = fleet.all().map(|device| terminal_request("POST", "/pos/bootstrap", device)).collect();
         send_all(bench.server.address, options.connections as usize, calls).await?.all_well("bootstraps")?;
         Ok(bench)
     }
 
+    /// A waiting code on every device that polls.
+    pub(crate) async fn show_codes(&self) -> anyhow::Result<()> {
+        let asking = self.fleet.polling().map(|device| terminal_request(CODE.0, CODE.1, device)).collect();
+        let connections = self.options.connections as usize;
+        send_all(self.server.address, connections, asking).await?.all_well("requests for codes")?;
+        self.database.settle().await
+    }
+
+    /// The same server with gathering off, and the one with it.
+    pub(crate) async fn both(&mut self) -> anyhow::Result<(&mut Listening, &mut Listening)> {
+        if self.ungathered.is_none() {
+            let mut variables: Vec<(&str, &str)> =
+                self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            variables.push(("POS__DATABASE__GATHER", "false"));
+            self.ungathered = Some(Listening::start_as("ungathered", "server", self.folder, &variables).await?);
+        }
+        Ok((self.ungathered.as_mut().context("the server without gathering")?, &mut self.server))
+    }
+
     async fn polls(&mut self, report: &mut Report) -> anyhow::Result<()> {
         let Self { options, folder, .. } = *self;
         let length = options.measurement();
-        let asking = self.fleet.polling().map(|device| terminal_request(CODE.0, CODE.1, device)).collect();
-        send_all(self.server.address, options.connections as usize, asking).await?.all_well("requests for codes")?;
-        self.database.settle().await?;
+        self.show_codes().await?;
         wrk::run(&mut self.bare, POLL, WARM_UP, options, folder).await?;
         wrk::run(&mut self.server, POLL, WARM_UP, options, folder).await?;
         for _ in 0..options.repetitions {

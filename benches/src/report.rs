@@ -2,14 +2,21 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::sample::{Latency, Sample, Spread};
 
 /// What was measured. The order is that of the table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Row {
     BarePolls,
     PgPolls,
     Polls,
+    GatheredPolls,
+    SinglePolls,
+    LoneGatheredPolls,
+    LoneSinglePolls,
     PgCodes,
     Codes,
     PgClaims,
@@ -17,14 +24,34 @@ pub(crate) enum Row {
 }
 
 impl Row {
-    const ALL: [Self; 7] =
-        [Self::BarePolls, Self::PgPolls, Self::Polls, Self::PgCodes, Self::Codes, Self::PgClaims, Self::Claims];
+    pub(crate) const ALL: [Self; 11] = [
+        Self::BarePolls,
+        Self::PgPolls,
+        Self::Polls,
+        Self::GatheredPolls,
+        Self::SinglePolls,
+        Self::LoneGatheredPolls,
+        Self::LoneSinglePolls,
+        Self::PgCodes,
+        Self::Codes,
+        Self::PgClaims,
+        Self::Claims,
+    ];
 
-    fn name(self) -> &'static str {
+    /// Whether it is the server, as it ships, under the load of the run.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Polls | Self::GatheredPolls | Self::LoneGatheredPolls | Self::Codes | Self::Claims)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::BarePolls => "poll: bare handler",
             Self::PgPolls => "poll: pgbench, SELECT by key",
             Self::Polls => "poll: pos-server",
+            Self::GatheredPolls => "poll: gathering on",
+            Self::SinglePolls => "poll: gathering off",
+            Self::LoneGatheredPolls => "poll: on, 1 connection",
+            Self::LoneSinglePolls => "poll: off, 1 connection",
             Self::PgCodes => "code: pgbench, the write",
             Self::Codes => "code: pos-server",
             Self::PgClaims => "claim: pgbench, the statements",
@@ -34,15 +61,17 @@ impl Row {
 }
 
 /// What is divided by what.
-const RATIOS: [(Row, Row); 4] = [
+pub(crate) const RATIOS: [(Row, Row); 6] = [
     (Row::Polls, Row::BarePolls),
     (Row::Polls, Row::PgPolls),
+    (Row::GatheredPolls, Row::SinglePolls),
+    (Row::LoneGatheredPolls, Row::LoneSinglePolls),
     (Row::Codes, Row::PgCodes),
     (Row::Claims, Row::PgClaims),
 ];
 
 /// All measurements of a run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Report(Vec<(Row, Sample)>);
 
 impl Report {
@@ -56,14 +85,18 @@ impl Report {
         self.0.iter().map(|(_, sample)| sample.failed).sum()
     }
 
-    fn of(&self, row: Row) -> impl Iterator<Item = &Sample> {
+    pub(crate) fn of(&self, row: Row) -> impl Iterator<Item = &Sample> {
         self.0.iter().filter(move |(other, _)| *other == row).map(|(_, sample)| sample)
     }
 
     /// Repetition by repetition, since neighbours in time share the machine's mood.
-    fn ratio(&self, (ours, theirs): (Row, Row)) -> Option<Spread> {
+    pub(crate) fn ratios(&self, (ours, theirs): (Row, Row)) -> Vec<f64> {
         let pairs = self.of(ours).zip(self.of(theirs));
-        Spread::of(pairs.map(|(ours, theirs)| ours.per_second() / theirs.per_second()))
+        pairs.map(|(ours, theirs)| ours.per_second() / theirs.per_second()).collect()
+    }
+
+    pub(crate) fn ratio(&self, rows: (Row, Row)) -> Option<Spread> {
+        Spread::of(self.ratios(rows))
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::machine::Memory;
 
 /// What one measurement of one thing told.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) answered: u64,
     /// Answers other than 2xx, connections that broke, transactions that failed.
@@ -18,7 +20,7 @@ pub(crate) struct Sample {
 }
 
 /// How long half of the answers took at most, and 99 of 100.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Latency {
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
@@ -41,6 +43,28 @@ impl Sample {
     /// The same, when fewer than were answered had an effect.
     pub(crate) fn of_which(self, effective: u64) -> Self {
         Self { answered: self.answered.min(effective), ..self }
+    }
+
+    pub(crate) fn p99_millis(&self) -> Option<f64> {
+        Some(self.latency?.p99.as_secs_f64() * 1e3)
+    }
+
+    /// Several slices of one measurement. Their latencies are the medians of the slices'. None of none.
+    pub(crate) fn joined(slices: &[Self]) -> Option<Self> {
+        let last = slices.last()?;
+        let part = |of: fn(&Latency) -> Duration| {
+            let all = Spread::of(slices.iter().filter_map(|slice| Some(of(slice.latency.as_ref()?).as_secs_f64())));
+            all.map(|all| Duration::from_secs_f64(all.median))
+        };
+        let latency = part(|all| all.p50).zip(part(|all| all.p99)).map(|(p50, p99)| Latency { p50, p99 });
+        Some(Self {
+            answered: slices.iter().map(|slice| slice.answered).sum(),
+            failed: slices.iter().map(|slice| slice.failed).sum(),
+            elapsed: slices.iter().map(|slice| slice.elapsed).sum(),
+            latency,
+            cpu: slices.iter().map(|slice| slice.cpu).sum(),
+            memory: last.memory,
+        })
     }
 
     /// Processor time of the answering process for each answer, in microseconds.
@@ -78,6 +102,19 @@ mod tests {
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]), spread(2.5, 1.0, 4.0));
         assert_eq!(Spread::of([5.0]), spread(5.0, 5.0, 5.0));
         assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn slices_are_one_measurement() {
+        let slice = |answered, millis| {
+            let latency = Duration::from_millis(millis);
+            let latency = Some(Latency { p50: latency, p99: latency * 10 });
+            Sample { answered, failed: 1, elapsed: Duration::from_secs(2), latency, cpu: None, memory: None }
+        };
+        let joined = Sample::joined(&[slice(100, 1), slice(300, 9), slice(200, 2)]).unwrap();
+        assert_eq!((joined.answered, joined.failed, joined.elapsed.as_secs()), (600, 3, 6));
+        assert_eq!((joined.p99_millis(), joined.cpu), (Some(20.0), None));
+        assert!(Sample::joined(&[]).is_none());
     }
 
     #[test]

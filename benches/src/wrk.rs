@@ -22,20 +22,56 @@ pub(crate) async fn run(
     options: &Run,
     folder: &Path,
 ) -> anyhow::Result<Sample> {
-    let script = folder.join("terminal.lua");
-    std::fs::write(&script, SCRIPT)?;
-    let threads = options.connections.min(2);
+    let terminals = Terminals { connections: options.connections, first: FIRST, devices: options.devices };
+    of_terminals(server, (method, path), length, terminals, folder).await
+}
+
+/// Who sends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminals {
+    pub(crate) connections: u32,
+    /// The number in the first device's id.
+    pub(crate) first: u32,
+    pub(crate) devices: u32,
+}
+
+/// Sends `method path` from random devices of these for `length`.
+pub(crate) async fn of_terminals(
+    server: &mut Listening,
+    (method, path): (&str, &str),
+    length: Duration,
+    Terminals { connections, first, devices }: Terminals,
+    folder: &Path,
+) -> anyhow::Result<Sample> {
+    let (first, devices, seed) = (first.to_string(), devices.to_string(), std::process::id().to_string());
+    let script = ("terminal.lua", SCRIPT);
+    by_script(server, script, &[method, path, &first, &devices, &seed], length, connections, folder).await
+}
+
+/// Runs a script of ours, which ends with a line that starts with `MEASURED`.
+pub(crate) async fn by_script(
+    server: &mut Listening,
+    (name, text): (&str, &str),
+    arguments: &[&str],
+    length: Duration,
+    connections: u32,
+    folder: &Path,
+) -> anyhow::Result<Sample> {
+    let script = folder.join(name);
+    std::fs::write(&script, text)?;
+    let threads = connections.min(2);
     let cpu_before = server.cpu_time()?;
     let mut command = in_own_session("wrk");
     command
         .arg(format!("--threads={threads}"))
-        .arg(format!("--connections={}", options.connections))
+        .arg(format!("--connections={connections}"))
         .arg(format!("--duration={}s", length.as_secs()))
         .arg("--timeout=10s")
         .arg("--script")
         .arg(&script)
         .arg(format!("http://{}", server.address))
-        .args(["--", method, path, &FIRST.to_string(), &options.devices.to_string(), &std::process::id().to_string()])
+        .arg("--")
+        .args(arguments)
         .stdin(Stdio::null());
     let output = timeout(length + Duration::from_secs(60), command.output()).await.context("wrk does not end")??;
     let cpu = server.cpu_time()?.since(cpu_before);
