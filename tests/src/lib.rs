@@ -11,6 +11,7 @@
 pub mod issuer;
 pub mod keycloak;
 pub mod people;
+pub mod pgbouncer;
 pub mod population;
 pub mod postgres;
 pub mod real_server;
