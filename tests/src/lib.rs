@@ -8,6 +8,7 @@
     reason = "a harness that cannot do its work must fail the test loudly"
 )]
 
+pub mod balancer;
 pub mod issuer;
 pub mod keycloak;
 pub mod people;

@@ -8,6 +8,7 @@ mod commands;
 mod importing;
 mod process;
 mod replicas;
+mod scale;
 mod serving;
 mod tenancy;
 

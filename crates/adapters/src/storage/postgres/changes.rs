@@ -119,8 +119,7 @@ where
     T::Stream: Unpin,
 {
     let what = "connecting to PostgreSQL";
-    let (client, mut connection) =
-        timeout(limit, config.connect(tls)).await.map_err(|_| TooSlow { what, limit })??;
+    let (client, mut connection) = timeout(limit, config.connect(tls)).await.map_err(|_| TooSlow { what, limit })??;
     let mut subscribed = false;
     let subscribing = timeout(limit, client.batch_execute("LISTEN pos_device_changed"));
     tokio::pin!(subscribing);

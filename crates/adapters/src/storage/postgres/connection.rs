@@ -16,8 +16,8 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::{Client, Config, NoTls, Socket};
 
 use super::link::{PgLink, Unnamed};
-use super::tls::{self, TlsError};
 use super::notice_dead_peers;
+use super::tls::{self, TlsError};
 use crate::storage::failure::{Failure, TooSlow};
 use crate::storage::{Pooler, StorageOptions};
 
@@ -32,7 +32,9 @@ pub(super) enum ConnectError {
     Refused(#[from] tokio_postgres::Error),
     #[error("the connection cannot be prepared")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("transactions are {0} by default, and a pooler lets no connection change that: set default_transaction_isolation to 'read committed' for the role")]
+    #[error(
+        "transactions are {0} by default, and a pooler lets no connection change that: set default_transaction_isolation to 'read committed' for the role"
+    )]
     Isolation(String),
     #[error("the runtime is shutting down")]
     Stopping,

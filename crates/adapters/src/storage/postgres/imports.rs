@@ -183,11 +183,7 @@ impl PgStore {
 }
 
 /// The rows among those judged about which nothing was decided, locked until the end. Everybody locks them in one order.
-async fn open_rows(
-    connection: &mut PgLink,
-    import: &ImportRef,
-    verdicts: &[RowVerdict],
-) -> QueryResult<HashSet<i64>> {
+async fn open_rows(connection: &mut PgLink, import: &ImportRef, verdicts: &[RowVerdict]) -> QueryResult<HashSet<i64>> {
     use import_rows::dsl;
     // One that is just being ended, or forgotten, is not waited for: nothing is decided about it from here.
     let sealed: Option<Uuid> = imports::table
@@ -215,11 +211,7 @@ async fn open_rows(
 }
 
 /// Creates what can be created; the others are refused.
-async fn create(
-    connection: &mut PgLink,
-    import: &ImportRef,
-    new: NewRows,
-) -> QueryResult<(Vec<i64>, RefusedRows)> {
+async fn create(connection: &mut PgLink, import: &ImportRef, new: NewRows) -> QueryResult<(Vec<i64>, RefusedRows)> {
     if new.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
@@ -239,11 +231,7 @@ async fn create(
 
 /// Creates the devices of all undecided rows, in the order of their ids, so that two imports of some of the same
 /// devices wait for each other and never in a circle.
-async fn create_all(
-    connection: &mut PgLink,
-    import: &Import,
-    now: OffsetDateTime,
-) -> Result<(), Stop<NotConcluded>> {
+async fn create_all(connection: &mut PgLink, import: &Import, now: OffsetDateTime) -> Result<(), Stop<NotConcluded>> {
     use import_rows::dsl;
     let mut after = (String::new(), 0);
     loop {
@@ -306,11 +294,7 @@ async fn first_refused(connection: &mut PgLink, import: &ImportRef) -> QueryResu
 }
 
 /// Ends an import: refused because of a row, or applied.
-async fn end(
-    connection: &mut PgLink,
-    import: &ImportRef,
-    refused: Option<i64>,
-) -> Result<Import, Stop<NotConcluded>> {
+async fn end(connection: &mut PgLink, import: &ImportRef, refused: Option<i64>) -> Result<Import, Stop<NotConcluded>> {
     let state = if refused.is_some() { REFUSED } else { APPLIED };
     let row: ImportRow<Uuid> = diesel::update(imports::table.find(import.id.0))
         .set((imports::state.eq(state), imports::refused_row.eq(refused)))

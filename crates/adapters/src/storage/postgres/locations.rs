@@ -86,14 +86,13 @@ impl LocationRepository for PgStore {
         use locations::dsl;
         let seen = seen_by(scope).filter(dsl::location_id.eq(id.0)).select(dsl::location_id);
         let rename = diesel::update(dsl::locations.filter(dsl::location_id.eq_any(seen)));
-        let row: Result<Option<LocationRow>, StorageError> =
-            transact!(self, async |connection: &mut PgLink| {
-                let renamed = rename.set(dsl::name.eq(name.as_str())).get_result(connection).await.optional()?;
-                if renamed.is_some() {
-                    insert_audit_event(connection, told).await?;
-                }
-                Ok(renamed)
-            });
+        let row: Result<Option<LocationRow>, StorageError> = transact!(self, async |connection: &mut PgLink| {
+            let renamed = rename.set(dsl::name.eq(name.as_str())).get_result(connection).await.optional()?;
+            if renamed.is_some() {
+                insert_audit_event(connection, told).await?;
+            }
+            Ok(renamed)
+        });
         Ok(row?.map(LocationRow::location).transpose()?)
     }
 

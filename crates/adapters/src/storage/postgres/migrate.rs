@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
 use diesel::QueryableByName;
+use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Bool, Text};
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};

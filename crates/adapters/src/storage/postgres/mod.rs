@@ -48,7 +48,7 @@ use self::statements::FindByPairingCode;
 use super::failure::Failure;
 use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject};
 use super::url::{DatabaseUrl, Engine};
-use super::{OpenError, Pooler, PoolMonitor, PoolState, StorageOptions};
+use super::{OpenError, PoolMonitor, PoolState, Pooler, StorageOptions};
 
 type DeviceRow = rows::DeviceRow<Uuid, OffsetDateTime>;
 

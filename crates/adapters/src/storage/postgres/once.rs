@@ -7,7 +7,7 @@ use diesel::query_dsl::methods;
 use diesel::result::Error;
 use diesel::sql_types::{BigInt, Timestamptz};
 use diesel::upsert::excluded;
-use diesel_async::{RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::{IdempotencyKey, Party};
 use pos_port_storage::{KeptAnswer, Once};
 use time::OffsetDateTime;
@@ -23,10 +23,7 @@ use crate::storage::fleet_rows::{AnswerRow, SWEEP, kept_answer, party_key};
 ///
 /// Of two callers with one key the second waits here until the first's transaction ends: then it finds the answer, or
 /// a free key if that was rolled back.
-pub(super) async fn claim_key(
-    connection: &mut PgLink,
-    once: Option<&Once>,
-) -> QueryResult<Option<KeptAnswer>> {
+pub(super) async fn claim_key(connection: &mut PgLink, once: Option<&Once>) -> QueryResult<Option<KeptAnswer>> {
     let Some(once) = once else { return Ok(None) };
     let (kind, id) = party_key(once.party);
     let claim = diesel::insert_into(dsl::creation_answers)

@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-
 use pos_port_storage::StorageError;
 use tokio::time::timeout;
 
