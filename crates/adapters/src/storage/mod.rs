@@ -9,6 +9,7 @@
 //! one.
 
 mod audit_rows;
+mod backup;
 mod failure;
 mod fleet_rows;
 mod import_rows;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 use pos_port_storage::{Storage, StorageError};
 
+pub use self::backup::{BackUpError, back_up};
 pub use self::migrations::{MigrateError, migrate, pending_migrations};
 pub use self::postgres::PgStore;
 pub use self::rows::CorruptRow;

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use diesel::prelude::*;
 use pos_tests::postgres::TestDatabase;
-use reqwest::Client;
-use serde_json::json;
 
 use super::load::Load;
 use super::{Deployment, Way, command_at};
-use crate::text;
+use crate::{program, text};
 
 /// A program of PostgreSQL's, of the newest version there is.
 fn tool(name: &str) -> PathBuf {
@@ -29,16 +28,14 @@ async fn a_dump_under_load_is_one_moment_and_serves() {
     let mut deployment = Deployment::new(Way::Direct, &[]).await;
     let _replicas = tokio::task::block_in_place(|| deployment.replicas(1));
     let devices = tokio::task::block_in_place(|| deployment.devices(2_000));
-    let initiated = Client::new().post(format!("{}/session/initiate", deployment.balancer.url()));
-    let initiated = initiated.bearer_auth(&deployment.token).json(&json!({ "host": "merchant.viopay.io" }));
-    assert_eq!(initiated.send().await.unwrap().status(), 200);
+    deployment.initiate().await;
     let load = Load::start(&deployment, 6, devices);
     load.more(200).await;
 
     let before = load.claimed();
     let dump = deployment.folder.path().join("pos.dump").display().to_string();
     tokio::task::block_in_place(|| {
-        run("pg_dump", &["--format=custom", "--file", &dump, "--dbname", deployment.database.url()]);
+        run("pg_dump", &["--format=custom", "--file", &dump, "--dbname", &deployment.url]);
     });
     load.more(50).await;
     let outcome = load.stop().await;
@@ -65,5 +62,33 @@ async fn a_dump_under_load_is_one_moment_and_serves() {
     load.until(|load| load.claimed().len() >= 10).await;
     load.stop().await;
     tokio::task::block_in_place(|| command_at(deployment.folder.path(), restored.url(), &["audit", "verify"]));
+    deployment.idp.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_copy_of_the_embedded_database_under_load_is_one_moment() {
+    let mut deployment = Deployment::new(Way::Embedded, &[]).await;
+    let _replica = tokio::task::block_in_place(|| deployment.replicas(1));
+    let devices = tokio::task::block_in_place(|| deployment.devices(500));
+    deployment.initiate().await;
+    let load = Load::start(&deployment, 4, devices);
+    load.more(60).await;
+    let before = load.claimed();
+    let copy = deployment.folder.path().join("copy.db");
+    let to = copy.display().to_string();
+    tokio::task::block_in_place(|| deployment.command(&["backup", "--to", &to]));
+    load.more(20).await;
+    let outcome = load.stop().await;
+    assert!(!before.is_empty() && before.len() < outcome.claimed.len());
+
+    tokio::task::block_in_place(|| {
+        command_at(deployment.folder.path(), &format!("sqlite://{to}"), &["audit", "verify"]);
+        let again = program(deployment.folder.path()).args(["backup", "--to", &to]).output().unwrap();
+        assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{again:?}");
+    });
+    let mut copied = SqliteConnection::establish(&to).unwrap();
+    let claimed = diesel::dsl::sql::<diesel::sql_types::Text>("SELECT device_id FROM devices WHERE status = 'claimed'");
+    let claimed: Vec<String> = claimed.load(&mut copied).unwrap();
+    assert!(before.iter().all(|device| claimed.contains(device)), "what was answered before the copy is in it");
     deployment.idp.stop().await;
 }

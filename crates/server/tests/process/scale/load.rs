@@ -5,6 +5,7 @@
 //! opens another connection only if the one it kept had been closed before anything of the request was written, which
 //! is how HTTP ends an idle connection.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -33,6 +34,7 @@ struct Shared {
     devices: Mutex<Vec<String>>,
     claimed: Mutex<Vec<String>>,
     failures: Mutex<Vec<String>>,
+    balancer_log: PathBuf,
 }
 
 /// What came of it.
@@ -52,6 +54,7 @@ impl Load {
             devices: Mutex::new(devices),
             claimed: Mutex::default(),
             failures: Mutex::default(),
+            balancer_log: deployment.balancer.log(),
         });
         let mut tasks = JoinSet::new();
         for number in 0..terminals {
@@ -70,8 +73,7 @@ impl Load {
     pub(super) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let waiting = async {
             while !is_so(self) {
-                let failures = self.shared.failures.lock().unwrap().clone();
-                assert!(failures.is_empty(), "{failures:#?}");
+                self.shared.nothing_failed();
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -89,8 +91,7 @@ impl Load {
         while let Some(ended) = self.terminals.join_next().await {
             ended.unwrap();
         }
-        let failures = std::mem::take(&mut *self.shared.failures.lock().unwrap());
-        assert!(failures.is_empty(), "{failures:#?}");
+        self.shared.nothing_failed();
         Outcome { answered: self.shared.answered.load(Ordering::SeqCst), claimed: self.claimed() }
     }
 }
@@ -139,6 +140,13 @@ async fn pair(shared: &Shared, terminal: &Client, portal: &Client, device: &str)
 }
 
 impl Shared {
+    fn nothing_failed(&self) {
+        let failures = self.failures.lock().unwrap().clone();
+        if !failures.is_empty() {
+            panic!("{failures:#?}, and the balancer: {}", std::fs::read_to_string(&self.balancer_log).unwrap());
+        }
+    }
+
     async fn ask(&self, what: &str, request: RequestBuilder) -> Result<Value, String> {
         tokio::time::sleep(PAUSE).await;
         let answer = request.send().await.map_err(|error| format!("{what}: {error:?}"))?;

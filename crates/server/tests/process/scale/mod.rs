@@ -14,6 +14,7 @@ use pos_port_clock::Clock as _;
 use pos_tests::balancer::Balancer;
 use pos_tests::pgbouncer::PgBouncer;
 use pos_tests::postgres::TestDatabase;
+use reqwest::Client;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -25,11 +26,14 @@ use crate::{MERCHANT, program, text};
 enum Way {
     Direct,
     Pooled,
+    /// No PostgreSQL: one replica on a file.
+    Embedded,
 }
 
 /// A deployment: the database, the issuer, the balancer, and what each replica is told.
 struct Deployment {
-    database: TestDatabase,
+    database: Option<TestDatabase>,
+    url: String,
     variables: Vec<(&'static str, String)>,
     balancer: Balancer,
     token: String,
@@ -46,11 +50,17 @@ struct Replica {
 
 impl Deployment {
     async fn new(way: Way, more: &[(&'static str, &str)]) -> Self {
-        let database = TestDatabase::migrated().await;
+        let folder = tempfile::tempdir().unwrap();
+        let database = match way {
+            Way::Embedded => None,
+            _ => Some(TestDatabase::migrated().await),
+        };
+        let embedded = format!("sqlite://{}", folder.path().join("pos.db").display());
+        let url = database.as_ref().map_or(embedded, |database| database.url().to_owned());
         let issuer = DevIdpSettings::default();
         let idp = DevIdp::start(issuer, ([127, 0, 0, 1], 0).into(), Arc::new(SystemClock), Arc::new(SystemEntropy));
         let idp = idp.await.unwrap();
-        let pooler = (way == Way::Pooled).then(|| PgBouncer::before(database.url()));
+        let pooler = (way == Way::Pooled).then(|| PgBouncer::before(&url));
         let mut variables = vec![
             ("POS__IDENTITY__ISSUER", idp.issuer().to_owned()),
             ("POS__HTTP__WORKERS", "2".to_owned()),
@@ -60,11 +70,11 @@ impl Deployment {
             ("POS__SHUTDOWN__READINESS_DELAY_SECS", "2".to_owned()),
         ];
         match &pooler {
-            None => variables.push(("POS__DATABASE__URL", database.url().to_owned())),
+            None => variables.push(("POS__DATABASE__URL", url.clone())),
             Some(pooler) => variables.extend([
-                ("POS__DATABASE__URL", pooler.url(database.url())),
+                ("POS__DATABASE__URL", pooler.url(&url)),
                 ("POS__DATABASE__POOLER", "transaction".to_owned()),
-                ("POS__DATABASE__DIRECT_URL", database.url().to_owned()),
+                ("POS__DATABASE__DIRECT_URL", url.clone()),
             ]),
         }
         variables.extend(more.iter().map(|(key, value)| (*key, (*value).to_owned())));
@@ -74,8 +84,9 @@ impl Deployment {
             "merchant_id": MERCHANT, "roles": ["merchant-admin"], "sid": "one-session",
         });
         let token = idp.mint(&claims, MintOptions::default()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let deployed = Self { database, variables, balancer: Balancer::start(), token, folder, idp, _pooler: pooler };
+        let deployed =
+            Self { database, url, variables, balancer: Balancer::start(), token, folder, idp, _pooler: pooler };
+        deployed.command(&["migrate"]);
         deployed.command(&["merchant", "add", "--name", "Corner Shop", "--id", MERCHANT]);
         deployed.command(&["member", "add", "--user", "ann", "--merchant", MERCHANT, "--role", "admin"]);
         deployed
@@ -83,7 +94,18 @@ impl Deployment {
 
     /// A command of the operator's, at the database itself.
     fn command(&self, arguments: &[&str]) -> String {
-        command_at(self.folder.path(), self.database.url(), arguments)
+        command_at(self.folder.path(), &self.url, arguments)
+    }
+
+    fn database(&self) -> &TestDatabase {
+        self.database.as_ref().expect("a PostgreSQL database")
+    }
+
+    /// Begins the session of the one token there is.
+    async fn initiate(&self) {
+        let request = Client::new().post(format!("{}/session/initiate", self.balancer.url())).bearer_auth(&self.token);
+        let answer = request.json(&json!({ "host": "merchant.viopay.io" })).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{answer:?}");
     }
 
     fn devices(&self, count: u32) -> Vec<String> {

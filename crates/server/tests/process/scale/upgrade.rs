@@ -3,8 +3,6 @@
 //! The replicas before and after are the same program: the next version's schema is this test's own, and stands for one
 //! with a column that the program running before knows nothing of.
 
-use reqwest::Client;
-use serde_json::json;
 use tokio_postgres::Client as Database;
 
 use super::load::Load;
@@ -56,10 +54,8 @@ async fn the_schema_and_the_replicas_change_under_terminals_that_pair() {
     let mut deployment = Deployment::new(Way::Direct, &[]).await;
     let mut old = tokio::task::block_in_place(|| deployment.replicas(2));
     let devices = tokio::task::block_in_place(|| deployment.devices(3_000));
-    let initiated = Client::new().post(format!("{}/session/initiate", deployment.balancer.url()));
-    let initiated = initiated.bearer_auth(&deployment.token).json(&json!({ "host": "merchant.viopay.io" }));
-    assert_eq!(initiated.send().await.unwrap().status(), 200);
-    let database = deployment.database.client().await;
+    deployment.initiate().await;
+    let database = deployment.database().client().await;
     let load = Load::start(&deployment, 6, devices);
     load.more(100).await;
 
