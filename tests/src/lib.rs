@@ -8,9 +8,11 @@
     reason = "a harness that cannot do its work must fail the test loudly"
 )]
 
+pub mod balancer;
 pub mod issuer;
 pub mod keycloak;
 pub mod people;
+pub mod pgbouncer;
 pub mod population;
 pub mod postgres;
 pub mod real_server;

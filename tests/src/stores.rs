@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use pos_adapters::storage::{self, DatabaseUrl, OpenedStorage, StorageOptions};
+use pos_adapters::storage::{self, DatabaseUrl, OpenedStorage, Pooler, StorageOptions};
 use pos_port_storage::Storage;
 use tempfile::TempDir;
 
+use crate::pgbouncer::PgBouncer;
 use crate::postgres::TestDatabase;
 
 /// Options for a test: few connections, and limits that only a hanging test reaches.
@@ -20,19 +21,32 @@ pub fn options(url: DatabaseUrl) -> StorageOptions {
         statement_timeout: limit,
         gather: true,
         max_watches: 100,
+        pooler: Pooler::None,
+        direct_url: None,
+    }
+}
+
+/// Options for this database through a pooler, with a way past it for what needs one.
+#[must_use]
+pub fn pooled_options(pooler: &PgBouncer, database: &TestDatabase) -> StorageOptions {
+    StorageOptions {
+        pooler: Pooler::Transaction,
+        direct_url: Some(database.url().parse().unwrap()),
+        ..options(pooler.url(database.url()).parse().unwrap())
     }
 }
 
 /// An empty store of either engine, with what must outlive it.
 pub struct TestStore {
     opened: OpenedStorage,
-    url: DatabaseUrl,
+    options: StorageOptions,
     ground: Ground,
 }
 
 enum Ground {
     Folder(#[expect(dead_code, reason = "held until the test ends")] TempDir),
     Database(TestDatabase),
+    Pooled(#[expect(dead_code, reason = "stopped when the test ends")] PgBouncer, TestDatabase),
 }
 
 impl TestStore {
@@ -43,13 +57,20 @@ impl TestStore {
 
     /// On this database, which has the schema.
     pub async fn on_database(database: TestDatabase) -> Self {
-        Self::on(database.url().parse().unwrap(), Ground::Database(database)).await
+        Self::on(options(database.url().parse().unwrap()), Ground::Database(database)).await
+    }
+
+    /// On a PostgreSQL database of its own, through a PgBouncer of its own.
+    pub async fn pgbouncer() -> Self {
+        let database = TestDatabase::migrated().await;
+        let pooler = PgBouncer::before(database.url());
+        Self::on(pooled_options(&pooler, &database), Ground::Pooled(pooler, database)).await
     }
 
     /// A connection to its PostgreSQL database, beside the store.
     pub async fn client(&self) -> tokio_postgres::Client {
         match &self.ground {
-            Ground::Database(database) => database.client().await,
+            Ground::Database(database) | Ground::Pooled(_, database) => database.client().await,
             Ground::Folder(_) => panic!("this store is no PostgreSQL database"),
         }
     }
@@ -59,12 +80,12 @@ impl TestStore {
         let folder = tempfile::tempdir().unwrap();
         let url = sqlite_url(&folder);
         storage::migrate(&options(url.clone())).await.unwrap();
-        Self::on(url, Ground::Folder(folder)).await
+        Self::on(options(url), Ground::Folder(folder)).await
     }
 
-    async fn on(url: DatabaseUrl, ground: Ground) -> Self {
-        let opened = storage::open(&options(url.clone())).await.unwrap();
-        Self { opened, url, ground }
+    async fn on(options: StorageOptions, ground: Ground) -> Self {
+        let opened = storage::open(&options).await.unwrap();
+        Self { opened, options, ground }
     }
 
     /// The store and its connections.
@@ -75,7 +96,7 @@ impl TestStore {
 
     /// The same database again, through connections of its own: another replica's view.
     pub async fn reopened(&self) -> OpenedStorage {
-        storage::open(&options(self.url.clone())).await.unwrap()
+        storage::open(&self.options).await.unwrap()
     }
 }
 
@@ -88,6 +109,14 @@ pub async fn open(url: DatabaseUrl) -> Storage {
 pub async fn postgres() -> (Storage, TestDatabase) {
     let database = TestDatabase::migrated().await;
     (open(database.url().parse().unwrap()).await, database)
+}
+
+/// An empty store in PostgreSQL through PgBouncer, and what must outlive it.
+pub async fn pgbouncer() -> (Storage, (PgBouncer, TestDatabase)) {
+    let database = TestDatabase::migrated().await;
+    let pooler = PgBouncer::before(database.url());
+    let opened = storage::open(&pooled_options(&pooler, &database)).await.unwrap();
+    (opened.storage, (pooler, database))
 }
 
 /// An empty store in an SQLite file, and the folder that must outlive it.

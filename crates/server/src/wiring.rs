@@ -274,6 +274,13 @@ pub fn storage_options(settings: &Settings) -> anyhow::Result<StorageOptions> {
         statement_timeout: settings.statement_timeout,
         gather: settings.gather,
         max_watches: terminal.max_waiting,
+        pooler: settings.pooler,
+        direct_url: settings
+            .direct_url
+            .as_ref()
+            .map(|url| url.expose_secret().parse::<DatabaseUrl>())
+            .transpose()
+            .context("database.direct_url (POS__DATABASE__DIRECT_URL)")?,
     })
 }
 

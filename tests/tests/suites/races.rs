@@ -306,6 +306,13 @@ macro_rules! on_every_store {
                 super::$case(store.opened().storage.clone()).await;
             })+
         }
+        mod pgbouncer {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $case() {
+                let store = pos_tests::stores::TestStore::pgbouncer().await;
+                super::$case(store.opened().storage.clone()).await;
+            })+
+        }
     };
 }
 

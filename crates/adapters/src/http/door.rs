@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, web};
@@ -86,6 +87,10 @@ pub(super) async fn door(
     }
     // Answers hold codes and states of the moment; none may be served again by a cache on the way.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if api.drain.has_started() {
+        // The caller leaves now and comes back elsewhere, rather than find the connection gone with its next request.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     let status = response.status();
     let elapsed = watch.elapsed();
     span.in_scope(|| log(status.as_u16(), elapsed, error.as_ref()));

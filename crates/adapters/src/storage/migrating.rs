@@ -22,19 +22,22 @@ impl Trouble {
     }
 }
 
-/// Applies what is missing, on a connection that holds whatever lock the engine needs.
-pub(super) fn apply<DB, C, S>(connection: &mut C, source: S) -> Result<Vec<String>, Box<dyn Error + Send + Sync>>
+/// Applies what is missing, on a connection that holds whatever lock the engine needs, and adds each name to `applied`.
+pub(super) fn apply<DB, C, S>(
+    connection: &mut C,
+    source: S,
+    applied: &mut Vec<String>,
+) -> Result<(), Box<dyn Error + Send + Sync>>
 where
     DB: Backend,
     C: MigrationHarness<DB>,
     S: MigrationSource<DB>,
 {
-    let mut applied = Vec::new();
     for migration in connection.pending_migrations(source)? {
         connection.run_migration(&migration)?;
         applied.push(migration.name().to_string());
     }
-    Ok(applied)
+    Ok(())
 }
 
 /// The migrations of `source` that are not among the `applied` versions.

@@ -9,6 +9,7 @@
 //! one.
 
 mod audit_rows;
+mod backup;
 mod failure;
 mod fleet_rows;
 mod import_rows;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use pos_port_storage::{Storage, StorageError};
 
+pub use self::backup::{BackUpError, back_up};
 pub use self::migrations::{MigrateError, migrate, pending_migrations};
 pub use self::postgres::PgStore;
 pub use self::rows::CorruptRow;
@@ -55,6 +57,23 @@ pub struct StorageOptions {
     pub gather: bool,
     /// How many callers may wait at once for word of a device.
     pub max_watches: usize,
+    /// PostgreSQL only: whether `url` leads to a pooler.
+    pub pooler: Pooler,
+    /// PostgreSQL only: the server itself, where `url` leads to a pooler. What needs a session of its own goes there: the
+    /// lock around migrations, and LISTEN. Without it nothing can be migrated, and word of changes on other replicas is
+    /// not heard.
+    pub direct_url: Option<DatabaseUrl>,
+}
+
+/// What stands between this program and PostgreSQL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pooler {
+    /// Nothing, or something that keeps one server connection for each of ours.
+    #[default]
+    None,
+    /// Something that lends a server connection for one transaction, like PgBouncer with `pool_mode = transaction`. No
+    /// statement is kept prepared, and no session is set; `statement_timeout` is the role's.
+    Transaction,
 }
 
 /// A store that is open, and a look at its connections.

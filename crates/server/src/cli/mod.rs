@@ -35,6 +35,12 @@ pub enum Command {
     Serve(Serve),
     /// Bring the database's schema up to date, and say what was done
     Migrate,
+    /// Copy the embedded SQLite database, as of this moment, while it is in use
+    Backup {
+        /// The file to make; it must not be there yet
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Show the settings in force, where each comes from, and every fault among them
     CheckConfig,
     /// Remove rows that are over, once: codes, sessions, kept answers and the like, and old events if that is set

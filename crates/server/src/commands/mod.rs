@@ -1,6 +1,7 @@
 //! What each command does, a file each.
 
 mod audit;
+mod backup;
 mod check_config;
 mod client;
 #[cfg(feature = "dev-idp")]
@@ -36,6 +37,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve(how) => serve::run(settings()?, &how).await?,
         Command::Migrate => migrate::run(&settings()?).await?,
+        Command::Backup { to } => backup::run(&settings()?, &to).await?,
         Command::CheckConfig => return Ok(check_config::run(settings())),
         Command::Reclaim(how) => return reclaim::run(&settings()?, &how).await,
         Command::Audit(what) => return audit::run(&settings()?, what).await,

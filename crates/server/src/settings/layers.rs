@@ -14,7 +14,7 @@ const DEFAULTS: &str = include_str!("../../../../config/default.toml");
 pub(super) const PREFIX: &str = "POS__";
 const FILE_SUFFIX: &str = "_file";
 /// Keys whose values are never shown, and may be read from a file.
-const SECRETS: [&str; 1] = ["database.url"];
+const SECRETS: [&str; 2] = ["database.url", "database.direct_url"];
 
 /// A key's value in force.
 pub(super) struct Entry {

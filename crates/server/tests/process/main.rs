@@ -9,6 +9,7 @@ mod importing;
 mod process;
 mod reclaiming;
 mod replicas;
+mod scale;
 mod serving;
 mod tenancy;
 

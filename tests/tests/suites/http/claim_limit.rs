@@ -13,7 +13,15 @@ fn limited_to(failures: u32) -> Options {
 
 #[tokio::test]
 async fn two_servers_count_together_and_a_restart_forgets_nothing() {
-    let store = TestStore::postgres().await;
+    count_together(TestStore::postgres().await).await;
+}
+
+#[tokio::test]
+async fn two_servers_count_together_through_pgbouncer() {
+    count_together(TestStore::pgbouncer().await).await;
+}
+
+async fn count_together(store: TestStore) {
     let one = TestServer::start(store.opened(), limited_to(4));
     let other = TestServer::start(&store.reopened().await, limited_to(4));
     let id = one.device().await;

@@ -62,6 +62,15 @@ async fn a_claim_is_seen_at_once_on_postgres_at_every_replica() {
     a_claim_is_seen_at_once(near, Some(far)).await;
 }
 
+/// Word does not come through the pooler: whoever listens goes past it.
+#[tokio::test]
+async fn a_claim_is_seen_at_once_through_pgbouncer_at_every_replica() {
+    let store = TestStore::pgbouncer().await;
+    let near = TestServer::start(store.opened(), settings());
+    let far = TestServer::start(&store.reopened().await, settings());
+    a_claim_is_seen_at_once(near, Some(far)).await;
+}
+
 #[tokio::test]
 async fn a_claim_is_seen_at_once_on_sqlite() {
     let store = TestStore::sqlite().await;

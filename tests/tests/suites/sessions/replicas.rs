@@ -9,7 +9,16 @@ use super::world::{World, acts, end, initiate, log_out};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_on_one_server_holds_on_the_other_from_the_next_request_on() {
-    let world = World::on(TestStore::postgres().await).await;
+    an_end_holds_everywhere(TestStore::postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_so_it_does_through_pgbouncer() {
+    an_end_holds_everywhere(TestStore::pgbouncer().await).await;
+}
+
+async fn an_end_holds_everywhere(store: TestStore) {
+    let world = World::on(store).await;
     let (one, other) = (world.server(), world.replica().await);
     for _ in 0..10 {
         let tokens = world.log_in("ann").await;

@@ -295,7 +295,7 @@ pub(crate) fn shown(id: MerchantId, name: &str) -> Value {
     json!({ "id": id.to_string(), "name": name })
 }
 
-/// Makes a test of a case on each engine.
+/// Makes a test of a case on each engine; on PostgreSQL also through PgBouncer.
 macro_rules! on_both_engines {
     ($($case:ident),+ $(,)?) => {
         mod sqlite {
@@ -308,6 +308,13 @@ macro_rules! on_both_engines {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 super::$case($crate::sessions::world::World::on(pos_tests::stores::TestStore::postgres().await).await).await;
+            })+
+        }
+        mod pgbouncer {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let store = pos_tests::stores::TestStore::pgbouncer().await;
+                super::$case($crate::sessions::world::World::on(store).await).await;
             })+
         }
     };

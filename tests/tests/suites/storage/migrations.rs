@@ -160,3 +160,30 @@ async fn a_missing_folder_is_named() {
     let error = storage::open(&options).await.err().unwrap().to_string();
     assert!(error.starts_with("the folder ") && error.contains("nowhere"), "{error}");
 }
+
+/// Whoever comes to a table waits behind a change that waits for it: so the change lets go and comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_is_in_use_is_not_waited_for_long() {
+    let database = TestDatabase::migrated().await;
+    let (mut holder, watcher) = (database.client().await, database.client().await);
+    let held = holder.transaction().await.unwrap();
+    held.batch_execute("LOCK TABLE __diesel_schema_migrations IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let options = options(database.url().parse().unwrap());
+    let migrating = tokio::spawn(async move { storage::migrate(&options).await });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let until = async |expected: i64| {
+        while watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) != expected {
+            assert!(!migrating.is_finished(), "it waits");
+            tokio::task::yield_now().await;
+        }
+    };
+    let seen = async {
+        until(1).await;
+        until(0).await;
+        until(1).await;
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), seen).await.expect("it lets go and comes again");
+    held.rollback().await.unwrap();
+    assert_eq!(migrating.await.unwrap().unwrap(), Vec::<String>::new());
+}

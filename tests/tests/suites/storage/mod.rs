@@ -11,6 +11,7 @@ mod illegal_import_rows;
 mod illegal_rows;
 mod illegal_tenancy_rows;
 mod migrations;
+mod pooled;
 mod replicas;
 mod upgrade;
 mod upgrade_filled;
@@ -18,6 +19,11 @@ mod upgrade_filled;
 /// Every case of the storage contract, on PostgreSQL.
 mod postgres {
     pos_port_storage::storage_suite!(pos_tests::stores::postgres().await);
+}
+
+/// Every case of the storage contract, on PostgreSQL through PgBouncer in transaction mode.
+mod pgbouncer {
+    pos_port_storage::storage_suite!(pos_tests::stores::pgbouncer().await);
 }
 
 /// Every case of the storage contract, on SQLite.

@@ -100,6 +100,13 @@ async fn on_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn through_pgbouncer() {
+    let store = stores::TestStore::pgbouncer().await;
+    let other = store.reopened().await;
+    agree([store.opened().storage.clone(), other.storage]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn on_sqlite() {
     let (one, folder) = stores::sqlite().await;
     let other = stores::open(stores::sqlite_url(&folder)).await;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::{AuditEvent, DeviceEvent, DeviceId, EventAnchor, Party, Scope, Subject};
 use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, History, KeptAuditEvent, Span, StorageError};
 use time::OffsetDateTime;
@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::PgStore;
+use super::link::PgLink;
 use super::schema::{audit_events, device_events, merchants, reclaimed_events};
 use crate::storage::audit_rows::{self, detail_text, origin_text, subject_text, trace_text};
 use crate::storage::reclaiming::AnchorRow;
@@ -19,7 +20,7 @@ type EventRow = audit_rows::EventRow<Uuid, OffsetDateTime>;
 type AuditRow = audit_rows::AuditRow<Uuid, OffsetDateTime>;
 
 /// Puts something on record, in the transaction of whatever makes it so.
-pub(super) async fn insert_audit_event(connection: &mut AsyncPgConnection, event: &AuditEvent) -> QueryResult<()> {
+pub(super) async fn insert_audit_event(connection: &mut PgLink, event: &AuditEvent) -> QueryResult<()> {
     use audit_events::dsl;
     diesel::insert_into(dsl::audit_events)
         .values((

@@ -16,7 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 
 use super::connection::{ConnectError, PgManager};
 use super::gather::Lane;
@@ -38,21 +38,26 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 
 pub(super) struct Changes {
     opener: Arc<PgManager>,
+    /// Where to listen; nowhere if all there is is a pooler, which hands word on to nobody.
+    listen_at: Option<Arc<Config>>,
     watchers: Watchers,
     listening: OnceLock<Tied>,
     words: OnceLock<mpsc::Sender<DeviceId>>,
 }
 
 impl Changes {
-    pub(super) fn new(opener: Arc<PgManager>, most: usize) -> Self {
-        Self { opener, watchers: Watchers::new(most), listening: OnceLock::new(), words: OnceLock::new() }
+    pub(super) fn new(opener: Arc<PgManager>, listen_at: Option<Config>, most: usize) -> Self {
+        let listen_at = listen_at.map(Arc::new);
+        Self { opener, listen_at, watchers: Watchers::new(most), listening: OnceLock::new(), words: OnceLock::new() }
     }
 
     pub(super) fn watch(&self, id: &DeviceId) -> Option<Box<dyn Watch>> {
-        self.listening.get_or_init(|| {
-            let task = listen(Arc::clone(&self.opener), self.watchers.clone());
-            Tied(self.opener.runtime.spawn(task).abort_handle())
-        });
+        if let Some(listen_at) = &self.listen_at {
+            self.listening.get_or_init(|| {
+                let task = listen(Arc::clone(listen_at), self.opener.connect_timeout, self.watchers.clone());
+                Tied(self.opener.runtime.spawn(task).abort_handle())
+            });
+        }
         self.watchers.watch(id)
     }
 
@@ -83,15 +88,15 @@ async fn notify(mut queue: mpsc::Receiver<DeviceId>, opener: Arc<PgManager>) {
 }
 
 /// Listens for as long as it is let.
-async fn listen(opener: Arc<PgManager>, watchers: Watchers) {
+async fn listen(config: Arc<Config>, limit: Duration, watchers: Watchers) {
     let mut pause = PAUSES.0;
     loop {
-        let heard = match opener.config.get_ssl_mode() {
+        let heard = match config.get_ssl_mode() {
             SslMode::Require => match tls::verified() {
-                Ok(tls) => hear(&opener, tls, &watchers, &mut pause).await,
+                Ok(tls) => hear(&config, limit, tls, &watchers, &mut pause).await,
                 Err(error) => Err(error.into()),
             },
-            _ => hear(&opener, NoTls, &watchers, &mut pause).await,
+            _ => hear(&config, limit, NoTls, &watchers, &mut pause).await,
         };
         if let Err(error) = heard {
             tracing::warn!(error = &error as &dyn std::error::Error, "waiting terminals are woken late for now");
@@ -102,15 +107,19 @@ async fn listen(opener: Arc<PgManager>, watchers: Watchers) {
 }
 
 /// Wakes those who wait until the connection ends.
-async fn hear<T>(opener: &PgManager, tls: T, watchers: &Watchers, pause: &mut Duration) -> Result<(), ConnectError>
+async fn hear<T>(
+    config: &Config,
+    limit: Duration,
+    tls: T,
+    watchers: &Watchers,
+    pause: &mut Duration,
+) -> Result<(), ConnectError>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Unpin,
 {
-    let limit = opener.connect_timeout;
     let what = "connecting to PostgreSQL";
-    let (client, mut connection) =
-        timeout(limit, opener.config.connect(tls)).await.map_err(|_| TooSlow { what, limit })??;
+    let (client, mut connection) = timeout(limit, config.connect(tls)).await.map_err(|_| TooSlow { what, limit })??;
     let mut subscribed = false;
     let subscribing = timeout(limit, client.batch_execute("LISTEN pos_device_changed"));
     tokio::pin!(subscribing);

@@ -1,5 +1,7 @@
 //! Connections to PostgreSQL: opened on demand, thrown away when in doubt.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
@@ -11,10 +13,13 @@ use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Config, NoTls, Socket};
+use tokio_postgres::{Client, Config, NoTls, Socket};
 
+use super::link::{PgLink, Unnamed};
+use super::notice_dead_peers;
 use super::tls::{self, TlsError};
 use crate::storage::failure::{Failure, TooSlow};
+use crate::storage::{Pooler, StorageOptions};
 
 /// Why no connection could be opened. The password is in none of these.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,10 @@ pub(super) enum ConnectError {
     Refused(#[from] tokio_postgres::Error),
     #[error("the connection cannot be prepared")]
     Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(
+        "transactions are {0} by default, and a pooler lets no connection change that: set default_transaction_isolation to 'read committed' for the role"
+    )]
+    Isolation(String),
     #[error("the runtime is shutting down")]
     Stopping,
 }
@@ -36,7 +45,7 @@ pub(super) enum ConnectError {
 /// The task runs on the runtime the store was opened on, never on the one of the request that happened to open the
 /// connection: an HTTP worker that stops must not take other workers' connections with it.
 pub(super) struct PgConnection {
-    pub(super) diesel: AsyncPgConnection,
+    pub(super) link: PgLink,
     driver: JoinHandle<()>,
     /// False while an operation is under way, and for ever if it was abandoned or broke the connection.
     settled: bool,
@@ -54,24 +63,84 @@ pub(super) struct PgManager {
     pub(super) config: Config,
     pub(super) connect_timeout: Duration,
     pub(super) statement_timeout: Duration,
+    /// Whether a pooler lends us a server connection for one transaction at a time.
+    pub(super) pooled: bool,
+    /// Whether somebody was told that the role has no statement timeout.
+    pub(super) warned: Arc<AtomicBool>,
+    /// What sessions are set to for the statements they will run.
+    pub(super) tuning: &'static str,
     pub(super) runtime: Handle,
 }
 
 impl PgManager {
+    /// On the current runtime.
+    pub(super) fn of(config: &Config, options: &StorageOptions) -> Self {
+        let mut config = config.clone();
+        if config.get_application_name().is_none() {
+            config.application_name("pos-activation");
+        }
+        notice_dead_peers(&mut config);
+        Self {
+            config,
+            connect_timeout: options.connect_timeout,
+            statement_timeout: options.statement_timeout,
+            pooled: options.pooler == Pooler::Transaction,
+            warned: Arc::default(),
+            tuning: "",
+            runtime: Handle::current(),
+        }
+    }
+
+    /// For connections that only look rows up by their keys. Left to itself PostgreSQL plans again for each list of keys,
+    /// which takes longer than the look-up; and a plan that was made while the table was all but empty must not be one
+    /// that reads the whole of it.
+    pub(super) fn for_keys(&self) -> Self {
+        Self { tuning: "; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off", ..self.clone() }
+    }
+
     /// Opens a connection on the current runtime, ready for statements.
     pub(super) async fn open(&self) -> Result<PgConnection, ConnectError> {
+        let limit = self.connect_timeout;
+        let opening = async {
+            let (client, driver) = dial(&self.config).await?;
+            let link = if self.pooled { self.pooled_link(client).await } else { self.prepared_link(client).await }?;
+            Ok(PgConnection { link, driver, settled: true })
+        };
+        timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
+    }
+
+    async fn prepared_link(&self, client: Client) -> Result<PgLink, ConnectError> {
         // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written. And the
         // isolation our statements are written for, whatever the database's default.
         let milliseconds = (self.statement_timeout / 4 * 3).as_millis().clamp(1, 2_147_483_647);
-        let settings =
-            format!("SET statement_timeout = {milliseconds}; SET default_transaction_isolation = 'read committed'");
-        let limit = self.connect_timeout;
-        let opening = async {
-            let mut connection = connect(&self.config, limit).await?;
-            connection.diesel.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
-            Ok(connection)
-        };
-        timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
+        let settings = format!(
+            "SET statement_timeout = {milliseconds}; SET default_transaction_isolation = 'read committed'{}",
+            self.tuning
+        );
+        let mut link = prepared(client).await?;
+        link.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
+        Ok(PgLink::Prepared(Box::new(link)))
+    }
+
+    /// What a session is set to would stay behind at a server connection that others get next. So the role, or the
+    /// pooler, must have set it, and we look.
+    async fn pooled_link(&self, client: Client) -> Result<PgLink, ConnectError> {
+        let setting = "SELECT current_setting('default_transaction_isolation'),
+            (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout')";
+        let row = client.query_typed_one(setting, &[]).await?;
+        let (isolation, milliseconds): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        if isolation != "read committed" {
+            return Err(ConnectError::Isolation(isolation));
+        }
+        let ours = i64::try_from(self.statement_timeout.as_millis()).unwrap_or(i64::MAX);
+        if !(1..ours).contains(&milliseconds) && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                milliseconds,
+                "the role has no statement_timeout, or one that is not below database.statement_timeout_ms: a statement \
+                 may go on after its caller was told that it failed"
+            );
+        }
+        Ok(PgLink::Unnamed(Unnamed::new(client)))
     }
 }
 
@@ -93,21 +162,28 @@ impl Manager for PgManager {
     }
 }
 
-/// Opens one connection within `limit`, on the current runtime: over TLS if the URL says `sslmode=require`, else plain.
-///
-/// `prefer`, which is what a URL means that says nothing, is plain too: TLS that anybody in between can talk us out of
-/// protects nothing, and a verified certificate is not what a server on the same machine has.
-pub(super) async fn connect(config: &Config, limit: Duration) -> Result<PgConnection, ConnectError> {
-    let opening = async {
-        match config.get_ssl_mode() {
-            SslMode::Require => establish(config, tls::verified()?).await,
-            _ => establish(config, NoTls).await,
-        }
-    };
+/// Opens one connection straight to the server within `limit`, for diesel's own use: with nothing set.
+pub(super) async fn connect(config: &Config, limit: Duration) -> Result<AsyncPgConnection, ConnectError> {
+    let opening = async { prepared(dial(config).await?.0).await };
     timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
 }
 
-async fn establish<T>(config: &Config, tls: T) -> Result<PgConnection, ConnectError>
+async fn prepared(client: Client) -> Result<AsyncPgConnection, ConnectError> {
+    AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Setup(error.into()))
+}
+
+/// Opens one connection on the current runtime, and answers the task that moves its bytes: over TLS if the URL says `sslmode=require`, else plain.
+///
+/// `prefer`, which is what a URL means that says nothing, is plain too: TLS that anybody in between can talk us out of
+/// protects nothing, and a verified certificate is not what a server on the same machine has.
+async fn dial(config: &Config) -> Result<(Client, JoinHandle<()>), ConnectError> {
+    match config.get_ssl_mode() {
+        SslMode::Require => establish(config, tls::verified()?).await,
+        _ => establish(config, NoTls).await,
+    }
+}
+
+async fn establish<T>(config: &Config, tls: T) -> Result<(Client, JoinHandle<()>), ConnectError>
 where
     T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: Send> + Send,
     <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
@@ -118,8 +194,7 @@ where
             tracing::debug!(error = &error as &dyn std::error::Error, "a PostgreSQL connection ended");
         }
     });
-    let diesel = AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Setup(error.into()))?;
-    Ok(PgConnection { diesel, driver, settled: true })
+    Ok((client, driver))
 }
 
 /// A connection on loan for one operation: one statement, or the statements of one transaction.
@@ -144,8 +219,8 @@ impl Lease {
         Ok(Self { connection, limit })
     }
 
-    pub(super) fn connection(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection.diesel
+    pub(super) fn connection(&mut self) -> &mut PgLink {
+        &mut self.connection.link
     }
 
     /// Ends the operation and says what its outcome means.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use pos_domain::{AuditEvent, Merchant, MerchantId, Name, Party, Reseller, ResellerId, Scope};
 use pos_port_storage::{AddPartyError, DirectoryRepository, MerchantPage, Once, StorageError};
 use time::OffsetDateTime;
@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::PgStore;
 use super::connection::Stop;
+use super::link::PgLink;
 use super::once::claim_key;
 use super::schema::{merchants, resellers};
 use super::tenancy_statements::{AddMerchant, AddReseller, RenameMerchant};
@@ -67,7 +68,7 @@ impl DirectoryRepository for PgStore {
             created_at: merchant.created_at,
             told: Told::from(told),
         };
-        transact!(self, async |connection: &mut AsyncPgConnection| {
+        transact!(self, async |connection: &mut PgLink| {
             if let Some(kept) = claim_key(connection, once).await? {
                 return Err(Stop::Refused(AddPartyError::Answered(kept)));
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use async_trait::async_trait;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use pos_domain::{Device, DeviceId, IdempotencyKey, Party, Scope, Transition};
 use pos_port_storage::{
     AnswerRepository, CreateDevicesError, DevicePage, DeviceRepository, FleetRepository, KeptAnswer, Once, SaveError,
@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use super::connection::Stop;
 use super::create::{AddDevices, CheckPlaces};
+use super::link::PgLink;
 use super::once::{claim_key, find_answer};
 use super::save::SaveForParty;
 use super::schema::{devices, merchants};
@@ -47,7 +48,7 @@ impl FleetRepository for PgStore {
     ) -> Result<(), CreateDevicesError> {
         let (new, again) = new_devices(devices)?;
         let (check, add) = (CheckPlaces::of(scope, &new), AddDevices::from(new.as_slice()));
-        transact!(self, async |connection: &mut AsyncPgConnection| {
+        transact!(self, async |connection: &mut PgLink| {
             if let Some(kept) = claim_key(connection, once).await? {
                 return Err(Stop::Refused(CreateDevicesError::Answered(kept)));
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use diesel_async::{AsyncConnection as _, RunQueryDsl, SimpleAsyncConnection as _};
 use pos_domain::{ImportMode, Transition};
 use pos_port_storage::{
     Import, ImportRef, ImportRepository, ImportState, RowResult, RowVerdict, StorageError, UndecidedRow,
@@ -18,6 +18,7 @@ use super::PgStore;
 use super::connection::Stop;
 use super::create::AddDevices;
 use super::import_statements::{FirstRows, SetOutcomes, WrongPlaces};
+use super::link::PgLink;
 use super::schema::{devices, import_rows, imports};
 use crate::storage::failure::{Failure, TooSlow};
 use crate::storage::import_rows::{
@@ -182,11 +183,7 @@ impl PgStore {
 }
 
 /// The rows among those judged about which nothing was decided, locked until the end. Everybody locks them in one order.
-async fn open_rows(
-    connection: &mut AsyncPgConnection,
-    import: &ImportRef,
-    verdicts: &[RowVerdict],
-) -> QueryResult<HashSet<i64>> {
+async fn open_rows(connection: &mut PgLink, import: &ImportRef, verdicts: &[RowVerdict]) -> QueryResult<HashSet<i64>> {
     use import_rows::dsl;
     // One that is just being ended, or forgotten, is not waited for: nothing is decided about it from here.
     let sealed: Option<Uuid> = imports::table
@@ -214,11 +211,7 @@ async fn open_rows(
 }
 
 /// Creates what can be created; the others are refused.
-async fn create(
-    connection: &mut AsyncPgConnection,
-    import: &ImportRef,
-    new: NewRows,
-) -> QueryResult<(Vec<i64>, RefusedRows)> {
+async fn create(connection: &mut PgLink, import: &ImportRef, new: NewRows) -> QueryResult<(Vec<i64>, RefusedRows)> {
     if new.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
@@ -238,11 +231,7 @@ async fn create(
 
 /// Creates the devices of all undecided rows, in the order of their ids, so that two imports of some of the same
 /// devices wait for each other and never in a circle.
-async fn create_all(
-    connection: &mut AsyncPgConnection,
-    import: &Import,
-    now: OffsetDateTime,
-) -> Result<(), Stop<NotConcluded>> {
+async fn create_all(connection: &mut PgLink, import: &Import, now: OffsetDateTime) -> Result<(), Stop<NotConcluded>> {
     use import_rows::dsl;
     let mut after = (String::new(), 0);
     loop {
@@ -266,7 +255,7 @@ async fn create_all(
 }
 
 /// A sealed import, locked until the end of the transaction, which may last; none if somebody else has locked it.
-async fn locked(connection: &mut AsyncPgConnection, import: &ImportRef) -> Result<Option<Import>, Stop<NotConcluded>> {
+async fn locked(connection: &mut PgLink, import: &ImportRef) -> Result<Option<Import>, Stop<NotConcluded>> {
     connection.batch_execute("SET LOCAL statement_timeout = 0").await?;
     let row: Option<ImportRow<Uuid>> = imports::table
         .filter(imports::import_id.eq(import.id.0).and(imports::owner.eq(owner_text(import.owner))))
@@ -282,7 +271,7 @@ async fn locked(connection: &mut AsyncPgConnection, import: &ImportRef) -> Resul
 }
 
 /// Whether all rows of an import are there, and, if each stands for itself, something was decided about each.
-async fn complete(connection: &mut AsyncPgConnection, import: &Import) -> Result<(), Stop<NotConcluded>> {
+async fn complete(connection: &mut PgLink, import: &Import) -> Result<(), Stop<NotConcluded>> {
     use import_rows::dsl;
     let (rows, decided): (i64, i64) = dsl::import_rows
         .filter(dsl::import_id.eq(import.import.id.0))
@@ -295,7 +284,7 @@ async fn complete(connection: &mut AsyncPgConnection, import: &Import) -> Result
     Ok(())
 }
 
-async fn first_refused(connection: &mut AsyncPgConnection, import: &ImportRef) -> QueryResult<Option<i64>> {
+async fn first_refused(connection: &mut PgLink, import: &ImportRef) -> QueryResult<Option<i64>> {
     use import_rows::dsl;
     dsl::import_rows
         .filter(dsl::import_id.eq(import.id.0).and(dsl::outcome.ne(PROVISIONED)))
@@ -305,11 +294,7 @@ async fn first_refused(connection: &mut AsyncPgConnection, import: &ImportRef) -
 }
 
 /// Ends an import: refused because of a row, or applied.
-async fn end(
-    connection: &mut AsyncPgConnection,
-    import: &ImportRef,
-    refused: Option<i64>,
-) -> Result<Import, Stop<NotConcluded>> {
+async fn end(connection: &mut PgLink, import: &ImportRef, refused: Option<i64>) -> Result<Import, Stop<NotConcluded>> {
     let state = if refused.is_some() { REFUSED } else { APPLIED };
     let row: ImportRow<Uuid> = diesel::update(imports::table.find(import.id.0))
         .set((imports::state.eq(state), imports::refused_row.eq(refused)))

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection, RunQueryDsl};
 use pos_domain::{AuditEvent, Location, LocationId, Name, Party, Scope};
 use pos_port_storage::{AddLocationError, LocationPage, LocationRepository, Once, StorageError};
 use time::OffsetDateTime;
@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::PgStore;
 use super::audit::insert_audit_event;
 use super::connection::Stop;
+use super::link::PgLink;
 use super::once::claim_key;
 use super::schema::{locations, merchants};
 use crate::storage::fleet_rows;
@@ -49,7 +50,7 @@ impl LocationRepository for PgStore {
             Scope::Of(Party::Merchant(own)) => merchant = merchant.filter(merchants::merchant_id.eq(own.0)),
             Scope::Of(Party::Reseller(parent)) => merchant = merchant.filter(merchants::reseller_id.eq(parent.0)),
         }
-        transact!(self, async |connection: &mut AsyncPgConnection| {
+        transact!(self, async |connection: &mut PgLink| {
             if let Some(kept) = claim_key(connection, once).await? {
                 return Err(Stop::Refused(AddLocationError::Answered(kept)));
             }
@@ -85,14 +86,13 @@ impl LocationRepository for PgStore {
         use locations::dsl;
         let seen = seen_by(scope).filter(dsl::location_id.eq(id.0)).select(dsl::location_id);
         let rename = diesel::update(dsl::locations.filter(dsl::location_id.eq_any(seen)));
-        let row: Result<Option<LocationRow>, StorageError> =
-            transact!(self, async |connection: &mut AsyncPgConnection| {
-                let renamed = rename.set(dsl::name.eq(name.as_str())).get_result(connection).await.optional()?;
-                if renamed.is_some() {
-                    insert_audit_event(connection, told).await?;
-                }
-                Ok(renamed)
-            });
+        let row: Result<Option<LocationRow>, StorageError> = transact!(self, async |connection: &mut PgLink| {
+            let renamed = rename.set(dsl::name.eq(name.as_str())).get_result(connection).await.optional()?;
+            if renamed.is_some() {
+                insert_audit_event(connection, told).await?;
+            }
+            Ok(renamed)
+        });
         Ok(row?.map(LocationRow::location).transpose()?)
     }
 

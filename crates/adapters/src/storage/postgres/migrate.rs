@@ -1,14 +1,19 @@
 //! Migrating PostgreSQL, one process at a time.
 
+use std::error::Error;
+use std::time::Duration;
+
+use diesel::QueryableByName;
 use diesel::connection::SimpleConnection;
 use diesel::sql_types::{Bool, Text};
-use diesel::{QueryableByName, RunQueryDsl as _};
-use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
+use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use tokio_postgres::Config;
 
-use super::connection::connect;
+use super::connection::{PgManager, connect};
+use super::direct;
+use super::link::PgLink;
 use crate::storage::StorageOptions;
 use crate::storage::migrating::{Trouble, apply, missing};
 
@@ -19,19 +24,50 @@ const LOCK: i64 = 0x706F_735F_6163_7476;
 
 type Connection = AsyncConnectionWrapper<AsyncPgConnection>;
 
+/// How long a change of a table waits for those who use it. Whoever comes to the table meanwhile waits behind it, polls
+/// included: so not for long, and then again later.
+const DDL_PATIENCE: &str = "1s";
+const DDL_ATTEMPTS: u32 = 30;
+const DDL_PAUSE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+#[error("through a pooler nothing can be migrated: give the server's own address as database.direct_url")]
+struct OnlyPooled;
+
 pub(in crate::storage) async fn migrate(config: &Config, options: &StorageOptions) -> Result<Vec<String>, Trouble> {
-    on_connection(config, options, |connection| {
-        // Bounds the wait for another process's migration, and for the tables under a server that is busy with them.
-        connection.batch_execute(&format!("SET lock_timeout = '60s'; SELECT pg_advisory_lock({LOCK})"))?;
-        let applied = apply(connection, MIGRATIONS);
-        connection.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
-        applied
-    })
-    .await
+    let config = direct(config, options).ok_or_else(|| Trouble::failed(OnlyPooled))?;
+    let opened = connect(config, options.connect_timeout).await.map_err(Trouble::unreachable)?;
+    // diesel's migration code blocks.
+    tokio::task::spawn_blocking(move || locked(&mut Connection::from(opened)))
+        .await
+        .map_err(Trouble::failed)?
+        .map_err(Trouble::Failed)
+}
+
+fn locked(connection: &mut Connection) -> Result<Vec<String>, Box<dyn Error + Send + Sync>> {
+    // Bounds the wait for another process's migration.
+    connection.batch_execute(&format!("SET lock_timeout = '60s'; SELECT pg_advisory_lock({LOCK})"))?;
+    connection.batch_execute(&format!("SET lock_timeout = '{DDL_PATIENCE}'"))?;
+    let mut applied = Vec::new();
+    let mut outcome = apply(connection, MIGRATIONS, &mut applied);
+    for _ in 1..DDL_ATTEMPTS {
+        match &outcome {
+            Err(error) if error.to_string().contains("lock timeout") => {
+                tracing::info!("a table is in use: trying again to change it");
+                std::thread::sleep(DDL_PAUSE);
+                outcome = apply(connection, MIGRATIONS, &mut applied);
+            }
+            _ => break,
+        }
+    }
+    connection.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
+    outcome.map(|()| applied)
 }
 
 pub(in crate::storage) async fn pending(config: &Config, options: &StorageOptions) -> Result<Vec<String>, Trouble> {
-    on_connection(config, options, |connection| missing::<diesel::pg::Pg, _>(MIGRATIONS, &applied(connection)?)).await
+    let mut connection = PgManager::of(config, options).open().await.map_err(Trouble::unreachable)?;
+    let applied = applied(&mut connection.link).await.map_err(Trouble::failed)?;
+    missing::<diesel::pg::Pg, _>(MIGRATIONS, &applied).map_err(Trouble::Failed)
 }
 
 #[derive(QueryableByName)]
@@ -47,24 +83,11 @@ struct Applied {
 }
 
 /// What was applied, without making the table that diesel keeps it in: a server's own account may not create tables.
-fn applied(connection: &mut Connection) -> diesel::QueryResult<Vec<String>> {
+async fn applied(link: &mut PgLink) -> diesel::QueryResult<Vec<String>> {
     let table = diesel::sql_query("SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS known");
-    if !table.get_result::<Known>(connection)?.known {
+    if !table.get_result::<Known>(link).await?.known {
         return Ok(Vec::new());
     }
-    let rows = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load::<Applied>(connection)?;
+    let rows = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load::<Applied>(link).await?;
     Ok(rows.into_iter().map(|row| row.version).collect())
-}
-
-/// Runs diesel's blocking migration code where it may block.
-async fn on_connection<T: Send + 'static>(
-    config: &Config,
-    options: &StorageOptions,
-    work: impl FnOnce(&mut Connection) -> Result<T, Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
-) -> Result<T, Trouble> {
-    let opened = connect(config, options.connect_timeout).await.map_err(Trouble::unreachable)?;
-    tokio::task::spawn_blocking(move || work(&mut Connection::from(opened.diesel)))
-        .await
-        .map_err(Trouble::failed)?
-        .map_err(Trouble::Failed)
 }

@@ -7,6 +7,7 @@ mod create;
 mod gather;
 mod import_lifetime;
 mod import_statements;
+mod link;
 mod migrate;
 mod once;
 mod refusals;
@@ -32,7 +33,6 @@ use pos_port_storage::{
     ClaimFailureRepository, DeviceChanges, DeviceRepository, SaveError, StorageError, StorageHealth, Watch,
 };
 use time::OffsetDateTime;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -47,7 +47,8 @@ use self::schema::{claim_failures, devices, ended_pairing_codes};
 use self::statements::FindByPairingCode;
 use super::failure::Failure;
 use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject};
-use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
+use super::url::{DatabaseUrl, Engine};
+use super::{OpenError, PoolMonitor, PoolState, Pooler, StorageOptions};
 
 type DeviceRow = rows::DeviceRow<Uuid, OffsetDateTime>;
 
@@ -76,22 +77,18 @@ pub struct PgStore {
 
 impl PgStore {
     pub(super) fn open(config: &tokio_postgres::Config, options: &StorageOptions) -> Result<Self, OpenError> {
-        let mut config = config.clone();
-        if config.get_application_name().is_none() {
-            config.application_name("pos-activation");
-        }
-        notice_dead_peers(&mut config);
-        let manager = PgManager {
-            config,
-            connect_timeout: options.connect_timeout,
-            statement_timeout: options.statement_timeout,
-            runtime: Handle::current(),
-        };
+        let manager = PgManager::of(config, options);
         let opener = Arc::new(manager.clone());
-        let gathered = options
-            .gather
-            .then(|| Gathered { lookups: Lookups::new(Arc::clone(&opener)), saves: Saves::new(Arc::clone(&opener)) });
-        let changes = Changes::new(opener, options.max_watches);
+        let gathered = options.gather.then(|| Gathered {
+            lookups: Lookups::new(Arc::new(opener.for_keys())),
+            saves: Saves::new(Arc::clone(&opener)),
+        });
+        let listen_at = direct(&opener.config, options).map(|config| {
+            let mut config = config.clone();
+            notice_dead_peers(&mut config);
+            config
+        });
+        let changes = Changes::new(opener, listen_at, options.max_watches);
         let pool = Pool::builder(manager)
             .max_size(options.max_connections)
             .build()
@@ -111,6 +108,15 @@ impl PgStore {
 
     async fn lease(&self) -> Result<Lease, Failure> {
         Lease::of(&self.pool, self.acquire_timeout).await
+    }
+}
+
+/// Where the server itself is reached: by the URL for that, or by the one and only URL; none if that leads to a pooler.
+fn direct<'o>(config: &'o tokio_postgres::Config, options: &'o StorageOptions) -> Option<&'o tokio_postgres::Config> {
+    match (options.direct_url.as_ref().map(DatabaseUrl::engine), options.pooler) {
+        (Some(Engine::Postgres(direct)), _) => Some(direct),
+        (_, Pooler::None) => Some(config),
+        (_, Pooler::Transaction) => None,
     }
 }
 

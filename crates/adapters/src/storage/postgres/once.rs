@@ -4,11 +4,12 @@ use diesel::prelude::*;
 use diesel::query_dsl::methods;
 use diesel::result::Error;
 use diesel::upsert::excluded;
-use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::{IdempotencyKey, Party};
 use pos_port_storage::{KeptAnswer, Once};
 use time::OffsetDateTime;
 
+use super::link::PgLink;
 use super::schema::creation_answers::dsl;
 use crate::storage::fleet_rows::{AnswerRow, kept_answer, party_key};
 
@@ -18,10 +19,7 @@ use crate::storage::fleet_rows::{AnswerRow, kept_answer, party_key};
 ///
 /// Of two callers with one key the second waits here until the first's transaction ends: then it finds the answer, or
 /// a free key if that was rolled back.
-pub(super) async fn claim_key(
-    connection: &mut AsyncPgConnection,
-    once: Option<&Once>,
-) -> QueryResult<Option<KeptAnswer>> {
+pub(super) async fn claim_key(connection: &mut PgLink, once: Option<&Once>) -> QueryResult<Option<KeptAnswer>> {
     let Some(once) = once else { return Ok(None) };
     let (kind, id) = party_key(once.party);
     let claim = diesel::insert_into(dsl::creation_answers)
@@ -55,7 +53,7 @@ pub(super) async fn claim_key(
 
 /// The answer under a party's key whose time is not over at `now`, as it is kept.
 pub(super) async fn find_answer(
-    connection: &mut AsyncPgConnection,
+    connection: &mut PgLink,
     party: Party,
     key: &IdempotencyKey,
     now: OffsetDateTime,

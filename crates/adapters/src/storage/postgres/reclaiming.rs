@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
-use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncConnection as _, RunQueryDsl};
 use pos_domain::{DeviceId, events_reclaimed};
 use pos_port_storage::{EventMark, ReclaimBatch, Reclaimable, Reclaimed, ReclaimedBatch, Reclaiming, StorageError};
 use time::OffsetDateTime;
@@ -14,6 +14,7 @@ use super::PgStore;
 use super::audit::insert_audit_event;
 use super::connection::Stop;
 use super::import_lifetime::{ForgetExpired, RemoveImports, RemoveRows};
+use super::link::PgLink;
 use super::refusals::BEGINNING;
 use crate::storage::reclaiming::{Count, FIRST_KEPT, Sweep, count_text, sweep_of, swept};
 use crate::storage::rows::{CorruptRow, Reader, signed};
@@ -106,7 +107,7 @@ fn events_text() -> String {
     )
 }
 
-async fn sweep(connection: &mut AsyncPgConnection, batch: &ReclaimBatch, sweep: &Sweep) -> QueryResult<Reclaimed> {
+async fn sweep(connection: &mut PgLink, batch: &ReclaimBatch, sweep: &Sweep) -> QueryResult<Reclaimed> {
     let removed = sql_query(sweep_text(sweep))
         .bind::<Timestamptz, _>(batch.before)
         .bind::<BigInt, _>(i64::from(batch.at_most))
@@ -119,7 +120,7 @@ async fn sweep(connection: &mut AsyncPgConnection, batch: &ReclaimBatch, sweep: 
     Ok(swept(removed, batch.at_most))
 }
 
-async fn imports(connection: &mut AsyncPgConnection, batch: &ReclaimBatch) -> QueryResult<Reclaimed> {
+async fn imports(connection: &mut PgLink, batch: &ReclaimBatch) -> QueryResult<Reclaimed> {
     let limit = i64::from(batch.at_most);
     ForgetExpired { now: batch.before, limit }.get_result::<i64>(connection).await?;
     let rows: i64 = RemoveRows { only: None, limit }.get_result(connection).await?;
@@ -127,7 +128,7 @@ async fn imports(connection: &mut AsyncPgConnection, batch: &ReclaimBatch) -> Qu
     Ok(swept(u64::try_from(rows + imports).unwrap_or(0), batch.at_most))
 }
 
-async fn events(connection: &mut AsyncPgConnection, batch: &ReclaimBatch) -> Result<Reclaimed, Stop<StorageError>> {
+async fn events(connection: &mut PgLink, batch: &ReclaimBatch) -> Result<Reclaimed, Stop<StorageError>> {
     let (at, device, sequence) = match &batch.after {
         Some(mark) => (mark.at, mark.device_id.as_str(), signed(mark.sequence)),
         None => (BEGINNING, "", 0),

@@ -19,7 +19,10 @@ pub(in crate::storage) async fn migrate(path: &Path, options: &StorageOptions) -
     on_connection(path, options, |connection| {
         // One transaction around all of them: it holds the write lock, so other processes wait for its end.
         connection
-            .immediate_transaction(|connection| apply(connection, MIGRATIONS).map_err(Stopped))
+            .immediate_transaction(|connection| {
+                let mut applied = Vec::new();
+                apply(connection, MIGRATIONS, &mut applied).map(|()| applied).map_err(Stopped)
+            })
             .map_err(Into::into)
     })
     .await

@@ -1,6 +1,7 @@
 //! SQLite, for one server with its database beside it.
 
 mod audit;
+mod backup;
 mod connection;
 mod devices;
 mod directory;
@@ -29,6 +30,7 @@ use pos_port_storage::{ClaimFailureRepository, DeviceChanges, StorageError, Stor
 use time::OffsetDateTime;
 
 use self::audit::insert_audit_event;
+pub(super) use self::backup::vacuum_into;
 use self::connection::{Limits, Role, SqliteManager, run};
 pub(super) use self::migrate::{migrate, pending};
 use self::own_reader::OwnReaders;

@@ -23,6 +23,8 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
     ("POS__HTTP__CORS_ALLOWED_ORIGINS", "https://a.example/", &["write https://a.example"]),
     ("POS__HTTP__CORS_ALLOWED_ORIGINS", "https://a.example,ftp://b", &["\"ftp://b\""]),
     ("POS__DATABASE__URL", "mysql://root:hunter2@db/pos", &["database.url", "postgres://", "sqlite://"]),
+    ("POS__DATABASE__DIRECT_URL", "sqlite://root:hunter2@db/pos", &["database.direct_url", "postgres://"]),
+    ("POS__DATABASE__POOLER", "session", &["database.pooler", "\"session\"", "none or transaction"]),
     ("POS__DATABASE__MAX_CONNECTIONS", "0", &["from 1 to 10000"]),
     ("POS__DATABASE__ACQUIRE_TIMEOUT_MS", "0", &["from 1 to 600000"]),
     ("POS__DATABASE__CONNECT_TIMEOUT_MS", "0", &["from 1 to 600000"]),

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use diesel_async::AsyncPgConnection;
 use pos_port_storage::StorageError;
 use tokio::time::timeout;
 
 use super::super::connection::{PgConnection, PgManager, is_lost, is_rolled_back, judge};
+use super::super::link::PgLink;
 use crate::storage::failure::{Failure, TooSlow};
 
 /// One connection, opened when it is needed and given up when in doubt.
@@ -38,7 +38,7 @@ impl Lane {
     /// Runs one statement within the time limit.
     pub(in super::super) async fn run<T>(
         &mut self,
-        statement: impl AsyncFnOnce(&mut AsyncPgConnection) -> diesel::QueryResult<T>,
+        statement: impl AsyncFnOnce(&mut PgLink) -> diesel::QueryResult<T>,
     ) -> Result<T, Trouble> {
         let limit = self.opener.statement_timeout;
         let kept = self.connection.take().filter(|connection| !connection.is_closed());
@@ -47,7 +47,7 @@ impl Lane {
             Some(connection) => connection,
             None => self.opener.open().await.map_err(|error| Trouble::Failed(Failure::unavailable(error)))?,
         };
-        let outcome = timeout(limit, statement(&mut connection.diesel)).await;
+        let outcome = timeout(limit, statement(&mut connection.link)).await;
         let too_slow = || Failure::unavailable(TooSlow { what: "a PostgreSQL statement", limit });
         let error = match outcome.map_err(|_| Trouble::Failed(too_slow()))? {
             Ok(value) => {

@@ -1,0 +1,134 @@
+use futures_util::future::join_all;
+use reqwest::{Client, Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use super::load::Load;
+use super::{Deployment, Replica, Way};
+
+/// A caller without a connection to keep: each request may meet another replica.
+struct Caller {
+    client: Client,
+    url: String,
+    token: String,
+}
+
+impl Caller {
+    fn at(url: String, deployment: &Deployment) -> Self {
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
+        Self { client, url, token: deployment.token.clone() }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+    }
+
+    async fn initiate(&self) -> Response {
+        let host = json!({ "host": "merchant.viopay.io" });
+        self.request(Method::POST, "/session/initiate").json(&host).send().await.unwrap()
+    }
+
+    /// Whether the session lets it act.
+    async fn acts(&self) -> bool {
+        let answer = self.request(Method::GET, "/merchant/devices").send().await.unwrap();
+        assert!(answer.status() == 200 || answer.status() == 401, "{answer:?}");
+        answer.status() == 200
+    }
+
+    async fn claim(&self, code: &str) -> u16 {
+        let claim = self.request(Method::POST, "/pos/claim").json(&json!({ "pairing_code": code }));
+        claim.send().await.unwrap().status().as_u16()
+    }
+
+    async fn code(&self, device: &str) -> String {
+        let request = self.client.post(format!("{}/pos/pairing-code", self.url)).header("X-Device-Id", device);
+        let request = request.header("User-Agent", "Viopay-POS/1.4.2").header("X-Client-Type", "pos");
+        let issued: Value = serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap();
+        issued["pairing_code"].as_str().unwrap().to_owned()
+    }
+}
+
+fn each(replicas: &[Replica], deployment: &Deployment) -> Vec<Caller> {
+    replicas.iter().map(|replica| Caller::at(format!("http://{}", replica.serving.address), deployment)).collect()
+}
+
+/// Sessions, races and the bound on guessing, over all replicas.
+async fn replicas_agree(way: Way) {
+    let mut deployment = Deployment::new(way, &[("POS__CLAIM__MAX_FAILURES", "30")]).await;
+    let replicas = tokio::task::block_in_place(|| deployment.replicas(3));
+    let (anywhere, each) = (Caller::at(deployment.balancer.url(), &deployment), each(&replicas, &deployment));
+
+    // A session begins at one and is known to all.
+    assert!(!anywhere.acts().await, "no session yet");
+    assert_eq!(anywhere.initiate().await.status(), 200);
+    for caller in &each {
+        assert!(caller.acts().await);
+    }
+
+    // Of twenty-four who claim one code, one succeeds.
+    let device = tokio::task::block_in_place(|| deployment.devices(1)).remove(0);
+    let code = anywhere.code(&device).await;
+    let answers = join_all((0..24).map(|_| anywhere.claim(&code))).await;
+    assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
+    assert_eq!(answers.iter().filter(|status| **status == 400).count(), 23, "{answers:?}");
+
+    // Their failures count together with those that follow, wherever they are made.
+    for number in 23..30 {
+        assert_eq!(each[number % 3].claim("ZZZZZZ").await, 400, "failure {number}");
+    }
+    for caller in &each {
+        assert_eq!(caller.claim("ZZZZZZ").await, 429);
+    }
+    let all = replicas.iter().map(Replica::answered).collect::<Vec<_>>();
+    assert!(all.iter().all(|answered| *answered > 0), "each had a share: {all:?}");
+
+    // The end holds everywhere from the next request on.
+    let ended = each[1].request(Method::POST, "/session/end").send().await.unwrap();
+    assert!(ended.status().is_success(), "{ended:?}");
+    for caller in &each {
+        assert!(!caller.acts().await);
+    }
+    deployment.idp.stop().await;
+}
+
+/// A replica comes, and takes its share; another goes. Nobody's request fails.
+async fn replicas_come_and_go(way: Way) {
+    let mut deployment = Deployment::new(way, &[]).await;
+    let mut replicas = tokio::task::block_in_place(|| deployment.replicas(2));
+    let devices = tokio::task::block_in_place(|| deployment.devices(2_000));
+    let anywhere = Caller::at(deployment.balancer.url(), &deployment);
+    assert_eq!(anywhere.initiate().await.status(), 200);
+
+    let load = Load::start(&deployment, 8, devices);
+    load.more(200).await;
+    let added = tokio::task::block_in_place(|| deployment.replica());
+    assert_eq!(added.answered(), 0);
+    deployment.balancer.add(&added.serving.address);
+    load.until(|_| tokio::task::block_in_place(|| added.answered()) > 50).await;
+
+    let mut leaving = replicas.remove(0);
+    tokio::task::block_in_place(|| leaving.stop());
+    load.more(200).await;
+    let outcome = load.stop().await;
+    assert!(outcome.answered > 400 && outcome.claimed.len() > 50, "{} answers", outcome.answered);
+    deployment.idp.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn three_replicas_agree_straight_at_the_database() {
+    replicas_agree(Way::Direct).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn three_replicas_agree_through_pgbouncer() {
+    replicas_agree(Way::Pooled).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replica_comes_and_another_goes_straight_at_the_database() {
+    replicas_come_and_go(Way::Direct).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_replica_comes_and_another_goes_through_pgbouncer() {
+    replicas_come_and_go(Way::Pooled).await;
+}

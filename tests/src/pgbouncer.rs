@@ -1,0 +1,132 @@
+//! A PgBouncer in transaction mode for each test that asks for one, in front of the server that the tests use.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio_postgres::{Config, config::Host};
+
+/// Server connections for each database: fewer than callers in any test, so that they must be shared.
+const POOL_SIZE: u32 = 5;
+
+/// A running PgBouncer, stopped when dropped. Whatever happens to the test, it ends by itself in a quarter of an hour.
+#[derive(Debug)]
+pub struct PgBouncer {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl PgBouncer {
+    /// Starts one before the server of this URL; every database of it can be reached.
+    ///
+    /// # Panics
+    /// When there is no PgBouncer, or it does not start.
+    #[must_use]
+    pub fn before(url: &str) -> Self {
+        let program = program();
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let port = free_port();
+            write_settings(folder.path(), port, url);
+            // PgBouncer refuses to run as root.
+            let as_root = fs::metadata(folder.path()).unwrap().uid() == 0;
+            let (owner, nobody): (_, &[&str]) = (0o755, if as_root { &["-u", "nobody"] } else { &[] });
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(owner)).unwrap();
+            let log = fs::File::create(folder.path().join("log")).unwrap();
+            let child = Command::new("timeout")
+                .arg("900")
+                .arg(&program)
+                .args(nobody)
+                .arg(folder.path().join("pgbouncer.ini"))
+                .stdout(Stdio::null())
+                .stderr(log)
+                .spawn()
+                .expect("PgBouncer can be started");
+            let mut started = Self { child, port, folder };
+            if started.accepts_connections() {
+                return started;
+            }
+            // Somebody else may have taken the port: another try. Dropped here, it is waited for.
+            eprintln!("{}", started.log());
+        }
+        panic!("PgBouncer does not start")
+    }
+
+    /// The same database, through it.
+    #[must_use]
+    pub fn url(&self, direct: &str) -> String {
+        let config: Config = direct.parse().unwrap();
+        format!("postgres://postgres@127.0.0.1:{}/{}", self.port, config.get_dbname().unwrap())
+    }
+
+    /// What it has said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn accepts_connections(&mut self) -> bool {
+        for _ in 0..1_000 {
+            if self.child.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        end(&mut self.child);
+    }
+}
+
+/// Tells a process that this one started to end, and waits for it.
+pub(crate) fn end(child: &mut Child) {
+    if child.try_wait().is_ok_and(|ended| ended.is_none()) {
+        let _ = Command::new("kill").arg(child.id().to_string()).status();
+    }
+    let _ = child.wait();
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn program() -> PathBuf {
+    find("pgbouncer")
+}
+
+/// A program in PATH or where Debian keeps those of servers.
+pub(crate) fn find(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
+    found.unwrap_or_else(|| panic!("there is no {name}: scripts/install-test-tools installs it"))
+}
+
+fn write_settings(folder: &Path, port: u16, url: &str) {
+    let config: Config = url.parse().unwrap();
+    let Some(Host::Tcp(host)) = config.get_hosts().first() else { panic!("the test server has no TCP host") };
+    let server_port = config.get_ports().first().copied().unwrap_or(5432);
+    let user = config.get_user().unwrap_or("postgres");
+    let password = config.get_password().map(|word| format!(" password='{}'", String::from_utf8_lossy(word)));
+    let settings = format!(
+        "[databases]\n* = host={host} port={server_port} user={user}{}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+         listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = transaction\n\
+         default_pool_size = {POOL_SIZE}\nmax_client_conn = 1000\nlog_connections = 0\nlog_disconnections = 0\n\
+         server_tls_sslmode = disable\n",
+        password.unwrap_or_default()
+    );
+    fs::write(folder.join("pgbouncer.ini"), settings).unwrap();
+}
