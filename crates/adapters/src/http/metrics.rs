@@ -22,6 +22,7 @@ pub struct Metrics {
     codes_issued: IntCounter,
     claims: IntCounterVec,
     waiting: IntGauge,
+    turned_away: IntCounterVec,
     pool: IntGaugeVec,
 }
 
@@ -40,6 +41,8 @@ impl Metrics {
         let requests = Opts::new("pos_http_requests_total", "Requests answered, by route, method and status.");
         let latency = HistogramOpts::new("pos_http_request_duration_seconds", "Time to answer, by route.");
         let claims = Opts::new("pos_claims_total", "Claims answered, by outcome.");
+        let turned_away =
+            Opts::new("pos_http_turned_away_total", "Calls answered 503 because too many were under way.");
         let pool = Opts::new("pos_storage_connections", "Connections to the store, by state.");
         let metrics = Self {
             registry: Registry::new(),
@@ -48,6 +51,7 @@ impl Metrics {
             codes_issued: IntCounter::new("pos_pairing_codes_issued_total", "Pairing codes issued.")?,
             claims: IntCounterVec::new(claims, &["outcome"])?,
             waiting: IntGauge::new("pos_waiting_terminals", "Terminals whose status is held back until it changes.")?,
+            turned_away: IntCounterVec::new(turned_away, &["of"])?,
             pool: IntGaugeVec::new(pool, &["state"])?,
         };
         metrics.registry.register(Box::new(metrics.requests.clone()))?;
@@ -55,6 +59,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.codes_issued.clone()))?;
         metrics.registry.register(Box::new(metrics.claims.clone()))?;
         metrics.registry.register(Box::new(metrics.waiting.clone()))?;
+        metrics.registry.register(Box::new(metrics.turned_away.clone()))?;
         metrics.registry.register(Box::new(metrics.pool.clone()))?;
         Ok(metrics)
     }
@@ -65,6 +70,11 @@ impl Metrics {
 
     pub(super) fn claim(&self, outcome: &'static str) {
         self.claims.with_label_values(&[outcome]).inc();
+    }
+
+    /// The calls of one kind of caller for which there was no place.
+    pub(super) fn turned_away(&self, of: &'static str) -> IntCounter {
+        self.turned_away.with_label_values(&[of])
     }
 
     /// Counts a terminal as waiting until the answer is dropped.
@@ -102,9 +112,14 @@ impl RouteMetrics {
     }
 
     pub(super) fn observe(&self, method: &Method, status: StatusCode, elapsed: Duration) {
+        self.count(method, status);
+        self.metrics.latency.with_label_values(&[self.path]).observe(elapsed.as_secs_f64());
+    }
+
+    /// Counts an answer that took no time, which would only flatter the histogram.
+    pub(super) fn count(&self, method: &Method, status: StatusCode) {
         let labels = [self.path, known_method(method), status.as_str()];
         self.metrics.requests.with_label_values(&labels).inc();
-        self.metrics.latency.with_label_values(&[self.path]).observe(elapsed.as_secs_f64());
     }
 }
 
