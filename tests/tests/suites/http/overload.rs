@@ -226,7 +226,7 @@ async fn claims_and_imports_have_places_of_their_own() {
     for served in claims {
         assert_eq!(served.await.unwrap().failure(400, "4004"), "Pairing code not found");
     }
-    assert_eq!(file.await.unwrap().status, 403, "a merchant imports nothing");
+    assert_eq!(file.await.unwrap().failure(401, "4001"), "Session has not been initiated");
     assert_eq!(claim().await.unwrap().status, 400);
     Arc::into_inner(server).unwrap().stop().await;
 }
