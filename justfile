@@ -47,3 +47,7 @@ keycloak-stop:
 # Measure the optimised server against references from the same run; `just bench --seconds 2` is a quick look.
 bench *args:
     scripts/bench {{ args }}
+
+# Fuzz for a while: `just fuzz --minutes 10`, or one target: `just fuzz fuzz::claims`.
+fuzz *args:
+    scripts/fuzz {{ args }}

@@ -12,6 +12,7 @@ mod fleet;
 mod http_load;
 mod machine;
 mod options;
+mod overload;
 mod pgbench;
 mod plan;
 mod report;

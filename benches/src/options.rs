@@ -69,6 +69,8 @@ pub(crate) enum Load {
     Codes,
     /// `POST /pos/claim`
     Claims,
+    /// More polls and codes than the server can answer; only when it is asked for
+    Overload,
 }
 
 impl std::fmt::Display for Load {
@@ -77,6 +79,7 @@ impl std::fmt::Display for Load {
             Self::Polls => "polls",
             Self::Codes => "codes",
             Self::Claims => "claims",
+            Self::Overload => "overload",
         })
     }
 }

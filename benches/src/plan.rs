@@ -15,6 +15,7 @@ use crate::http_load::send_all;
 use crate::machine;
 use crate::options::{Load, Run};
 use crate::pgbench::{self, Script};
+use crate::overload;
 use crate::report::{Report, Row};
 use crate::wrk;
 
@@ -65,11 +66,17 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
                 Load::Polls => bench.polls(&mut report).await?,
                 Load::Codes => bench.codes(&mut report).await?,
                 Load::Claims => bench.claims(&mut report).await?,
+                Load::Overload => {}
             }
         }
     }
     let refused = bench.refused().await?;
     print!("{report}");
+    // Last, as it is there to be refused.
+    if options.only.contains(&Load::Overload) {
+        eprintln!("measuring {} …", Load::Overload);
+        overload::run(&mut bench.server, bench.fleet, options).await?;
+    }
     println!("load after  {}", machine::load_average());
     let failed = report.failed();
     println!("not 2xx, broken or failed: {failed}; refused by the server's own count: {refused}");

@@ -20,6 +20,9 @@ mod envelope;
 mod extract;
 mod fields;
 mod fleet_failures;
+#[cfg(test)]
+mod fuzz;
+mod links;
 mod metrics;
 mod openapi;
 mod origin;
