@@ -84,7 +84,9 @@ pub(crate) async fn run(server: &mut Listening, fleet: Fleet, options: &Run) -> 
         let (seen, elapsed) = load(server.address, &requests, Pace::OneByOne(length), connections).await?;
         anyhow::ensure!(!seen.served.is_empty(), "nothing is served");
         let capacity = seen.served.len() as f64 / elapsed.as_secs_f64();
-        println!("overload: {method} {path}; capacity {capacity:.0} a second with {connections} callers, {CONNECTIONS} connections");
+        println!(
+            "overload: {method} {path}; capacity {capacity:.0} a second with {connections} callers, {CONNECTIONS} connections"
+        );
         println!("{}", Line::HEADER);
         for multiple in MULTIPLES {
             let rate = capacity * f64::from(multiple);
@@ -191,8 +193,7 @@ struct Line {
 }
 
 impl Line {
-    const HEADER: &'static str =
-        "   asked    sent  served     503   p50 ms   p99 ms  503 p99 ms    late  broken   (asked, sent, served: of capacity)";
+    const HEADER: &'static str = "   asked    sent  served     503   p50 ms   p99 ms  503 p99 ms    late  broken   (asked, sent, served: of capacity)";
 }
 
 impl fmt::Display for Line {

@@ -14,8 +14,8 @@ use crate::fleet::{Fleet, terminal_request};
 use crate::http_load::send_all;
 use crate::machine;
 use crate::options::{Load, Run};
-use crate::pgbench::{self, Script};
 use crate::overload;
+use crate::pgbench::{self, Script};
 use crate::report::{Report, Row};
 use crate::wrk;
 

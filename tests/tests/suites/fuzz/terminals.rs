@@ -86,8 +86,7 @@ fn stated(values: &[Vec<Vec<u8>>; 3]) -> Option<String> {
             [] => "required",
             [value] if trimmed(value).is_empty() => "required",
             [value] => {
-                let text =
-                    std::str::from_utf8(trimmed(value)).ok().filter(|text| text.is_ascii() && !text.contains('\t'))?;
+                let text = str::from_utf8(trimmed(value)).unwrap_or_default();
                 let good = match *name {
                     "X-Device-Id" => DeviceId::parse(text).is_ok(),
                     "User-Agent" => UserAgent::parse(text).is_ok(),
