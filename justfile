@@ -55,3 +55,7 @@ bench-peers *args:
 # Fill the tables of the documentation from the last run.
 bench-table from="target/bench/latest.json":
     cargo run --quiet --release -p pos-bench -- table --from {{ from }} --into README.md --into docs/benchmarks.md
+
+# Fuzz for a while: `just fuzz --minutes 10`, or one target: `just fuzz fuzz::claims`.
+fuzz *args:
+    scripts/fuzz {{ args }}

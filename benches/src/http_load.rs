@@ -93,7 +93,7 @@ async fn work(
 }
 
 /// The status and where the body begins, once all of the answer is there.
-fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
+pub(crate) fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);
     let httparse::Status::Complete(body_start) = response.parse(buffer).context("an answer that is no HTTP")? else {

@@ -14,6 +14,7 @@ mod grid;
 mod http_load;
 mod machine;
 mod options;
+mod overload;
 mod peers;
 mod pgbench;
 mod plan;

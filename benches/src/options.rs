@@ -103,6 +103,8 @@ pub(crate) enum Load {
     Gathering,
     /// `GET /pos/status` against connections and devices
     Tables,
+    /// More polls and codes than the server can answer; only when it is asked for
+    Overload,
 }
 
 impl Load {
@@ -118,6 +120,7 @@ impl std::fmt::Display for Load {
             Self::Claims => "claims",
             Self::Gathering => "gathering",
             Self::Tables => "tables",
+            Self::Overload => "overload",
         })
     }
 }

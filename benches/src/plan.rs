@@ -14,6 +14,7 @@ use crate::fleet::{Fleet, terminal_request};
 use crate::http_load::send_all;
 use crate::machine;
 use crate::options::{Load, Run};
+use crate::overload;
 use crate::pgbench::{self, Script};
 use crate::report::{Report, Row};
 use crate::results::Results;
@@ -71,6 +72,7 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
             Load::Codes => bench.codes(&mut results.report).await?,
             Load::Claims => bench.claims(&mut results.report).await?,
             Load::Tables => bench.tables(&mut results.grid).await?,
+            Load::Overload => {}
         }
     }
     results.machine.push(format!("load after  {}", machine::load_average()));
@@ -79,6 +81,11 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
         results.keep(file)?;
     }
     print!("{results}");
+    // Last, as it is there to be refused.
+    if options.only.contains(&Load::Overload) {
+        eprintln!("measuring {} …", Load::Overload);
+        overload::run(&mut bench.server, bench.fleet, options).await?;
+    }
     Ok(if results.failed() + results.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -74,7 +74,8 @@ impl CheckStatus {
 
     /// Answers a poll once the status is another than it was when the call came, or when `patience` is over. A terminal
     /// whose code is not pending has nothing to wait for and is answered at once, and so is one too many. A store that
-    /// fails during the wait ends it with what was known, and so does `stop`.
+    /// fails during the wait ends it with what was known, and so does `stop`. `on_hold` is called once, when the answer
+    /// begins to be held back.
     ///
     /// # Errors
     /// [`CheckStatusError`], of the first look.
@@ -82,6 +83,7 @@ impl CheckStatus {
         &self,
         call: &TerminalCall,
         patience: Duration,
+        on_hold: impl FnOnce(),
         stop: impl Future<Output = ()>,
     ) -> Result<Waited, CheckStatusError> {
         // Before the look, so that nothing happens unseen between the two.
@@ -92,7 +94,7 @@ impl CheckStatus {
         };
         let mut stop = pin!(stop);
         let deadline = self.clock.since_start() + patience;
-        let (mut now, mut held, mut spells) = (first, false, patience);
+        let (mut now, mut on_hold, mut spells) = (first, Some(on_hold), patience);
         while let Some(until_expiry) = now.until_expiry
             && now.status == first.status
         {
@@ -100,7 +102,9 @@ impl CheckStatus {
             if left.is_zero() {
                 break;
             }
-            held = true;
+            if let Some(begins) = on_hold.take() {
+                begins();
+            }
             let spell = left.min(self.recheck).min(until_expiry);
             match until(&mut stop, watch.changed(spell)).await {
                 Some(Woken::ByChange) => {}
@@ -110,7 +114,7 @@ impl CheckStatus {
             let Ok(device) = self.find(call).await else { break };
             now = Look::at(&device, self.clock.now());
         }
-        Ok(Waited { status: now.status, held })
+        Ok(Waited { status: now.status, held: on_hold.is_none() })
     }
 
     async fn first_look(&self, call: &TerminalCall) -> Result<Look, CheckStatusError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_adapters::http::{Api, Drain, FleetUseCases, Limits, Metrics, Pacing, SessionUseCases, TrustedProxies};
+use pos_adapters::http::{Api, Drain, FleetUseCases, Limits, Metrics, Pacing, Places, SessionUseCases, TrustedProxies};
 use pos_adapters::identity::Argon2Hasher;
 use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
@@ -120,6 +120,11 @@ impl Parts {
                 max_wait: settings.terminal.max_wait,
                 import_timeout: settings.import.timeout,
                 import_stall_timeout: settings.import.stall_timeout,
+                places: Places {
+                    terminals: settings.http.max_terminal_calls,
+                    portals: settings.http.max_portal_calls,
+                    imports: settings.import.max_at_once,
+                },
             },
             metrics_enabled: settings.metrics.enabled,
             drain,

@@ -10,6 +10,7 @@
 
 mod end_to_end;
 mod fleet;
+mod fuzz;
 mod http;
 mod identity;
 mod imports;

@@ -9,20 +9,22 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage as _, web};
+use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
 use futures_util::FutureExt as _;
-use pos_domain::CallContext;
+use pos_domain::{CallContext, TraceId};
 use tracing::Instrument as _;
 
 use super::api_error::{ApiError, Failure};
 use super::metrics::RouteMetrics;
+use super::room::{Place, Room};
 use super::{Api, Limits, envelope, trace_id};
 use crate::clock::Stopwatch;
 
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// How long a call may take from the end of its head to the head of its answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Patience {
     /// As long as any small call.
     Usual,
@@ -42,20 +44,33 @@ impl Patience {
     }
 }
 
-/// Gives the request its trace id and span, bounds its time, catches a panic, and sees that whatever comes back leaves
+/// What the door knows of a route.
+pub(super) struct Doorway {
+    pub(super) counters: RouteMetrics,
+    pub(super) patience: Patience,
+    /// Where its calls find a place; none where nobody is turned away.
+    pub(super) room: Option<Rc<Room>>,
+}
+
+/// Gives the request a place, its trace id and span, bounds its time, catches a panic, and sees that whatever comes back leaves
 /// as an answer or as the envelope, logged and counted once.
 pub(super) async fn door(
-    route: Rc<RouteMetrics>,
-    patience: Patience,
+    doorway: Rc<Doorway>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let watch = Stopwatch::start();
+    let Doorway { counters: route, patience, room } = &*doorway;
     let http_request = request.request().clone();
     let Some(api) = http_request.app_data::<web::Data<Api>>() else {
         return Err(ApiError::internal("the API is not wired").into());
     };
     let trace_id = trace_id::of_request(request.headers(), &*api.entropy);
+    let place = room.as_ref().map(Room::enter);
+    if let Some(None) = place {
+        return Ok(turned_away(http_request.clone(), trace_id, api, route));
+    }
+    let _place = place.flatten().and_then(|place| lent(place, *patience, &request));
     let origin = request.peer_addr().map(|peer| api.trusted_proxies.origin(peer.ip(), request.headers()));
     request.extensions_mut().insert(CallContext { origin, trace_id: Some(trace_id) });
     let span = tracing::info_span!(
@@ -81,21 +96,47 @@ pub(super) async fn door(
     .unwrap_or_else(|error: Error| ServiceResponse::from_err(error, http_request.clone()));
 
     let (http_request, response) = answer.into_parts();
+    // A place that was lent and did not come back.
+    http_request.extensions_mut().remove::<Place>();
     let (mut response, error) = envelope::seal(response, trace_id, &*api.entropy);
-    if let Ok(id) = HeaderValue::try_from(trace_id.to_string()) {
-        response.headers_mut().insert(X_TRACE_ID, id);
-    }
-    // Answers hold codes and states of the moment; none may be served again by a cache on the way.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if api.drain.has_started() {
-        // The caller leaves now and comes back elsewhere, rather than find the connection gone with its next request.
-        response.head_mut().set_connection_type(ConnectionType::Close);
-    }
+    stamp(&mut response, trace_id, api);
     let status = response.status();
     let elapsed = watch.elapsed();
     span.in_scope(|| log(status.as_u16(), elapsed, error.as_ref()));
     route.observe(http_request.method(), status, elapsed);
     Ok(ServiceResponse::new(http_request, response))
+}
+
+fn stamp(response: &mut HttpResponse<BoxBody>, trace_id: TraceId, api: &Api) {
+    if api.drain.has_started() {
+        // The caller leaves now and comes back elsewhere, rather than find the connection gone with its next request.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(trace_id.to_string()) {
+        headers.insert(X_TRACE_ID, id);
+    }
+    // Answers hold codes and states of the moment; none may be served again by a cache on the way.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// The answer to one call too many, for as little work as can be: no span, no line in the log of its own.
+fn turned_away(request: HttpRequest, trace_id: TraceId, api: &Api, route: &RouteMetrics) -> ServiceResponse<BoxBody> {
+    let bare = ApiError::unavailable().error_response();
+    let (mut response, _) = envelope::seal(bare, trace_id, &*api.entropy);
+    stamp(&mut response, trace_id, api);
+    route.count(request.method(), response.status());
+    ServiceResponse::new(request, response)
+}
+
+/// Keeps a call's place until it is answered; one that may be held back carries it along, for its handler to give back
+/// when the wait begins.
+fn lent(place: Place, patience: Patience, request: &ServiceRequest) -> Option<Place> {
+    if patience == Patience::Wait && request.headers().contains_key(PREFER) {
+        request.extensions_mut().insert(place);
+        return None;
+    }
+    Some(place)
 }
 
 fn within_header_limit(headers: &HeaderMap, limits: &Limits) -> Result<(), ApiError> {

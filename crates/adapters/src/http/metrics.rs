@@ -25,6 +25,7 @@ pub struct Metrics {
     codes_issued: IntCounter,
     claims: IntCounterVec,
     waiting: IntGauge,
+    turned_away: IntCounterVec,
     pool: IntGaugeVec,
     reclaimed: IntCounterVec,
     reclaim_rounds: IntCounterVec,
@@ -62,6 +63,8 @@ impl Metrics {
         let requests = Opts::new("pos_http_requests_total", "Requests answered, by route, method and status.");
         let latency = HistogramOpts::new("pos_http_request_duration_seconds", "Time to answer, by route.");
         let claims = Opts::new("pos_claims_total", "Claims answered, by outcome.");
+        let turned_away =
+            Opts::new("pos_http_turned_away_total", "Calls answered 503 because too many were under way.");
         let pool = Opts::new("pos_storage_connections", "Connections to the store, by state.");
         let reclaimed = Opts::new("pos_reclaimed_rows_total", "Rows removed because they were over, by kind.");
         let rounds = Opts::new("pos_reclaim_rounds_total", "Rounds of removing rows that are over, by outcome.");
@@ -72,6 +75,7 @@ impl Metrics {
             codes_issued: IntCounter::new("pos_pairing_codes_issued_total", "Pairing codes issued.")?,
             claims: IntCounterVec::new(claims, &["outcome"])?,
             waiting: IntGauge::new("pos_waiting_terminals", "Terminals whose status is held back until it changes.")?,
+            turned_away: IntCounterVec::new(turned_away, &["of"])?,
             pool: IntGaugeVec::new(pool, &["state"])?,
             reclaimed: IntCounterVec::new(reclaimed, &["kind"])?,
             reclaim_rounds: IntCounterVec::new(rounds, &["outcome"])?,
@@ -85,6 +89,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.codes_issued.clone()))?;
         metrics.registry.register(Box::new(metrics.claims.clone()))?;
         metrics.registry.register(Box::new(metrics.waiting.clone()))?;
+        metrics.registry.register(Box::new(metrics.turned_away.clone()))?;
         metrics.registry.register(Box::new(metrics.pool.clone()))?;
         metrics.registry.register(Box::new(metrics.reclaimed.clone()))?;
         metrics.registry.register(Box::new(metrics.reclaim_rounds.clone()))?;
@@ -117,6 +122,11 @@ impl Metrics {
         if end == ReclaimRoundEnd::Done {
             self.reclaim_success.set(now.unix_timestamp());
         }
+    }
+
+    /// The calls of one kind of caller for which there was no place.
+    pub(super) fn turned_away(&self, of: &'static str) -> IntCounter {
+        self.turned_away.with_label_values(&[of])
     }
 
     /// Counts a terminal as waiting until the answer is dropped.
@@ -156,6 +166,11 @@ impl RouteMetrics {
     pub(super) fn observe(&self, method: &Method, status: StatusCode, elapsed: Duration) {
         let latency = self.latency.get_or_init(|| self.metrics.latency.with_label_values(&[self.path]));
         latency.observe(elapsed.as_secs_f64());
+        self.count(method, status);
+    }
+
+    /// Counts an answer that took no time, which would only flatter the histogram.
+    pub(super) fn count(&self, method: &Method, status: StatusCode) {
         let mut known = self.known.borrow_mut();
         if let Some((_, _, counter)) = known.iter().find(|(m, s, _)| m == method && *s == status) {
             counter.inc();

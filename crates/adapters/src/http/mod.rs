@@ -1,7 +1,7 @@
 //! HTTP: actix handlers around the use cases.
 //!
 //! ```text
-//! request ─▶ door (trace id, span, time limit, panic net) ─▶ extractors (typed values) ─▶ one use case
+//! request ─▶ door (a place, trace id, span, time limit, panic net) ─▶ extractors (typed values) ─▶ one use case
 //!    ▲                                                                                        │
 //!    └── door (envelope, X-Trace-Id, log, metrics) ◀── response or ApiError ◀─────────────────┘
 //! ```
@@ -20,11 +20,15 @@ mod envelope;
 mod extract;
 mod fields;
 mod fleet_failures;
+#[cfg(test)]
+mod fuzz;
+mod links;
 mod metrics;
 mod openapi;
 mod origin;
 mod pacing;
 mod resource;
+mod room;
 mod routes;
 mod serve;
 mod session_failures;
@@ -51,6 +55,7 @@ pub use metrics::{Metrics, ReclaimRoundEnd};
 pub use openapi::openapi_json;
 pub use origin::TrustedProxies;
 pub use pacing::{Pace, Pacing, Rate};
+pub use room::Places;
 pub use serve::{ServeOptions, serve};
 
 /// All that the handlers reach: use cases and a few ports, never a store.
@@ -142,6 +147,8 @@ pub struct Limits {
     pub import_timeout: Duration,
     /// How long the next piece of such a file may take to arrive; longer is 400/4000.
     pub import_stall_timeout: Duration,
+    /// How many calls one worker has under way; more is 503/5003.
+    pub places: Places,
 }
 
 /// Tells `/health/ready` that the server is on its way out.

@@ -9,6 +9,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::envelope::ErrorEnvelope;
 use super::fleet_failures::at_resellers_side;
+use super::links::Links;
 use super::routes;
 
 /// The whole description, as JSON.
@@ -41,7 +42,7 @@ pub fn openapi_json() -> &'static str {
         routes::import::import_devices,
     ),
     components(schemas(ErrorEnvelope<'static>)),
-    modifiers(&Bearer, &ForResellers),
+    modifiers(&Bearer, &ForResellers, &Links),
     tags(
         (name = "POS activation", description = "Called by the terminal"),
         (name = "Merchant", description = "Called from the merchant's portal"),

@@ -9,24 +9,36 @@ use actix_web::{Error, Resource, Route, guard, web};
 
 use super::Api;
 use super::api_error::{ApiError, Failure};
-use super::door::{Patience, door};
+use super::door::{Doorway, Patience, door};
+use super::room::{Party, Rooms};
 
 /// A path with what is done there by each method.
 pub(super) struct Served {
     path: &'static str,
     methods: Vec<(Method, Route)>,
     patience: Patience,
+    party: Party,
 }
 
 /// A path at which nothing is done yet.
 pub(super) fn at(path: &'static str) -> Served {
-    Served { path, methods: Vec::new(), patience: Patience::Usual }
+    Served { path, methods: Vec::new(), patience: Patience::Usual, party: Party::Portals }
 }
 
 impl Served {
     /// It takes a file, and as long as an import may.
     pub(super) fn with_file(self) -> Self {
-        Self { patience: Patience::Import, ..self }
+        Self { patience: Patience::Import, party: Party::Imports, ..self }
+    }
+
+    /// Terminals call it.
+    pub(super) fn for_terminals(self) -> Self {
+        Self { party: Party::Terminals, ..self }
+    }
+
+    /// Those who run the server call it, however busy it is.
+    pub(super) fn for_operators(self) -> Self {
+        Self { party: Party::Operators, ..self }
     }
 
     /// Its answer may be held back for as long as the caller prefers.
@@ -66,8 +78,12 @@ impl Served {
     }
 
     /// A resource that serves these methods, answers 405 with `Allow` to any other, and has the door before them all.
-    pub(super) fn behind_door(self, api: &Api) -> impl HttpServiceFactory + 'static {
-        let (counters, patience) = (Rc::new(api.metrics.route(self.path)), self.patience);
+    pub(super) fn behind_door(self, api: &Api, rooms: &Rooms) -> impl HttpServiceFactory + 'static {
+        let doorway = Rc::new(Doorway {
+            counters: api.metrics.route(self.path),
+            patience: self.patience,
+            room: rooms.of(self.party),
+        });
         let words = self.methods().map(|method| if method == Method::GET { "GET, HEAD" } else { method.as_str() });
         let allow = words.collect::<Vec<_>>().join(", ");
         self.methods
@@ -77,7 +93,7 @@ impl Served {
                 let refused = ApiError::new(Failure::MethodNotAllowed, "Method not allowed").allow(allow.clone());
                 async move { Err::<&str, _>(refused) }
             }))
-            .wrap(from_fn(move |request, next| door(counters.clone(), patience, request, next)))
+            .wrap(from_fn(move |request, next| door(doorway.clone(), request, next)))
     }
 }
 
@@ -86,8 +102,8 @@ pub(super) fn unknown_path(
     api: &Api,
 ) -> impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()> + 'static
 {
-    let counters = Rc::new(api.metrics.route("unknown"));
+    let doorway = Rc::new(Doorway { counters: api.metrics.route("unknown"), patience: Patience::Usual, room: None });
     web::route()
         .to(|| async { Err::<&str, _>(ApiError::new(Failure::NotFound, "Not found")) })
-        .wrap(from_fn(move |request, next| door(counters.clone(), Patience::Usual, request, next)))
+        .wrap(from_fn(move |request, next| door(doorway.clone(), request, next)))
 }

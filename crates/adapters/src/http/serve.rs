@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::below_router::EnvelopedStream;
 use super::resource::unknown_path;
+use super::room::Rooms;
 use super::{Api, cors, docs, routes};
 
 /// How to listen.
@@ -49,12 +50,14 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
     let service = move || {
         let origins = &options.cors_allowed_origins;
         let wired = api.clone();
+        // Once for each worker, which is one thread.
+        let rooms = Rooms::new(wired.limits.places, &wired.metrics);
         let app = App::new()
             .app_data(api.clone())
             .wrap(Condition::new(!origins.is_empty(), cors(origins)))
             .configure(|config| {
                 for served in routes::all(wired.metrics_enabled).into_iter().chain(docs::all()) {
-                    config.service(served.behind_door(&wired));
+                    config.service(served.behind_door(&wired, &rooms));
                 }
             })
             .default_service(unknown_path(&wired));
@@ -70,6 +73,8 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
             .client_request_timeout(options.client_header_timeout)
             .local_addr(address)
             .tcp_nodelay(true)
+            // Who closes the connection is not there to read the answer: the call ends, and its place is free.
+            .h1_allow_half_closed(false)
             .h1(app);
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();

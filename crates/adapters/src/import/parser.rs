@@ -98,5 +98,7 @@ impl RowParser {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 #[path = "parser_tests.rs"]
 mod tests;

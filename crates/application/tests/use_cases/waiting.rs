@@ -86,8 +86,10 @@ async fn where_nothing_changes_the_wait_ends_in_time() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked =
-        status(&house, Uneventful(house.clock.clone())).wait(&call, Duration::from_secs(12), pending()).await.unwrap();
+    let checked = status(&house, Uneventful(house.clock.clone()))
+        .wait(&call, Duration::from_secs(12), || {}, pending())
+        .await
+        .unwrap();
     assert_eq!(checked.status.pairing_code_status, PairingCodeStatus::Pending);
     assert_eq!(waited(&house), 12);
 }
@@ -97,8 +99,10 @@ async fn a_code_that_expires_ends_the_wait_at_that_instant() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked =
-        status(&house, Uneventful(house.clock.clone())).wait(&call, Duration::from_secs(900), pending()).await.unwrap();
+    let checked = status(&house, Uneventful(house.clock.clone()))
+        .wait(&call, Duration::from_secs(900), || {}, pending())
+        .await
+        .unwrap();
     assert_eq!(checked.status.pairing_code_status, PairingCodeStatus::Expired);
     assert_eq!(waited(&house), 300);
 }
@@ -108,8 +112,10 @@ async fn a_claim_whose_word_is_lost_is_seen_within_seconds() {
     let house = Arc::new(House::new([]));
     let call = house.device("POS-00000001").await;
     let code = house.code(&call).await;
-    let checked =
-        status(&house, Unheard(house.clone(), code)).wait(&call, Duration::from_secs(60), pending()).await.unwrap();
+    let checked = status(&house, Unheard(house.clone(), code))
+        .wait(&call, Duration::from_secs(60), || {}, pending())
+        .await
+        .unwrap();
     assert_eq!(checked.status.device_status, DeviceStatus::Claimed);
     assert_eq!(waited(&house), 5);
 }
@@ -119,7 +125,7 @@ async fn who_finds_no_room_is_answered_at_once() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked = status(&house, Full).wait(&call, Duration::from_secs(60), pending()).await.unwrap();
+    let checked = status(&house, Full).wait(&call, Duration::from_secs(60), || {}, pending()).await.unwrap();
     assert_eq!(
         (checked.status.pairing_code_status, checked.held, waited(&house)),
         (PairingCodeStatus::Pending, false, 0)
@@ -132,7 +138,7 @@ async fn waking_for_nothing_does_not_lengthen_the_wait() {
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
     let restless = status(&house, Restless(house.clock.clone()));
-    let checked = restless.wait(&call, Duration::from_secs(12), pending()).await.unwrap();
+    let checked = restless.wait(&call, Duration::from_secs(12), || {}, pending()).await.unwrap();
     assert_eq!((checked.held, waited(&house)), (true, 12));
 }
 
@@ -142,6 +148,6 @@ async fn whoever_is_stopped_is_told_what_was_known() {
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
     let uneventful = status(&house, Uneventful(house.clock.clone()));
-    let checked = uneventful.wait(&call, Duration::from_secs(60), ready(())).await.unwrap();
+    let checked = uneventful.wait(&call, Duration::from_secs(60), || {}, ready(())).await.unwrap();
     assert_eq!((checked.status.pairing_code_status, waited(&house)), (PairingCodeStatus::Pending, 0));
 }

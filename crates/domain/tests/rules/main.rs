@@ -10,6 +10,7 @@
 
 mod chain;
 mod claim_limit;
+mod fuzz;
 mod imports;
 mod model;
 mod names;

@@ -8,6 +8,7 @@ mod claim_limit;
 mod documented;
 mod faults;
 mod operations;
+mod overload;
 mod pacing;
 mod waiting;
 mod wire;

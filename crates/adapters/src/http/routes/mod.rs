@@ -32,9 +32,9 @@ use super::resource::{Served, at};
 /// Every route of the API.
 pub(super) fn all(metrics_enabled: bool) -> Vec<Served> {
     let to_terminals = [
-        at("/pos/bootstrap").post(web::route().to(bootstrap::bootstrap)),
-        at("/pos/pairing-code").post(web::route().to(pairing_code::pairing_code)),
-        at("/pos/status").get(web::route().to(status::status)).with_wait(),
+        at("/pos/bootstrap").post(web::route().to(bootstrap::bootstrap)).for_terminals(),
+        at("/pos/pairing-code").post(web::route().to(pairing_code::pairing_code)).for_terminals(),
+        at("/pos/status").get(web::route().to(status::status)).for_terminals().with_wait(),
         at("/pos/claim").post(web::route().to(claim::claim)),
     ];
     let to_sessions = [
@@ -45,10 +45,10 @@ pub(super) fn all(metrics_enabled: bool) -> Vec<Served> {
         at("/auth/token").post(web::route().to(client_session::auth_token)),
     ];
     let to_operations = [
-        at("/health/live").get(web::route().to(health::live)),
-        at("/health/ready").get(web::route().to(health::ready)),
+        at("/health/live").get(web::route().to(health::live)).for_operators(),
+        at("/health/ready").get(web::route().to(health::ready)).for_operators(),
     ];
-    let metrics = metrics_enabled.then(|| at("/metrics").get(web::route().to(metrics::metrics)));
+    let metrics = metrics_enabled.then(|| at("/metrics").get(web::route().to(metrics::metrics)).for_operators());
     let mut all = Vec::new();
     all.extend(to_terminals);
     all.extend(to_sessions);

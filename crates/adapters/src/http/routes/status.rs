@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::header::RETRY_AFTER;
 use actix_web::web::Data;
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use pos_application::{CheckStatusError, Waited};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use super::super::api_error::ApiError;
 use super::super::described::{TerminalErrors, TerminalParams};
 use super::super::extract::{Prefer, Terminal};
 use super::super::pacing;
+use super::super::room::Place;
 
 /// How the device and its latest code stand.
 #[derive(Serialize, ToSchema)]
@@ -53,8 +54,13 @@ pub(crate) struct StatusResponse {
         TerminalErrors
     )
 )]
-pub(crate) async fn status(api: Data<Api>, terminal: Terminal, Prefer(wait): Prefer) -> Result<HttpResponse, ApiError> {
-    let checked = checked(&api, &terminal, wait).await.map_err(|error| match error {
+pub(crate) async fn status(
+    api: Data<Api>,
+    http: HttpRequest,
+    terminal: Terminal,
+    Prefer(wait): Prefer,
+) -> Result<HttpResponse, ApiError> {
+    let checked = checked(&api, &http, &terminal, wait).await.map_err(|error| match error {
         CheckStatusError::UnknownDevice => ApiError::unknown_device(&terminal.0.device_id),
         CheckStatusError::Storage(error) => error.into(),
     })?;
@@ -77,12 +83,19 @@ pub(crate) async fn status(api: Data<Api>, terminal: Terminal, Prefer(wait): Pre
     }))
 }
 
-async fn checked(api: &Api, terminal: &Terminal, wait: Option<Duration>) -> Result<Waited, CheckStatusError> {
+async fn checked(
+    api: &Api,
+    http: &HttpRequest,
+    terminal: &Terminal,
+    wait: Option<Duration>,
+) -> Result<Waited, CheckStatusError> {
     let Some(wait) = wait else {
         let status = api.check_status.execute(&terminal.0).await?;
         return Ok(Waited { status, held: false });
     };
     let _waits = api.metrics.terminal_waits();
+    // Who only waits takes no place from those who call; how many may wait has a bound of its own.
+    let on_hold = || drop(http.extensions_mut().remove::<Place>());
     // A server that stops keeps nobody waiting.
-    api.check_status.wait(&terminal.0, wait, api.drain.started()).await
+    api.check_status.wait(&terminal.0, wait, on_hold, api.drain.started()).await
 }

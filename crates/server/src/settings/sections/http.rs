@@ -25,6 +25,10 @@ pub struct HttpSettings {
     pub keep_alive: Duration,
     /// Open connections for each worker.
     pub max_connections: usize,
+    /// Calls of terminals under way for each worker.
+    pub max_terminal_calls: usize,
+    /// Calls of portals, machines and the identity provider under way for each worker.
+    pub max_portal_calls: usize,
     /// Origins that browsers may call from, serialised as browsers do.
     pub cors_allowed_origins: Vec<String>,
     /// Proxies whose word on a caller's address is taken.
@@ -46,6 +50,8 @@ impl HttpSettings {
         let client_header_timeout = reader.seconds("http.client_header_timeout_secs", 1..=600);
         let keep_alive = reader.seconds("http.keep_alive_secs", 0..=3600);
         let max_connections = reader.number("http.max_connections", 1..=1_000_000);
+        let max_terminal_calls = reader.number("http.max_terminal_calls", 1..=1_000_000);
+        let max_portal_calls = reader.number("http.max_portal_calls", 1..=1_000_000);
         let cors_allowed_origins = reader.texts("http.cors_allowed_origins", origin);
         let trusted_proxies = reader.texts("http.trusted_proxies", network);
         Some(Self {
@@ -57,6 +63,8 @@ impl HttpSettings {
             client_header_timeout: client_header_timeout?,
             keep_alive: keep_alive?,
             max_connections: max_connections?,
+            max_terminal_calls: max_terminal_calls?,
+            max_portal_calls: max_portal_calls?,
             cors_allowed_origins: cors_allowed_origins?,
             trusted_proxies: trusted_proxies?,
         })

@@ -86,6 +86,8 @@ pub struct ImportSettings {
     pub timeout: Duration,
     /// For the next piece of the file.
     pub stall_timeout: Duration,
+    /// How many are under way for each worker.
+    pub max_at_once: usize,
 }
 
 impl ImportSettings {
@@ -93,6 +95,7 @@ impl ImportSettings {
         let max_rows = reader.number("import.max_rows", 1..=10_000_000);
         let timeout = reader.seconds("import.timeout_secs", 1..=3600);
         let stall_timeout = reader.seconds("import.stall_timeout_secs", 1..=600);
-        Some(Self { max_rows: max_rows?, timeout: timeout?, stall_timeout: stall_timeout? })
+        let max_at_once = reader.number("import.max_at_once", 1..=10_000);
+        Some(Self { max_rows: max_rows?, timeout: timeout?, stall_timeout: stall_timeout?, max_at_once: max_at_once? })
     }
 }
