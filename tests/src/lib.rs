@@ -13,6 +13,7 @@ pub mod keycloak;
 pub mod people;
 pub mod population;
 pub mod postgres;
+pub mod proxy;
 pub mod real_server;
 pub mod server;
 pub mod stores;

@@ -142,6 +142,13 @@ impl Checker {
         }
     }
 
+    /// The call never happened, and never will.
+    pub(crate) fn withdrawn(&mut self, id: CallId, now: Instant) {
+        self.note(now, || format!("#{id} was not let in"));
+        self.ways.retain(|way| !way.done.contains_key(&id));
+        self.close(id);
+    }
+
     /// An answer came.
     pub(crate) fn answered(&mut self, id: CallId, outcome: Outcome, now: Instant) -> Verdict {
         self.note(now, || format!("#{id} {outcome:?}"));
@@ -179,6 +186,11 @@ impl Checker {
         !self.close_over(now) || self.ways.iter().any(|way| found(&way.state))
     }
 
+    /// How many calls may or may not have happened.
+    pub(crate) fn unsettled(&self) -> usize {
+        self.open.values().filter(|open| open.lost.is_some()).count()
+    }
+
     /// Why the device is not checked any more.
     pub(crate) fn given_up(&self) -> Option<&'static str> {
         self.given_up
@@ -203,10 +215,8 @@ impl Checker {
                 if way.done.contains_key(id) {
                     continue;
                 }
-                let moment = Moment {
-                    earliest: open.sent + open.skew.least - SLACK,
-                    latest: now + open.skew.most + SLACK,
-                };
+                let moment =
+                    Moment { earliest: open.sent + open.skew.least - SLACK, latest: now + open.skew.most + SLACK };
                 for (outcome, state) in way.state.after(*id, open.call, moment, &self.codes) {
                     let mut next = Way { state, done: way.done.clone() };
                     next.done.insert(*id, outcome);

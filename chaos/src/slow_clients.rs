@@ -1,0 +1,86 @@
+//! Hundreds of connections that say little or nothing, and should be closed by the server.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::ledger::Ledger;
+use crate::replica::Replica;
+
+/// Connections of each kind.
+const EACH: usize = 100;
+
+/// How long the server may let them be: its limit for a request's head (5 s) or for the whole request (15 s), and a
+/// good margin.
+const LIMIT: Duration = Duration::from_secs(22);
+
+/// How a client is slow.
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    /// It connects and says nothing, as one whose other end is gone.
+    Mute,
+    /// It sends its head byte by byte.
+    SlowHead,
+    /// It sends a whole head, and then its body byte by byte.
+    SlowBody,
+    /// It sends a head, and never its body.
+    NoBody,
+}
+
+/// Opens them all and waits until the server has closed them. One that stays open is a violation.
+pub(crate) async fn attack(replica: &Replica, ledger: &Ledger) -> anyhow::Result<String> {
+    let address = replica.url.trim_start_matches("http://").to_owned();
+    let (begun, mut clients) = (Instant::now(), JoinSet::new());
+    for manner in [Manner::Mute, Manner::SlowHead, Manner::SlowBody, Manner::NoBody] {
+        for _ in 0..EACH {
+            clients.spawn(client(address.clone(), manner, begun + LIMIT));
+        }
+    }
+    let (mut longest, mut closed) = (Duration::ZERO, 0);
+    while let Some(client) = clients.join_next().await {
+        match client? {
+            Ok(Some(lived)) => {
+                closed += 1;
+                longest = longest.max(lived);
+            }
+            Ok(None) => ledger.violation(format!("{} let a slow client be for {LIMIT:?}", replica.name), Vec::new()),
+            Err(error) => ledger.violation(format!("{} let a slow client not in: {error}", replica.name), Vec::new()),
+        }
+    }
+    Ok(format!("{closed} of {} closed by {} within {:.1} s", 4 * EACH, replica.name, longest.as_secs_f64()))
+}
+
+/// How long it was until the server closed the connection; none when it did not.
+async fn client(address: String, manner: Manner, until: Instant) -> std::io::Result<Option<Duration>> {
+    let mut stream = TcpStream::connect(&address).await?;
+    let begun = Instant::now();
+    let head =
+        "POST /pos/claim HTTP/1.1\r\nHost: chaos\r\nContent-Type: application/json\r\nContent-Length: 64\r\n\r\n";
+    let (now, drop_by_drop) = match manner {
+        Manner::Mute => ("", ""),
+        Manner::SlowHead => ("POST /pos", head),
+        Manner::SlowBody => (head, "{                                                              }"),
+        Manner::NoBody => (head, ""),
+    };
+    stream.write_all(now.as_bytes()).await?;
+    let mut bytes = drop_by_drop.bytes();
+    let mut heard = [0; 1024];
+    loop {
+        let next = Instant::now() + Duration::from_millis(700);
+        match timeout_at(next.min(until), stream.read(&mut heard)).await {
+            // An answer may come first: what counts is that the connection ends.
+            Ok(Ok(1..)) => {}
+            Ok(Ok(0) | Err(_)) => return Ok(Some(begun.elapsed())),
+            Err(_) if Instant::now() >= until => return Ok(None),
+            Err(_) => {
+                let Some(byte) = bytes.next() else { continue };
+                if stream.write_all(&[byte]).await.is_err() {
+                    return Ok(Some(begun.elapsed()));
+                }
+            }
+        }
+    }
+}
