@@ -47,3 +47,7 @@ keycloak-stop:
 # Measure the optimised server against references from the same run; `just bench --seconds 2` is a quick look.
 bench *args:
     scripts/bench {{ args }}
+
+# Break everything around the server for 20 minutes and check every answer; `just chaos --short` takes about one.
+chaos *args:
+    scripts/chaos {{ args }}

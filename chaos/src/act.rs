@@ -17,7 +17,7 @@ use crate::people::People;
 use crate::portal::Portal;
 use crate::replica::Replica;
 use crate::terminals;
-use crate::time::now;
+use crate::time::{load_per_core, now, patience};
 
 /// What everybody in an act works with.
 pub(crate) struct Stage {
@@ -55,7 +55,7 @@ impl Stage {
             }
         }
         let took = Duration::from_micros(u64::try_from(now() - begun).unwrap_or_default());
-        if took > RECOVERY_LIMIT {
+        if took > RECOVERY_LIMIT.mul_f64(patience()) {
             self.ledger.violation(format!("{took:.1?} to recover from: {fault}"), Vec::new());
         }
         took
@@ -109,10 +109,12 @@ async fn watch(stage: Arc<Stage>) -> anyhow::Result<()> {
     while !stage.is_over() {
         if now() - told > 5 * SECOND {
             told = now();
+            stage.ledger.busy(load_per_core());
             let (calls, failed, faults, violations) = stage.ledger.totals();
             eprintln!(
-                "{:7.1} s  {calls} calls, {failed} failed, {faults} faults, {violations} violations",
-                stage.ledger.seconds(told)
+                "{:7.1} s  {}: {calls} calls, {failed} failed, {faults} faults, {violations} violations",
+                stage.ledger.seconds(told),
+                stage.ledger.act
             );
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

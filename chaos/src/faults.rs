@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use pos_tests::proxy::{Line, Proxy};
-use rand::RngExt as _;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
 use tokio::time::sleep;
 
@@ -113,6 +113,25 @@ impl Fault {
         }
     }
 
+    /// Whether the two may come together: one to the database or the way there, the other to whoever asks it.
+    fn goes_with(self, other: Self) -> bool {
+        self.is_of_database() && !other.is_of_database() && !matches!(other, Self::SlowClients | Self::FullDisk)
+    }
+
+    fn is_of_database(self) -> bool {
+        matches!(
+            self,
+            Self::RestartPostgres
+                | Self::CrashPostgres
+                | Self::KillBackends
+                | Self::FreezePostgres
+                | Self::CutLine
+                | Self::SlowLine
+                | Self::SilentLine
+                | Self::ExhaustPool
+        )
+    }
+
     /// Whether nobody may be told of it by a failure.
     fn is_harmless(self) -> bool {
         self == Self::SlowClients
@@ -121,38 +140,51 @@ impl Fault {
 
 impl Ground {
     /// Makes one fault after the other, every one of them before any comes again, until the time is up and each was
-    /// made once at least.
+    /// made once at least. From the second round on some come two at a time.
     pub(crate) async fn rage(&self, until: Instant, random: &mut StdRng) -> anyhow::Result<()> {
-        let possible: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.is_possible(self)).collect();
+        let mut possible: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.is_possible(self)).collect();
         let mut round = 0;
         loop {
-            let mut order = possible.clone();
-            order.shuffle(random);
-            for fault in order {
+            possible.shuffle(random);
+            // First, what nobody may notice: then no fault before it has to be out of sight.
+            possible.sort_by_key(|fault| round == 0 && !fault.is_harmless());
+            for fault in &possible {
                 if round > 0 && now() > until {
                     return Ok(());
                 }
-                self.make(fault, random).await.with_context(|| fault.name())?;
+                let with = possible.choose(random).filter(|with| fault.goes_with(**with) && round > 0);
+                self.make(*fault, with.copied(), random).await.with_context(|| fault.name())?;
                 sleep(between(self.pausing, random)).await;
             }
             round += 1;
         }
     }
 
-    async fn make(&self, fault: Fault, random: &mut StdRng) -> anyhow::Result<()> {
+    async fn make(&self, fault: Fault, with: Option<Fault>, random: &mut StdRng) -> anyhow::Result<()> {
         let ledger = &self.stage.ledger;
-        if fault.is_harmless() {
+        if fault.is_harmless() && ledger.was_ever_disturbed() {
             // What went wrong before must not excuse what goes wrong now.
-            sleep(Duration::from_micros(u64::try_from(GRACE).unwrap_or_default())).await;
+            sleep(Duration::from_micros(GRACE.unsigned_abs())).await;
         }
         let disturbance = (!fault.is_harmless()).then(|| ledger.disturb());
-        let began = now();
-        let seen = self.inflict(fault, between(self.lasting, random), random).await?;
-        let ended = now();
+        let lasting = between(self.lasting, random);
+        let mut others = StdRng::seed_from_u64(random.random());
+        let one = async {
+            let began = now();
+            anyhow::Ok((fault, began, self.inflict(fault, lasting, random).await?, now()))
+        };
+        let other = async {
+            let Some(with) = with else { return Ok(None) };
+            let (began, lasting) = (now(), between(self.lasting, &mut others));
+            anyhow::Ok(Some((with, began, self.inflict(with, lasting, &mut others).await?, now())))
+        };
+        let (one, other) = futures_util::try_join!(one, other)?;
         disturbance.into_iter().for_each(|disturbance| ledger.calm(disturbance));
         let recovered = self.stage.recover(fault.name()).await;
-        eprintln!("          {}: {seen}, recovered in {:.2} s", fault.name(), recovered.as_secs_f64());
-        ledger.made(fault.name(), began, ended, recovered, seen);
+        for (fault, began, seen, ended) in [Some(one), other].into_iter().flatten() {
+            eprintln!("          {}: {seen}, recovered in {:.2} s", fault.name(), recovered.as_secs_f64());
+            ledger.made(fault.name(), began, ended, recovered, seen);
+        }
         Ok(())
     }
 
@@ -232,7 +264,7 @@ impl Ground {
                 replica.kill().await;
                 replica.start(skew).await?;
                 // Long enough for codes of either clock to be typed at the other.
-                sleep(lasting.max(Duration::from_secs(4))).await;
+                sleep(lasting.max(Duration::from_secs(3))).await;
                 replica.kill().await;
                 replica.start(0).await?;
                 Ok(format!("{} by {skew} s for {lasted}", replica.name))

@@ -45,8 +45,14 @@ pub(crate) struct Issuer {
 
 impl Issuer {
     /// Starts one that knows these people.
-    pub(crate) async fn start(program: &Path, people: &People, folder: &Path, log: &Path) -> anyhow::Result<Self> {
-        let realm = folder.join("realm.json");
+    pub(crate) async fn start(
+        name: &str,
+        program: &Path,
+        people: &People,
+        folder: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let realm = folder.join(format!("realm-{name}.json"));
         let users: Vec<Value> = people
             .all()
             .map(|person| {
@@ -61,7 +67,7 @@ impl Issuer {
         let this = Self {
             program: program.to_owned(),
             realm,
-            log: log.join("issuer.log"),
+            log: log.join(format!("issuer-{name}.log")),
             port: free_port()?,
             http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?,
             process: Mutex::default(),
@@ -82,7 +88,7 @@ impl Issuer {
         let mut command = Command::new(&self.program);
         command.args(["dev-idp", "--bind", &format!("127.0.0.1:{}", self.port), "--realm"]).arg(&self.realm);
         self.lives.fetch_add(1, Ordering::SeqCst);
-        *self.process.lock().await = Some(Process::start(command, &self.log)?);
+        *self.process.lock().await = Some(Process::start(&mut command, &self.log)?);
         let discovery = format!("{}/.well-known/openid-configuration", self.address());
         for _ in 0..600 {
             if self.http.get(&discovery).send().await.is_ok_and(|answer| answer.status().is_success()) {

@@ -8,7 +8,7 @@ use pos_terminal::{ApiError, CallError};
 use serde::Serialize;
 
 use crate::model::{Contradiction, Instant, SECOND};
-use crate::time::now;
+use crate::time::{now, patience};
 
 /// How long after the end of a fault answers may still be failures.
 pub(crate) const GRACE: Instant = 8 * SECOND;
@@ -46,30 +46,33 @@ pub(crate) struct Made {
 
 #[derive(Debug, Default)]
 struct Book {
-    act: &'static str,
     calls: BTreeMap<String, BTreeMap<String, u64>>,
     faults: Vec<Made>,
     violations: Vec<Violation>,
     more_violations: u64,
+    busiest: f64,
     /// Spans in which failures are allowed: from a fault's begin to its end.
     disturbed: Vec<(Instant, Option<Instant>)>,
     notes: Vec<String>,
 }
 
-/// One for the whole run.
+/// One for each act.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    pub(crate) act: &'static str,
     started: Instant,
     book: Mutex<Book>,
 }
 
 /// All of it, for the report.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Account {
     pub(crate) calls: BTreeMap<String, BTreeMap<String, u64>>,
     pub(crate) faults: Vec<Made>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) more_violations: u64,
+    /// The highest load average for each core.
+    pub(crate) busiest: f64,
     pub(crate) notes: Vec<String>,
 }
 
@@ -84,14 +87,9 @@ pub(crate) struct Underway<'a> {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
-        Self { started: now(), book: Mutex::default() }
-    }
-
-    pub(crate) fn begin_act(&self, act: &'static str) {
-        let mut book = self.book();
-        book.act = act;
-        book.disturbed.clear();
+    /// An empty one for an act of a run that began at `started`.
+    pub(crate) fn new(act: &'static str, started: Instant) -> Self {
+        Self { act, started, book: Mutex::default() }
     }
 
     /// Counts an answer.
@@ -109,8 +107,8 @@ impl Ledger {
         let (at, what) = (self.seconds(now()), what.into());
         let mut book = self.book();
         if book.violations.len() < KEPT {
-            eprintln!("VIOLATION at {at:.1} s: {what}");
-            let act = book.act;
+            eprintln!("VIOLATION at {at:.1} s, {}: {what}", self.act);
+            let act = self.act;
             book.violations.push(Violation { at, act, what, history });
         } else {
             book.more_violations += 1;
@@ -128,6 +126,10 @@ impl Ledger {
         book.disturbed.len() - 1
     }
 
+    pub(crate) fn was_ever_disturbed(&self) -> bool {
+        !self.book().disturbed.is_empty()
+    }
+
     pub(crate) fn calm(&self, disturbance: usize) {
         if let Some(span) = self.book().disturbed.get_mut(disturbance) {
             span.1 = Some(now());
@@ -137,7 +139,7 @@ impl Ledger {
     pub(crate) fn made(&self, fault: &'static str, began: Instant, ended: Instant, recovered: Duration, seen: String) {
         let (at, lasted) = (self.seconds(began), self.seconds(ended) - self.seconds(began));
         let mut book = self.book();
-        let act = book.act;
+        let act = self.act;
         book.faults.push(Made { act, fault, at, lasted, recovered: recovered.as_secs_f64(), seen });
     }
 
@@ -186,7 +188,14 @@ impl Ledger {
 
     /// Whether there was a fault, or had just been one, at any time since `sent`.
     fn is_disturbed(&self, sent: Instant) -> bool {
-        self.book().disturbed.iter().any(|(_, end)| end.is_none_or(|end| end + GRACE >= sent))
+        let grace = (GRACE as f64 * patience()) as Instant;
+        self.book().disturbed.iter().any(|(_, end)| end.is_none_or(|end| end + grace >= sent))
+    }
+
+    /// How busy the machine is, for each core.
+    pub(crate) fn busy(&self, load: f64) {
+        let mut book = self.book();
+        book.busiest = book.busiest.max(load);
     }
 
     /// The last lines of progress: calls, failures, faults, violations.
@@ -202,15 +211,19 @@ impl Ledger {
         (all, failed, book.faults.len(), book.violations.len() as u64 + book.more_violations)
     }
 
-    pub(crate) fn account(&self) -> Account {
+    /// Adds what is in here to an account.
+    pub(crate) fn close_into(&self, account: &mut Account) {
         let book = self.book();
-        Account {
-            calls: book.calls.clone(),
-            faults: book.faults.clone(),
-            violations: book.violations.clone(),
-            more_violations: book.more_violations,
-            notes: book.notes.clone(),
+        for (call, answers) in &book.calls {
+            for (answer, count) in answers {
+                *account.calls.entry(call.clone()).or_default().entry(answer.clone()).or_default() += count;
+            }
         }
+        account.faults.extend(book.faults.iter().cloned());
+        account.violations.extend(book.violations.iter().cloned());
+        account.more_violations += book.more_violations;
+        account.busiest = account.busiest.max(book.busiest);
+        account.notes.extend(book.notes.iter().map(|note| format!("{}: {note}", self.act)));
     }
 
     pub(crate) fn seconds(&self, at: Instant) -> f64 {
@@ -238,7 +251,7 @@ mod tests {
     }
 
     fn violations(error: CallError, disturbed: bool, server_was_down: bool) -> u64 {
-        let ledger = Ledger::new();
+        let ledger = Ledger::new("test", now());
         if disturbed {
             ledger.disturb();
         }

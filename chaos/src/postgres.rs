@@ -66,7 +66,7 @@ impl Postgres {
         for option in options {
             command.args(["-c", option]);
         }
-        *self.process.lock().await = Some(Process::start(command, &self.log)?);
+        *self.process.lock().await = Some(Process::start(&mut command, &self.log)?);
         for _ in 0..600 {
             if self.client().await.is_ok() {
                 return Ok(());

@@ -18,7 +18,7 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts it in a session of its own, so that a Ctrl-C at the terminal is for us alone.
-    pub(crate) fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let log = File::options().create(true).append(true).open(log).context("a log file")?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).process_group(0);
         let child = command.spawn().with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;

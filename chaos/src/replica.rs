@@ -65,24 +65,28 @@ impl Replica {
         }
         self.past(|past| past.skews.push((now(), skew_secs * SECOND)));
         let mut process = self.process.lock().await;
-        *process = Some(Process::start(command, &self.recipe.log)?);
-        // It ends when its database is away as it starts: whoever supervises it starts it again, as life has it.
-        for _ in 0..600 {
-            if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() && self.is_live().await {
-                self.past(|past| {
-                    if let Some(last) = past.down.last_mut() {
-                        last.1.get_or_insert(now());
-                    }
-                });
+        if let Some(before) = process.as_mut() {
+            before.kill().await;
+        }
+        *process = Some(Process::start(&mut command, &self.recipe.log)?);
+        for _ in 0..1_200 {
+            if self.is_live().await {
+                self.past(|past| past.down.iter_mut().for_each(|(_, until)| *until = until.or(Some(now()))));
                 return Ok(());
             }
-            anyhow::ensure!(!process.as_mut().is_none_or(Process::has_ended), "{} ended as it started", self.name);
+            // It ends when its database is away as it starts: whoever supervises it starts it again.
+            if process.as_mut().is_none_or(Process::has_ended) {
+                *process = Some(Process::start(&mut command, &self.recipe.log)?);
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         anyhow::bail!("{} does not listen", self.name)
     }
 
     async fn is_live(&self) -> bool {
+        if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {
+            return false;
+        }
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build();
         let Ok(client) = client else { return false };
         client.get(format!("{}/health/live", self.url)).send().await.is_ok_and(|answer| answer.status().is_success())

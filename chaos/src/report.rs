@@ -49,8 +49,12 @@ fn markdown(account: &Account, options: &Options, seed: u64, took: Duration) -> 
     for note in &account.notes {
         writeln!(text, "- {note}")?;
     }
-    let (grace, limit) = (GRACE / SECOND, RECOVERY_LIMIT.as_secs());
-    writeln!(text, "- Failures were excused until {grace} s after a fault; recovery was allowed {limit} s.")?;
+    let (grace, limit, busiest) = (GRACE / SECOND, RECOVERY_LIMIT.as_secs(), account.busiest);
+    writeln!(
+        text,
+        "- Failures were excused until {grace} s after a fault; recovery was allowed {limit} s; both up to three times \
+         that while more than two processes waited for each core. The highest load was {busiest:.1} for each core."
+    )?;
     let count = account.violations.len() as u64 + account.more_violations;
     if count == 0 {
         writeln!(text, "\nNo violations.")?;

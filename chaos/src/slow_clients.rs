@@ -62,7 +62,7 @@ async fn client(address: String, manner: Manner, until: Instant) -> std::io::Res
     let (now, drop_by_drop) = match manner {
         Manner::Mute => ("", ""),
         Manner::SlowHead => ("POST /pos", head),
-        Manner::SlowBody => (head, "{                                                              }"),
+        Manner::SlowBody => (head, "logout_token=0000000000000000000000000000000000000000000000000000"),
         Manner::NoBody => (head, ""),
     };
     stream.write_all(now.as_bytes()).await?;
