@@ -54,9 +54,11 @@ fn a_database_that_holds_what_was_promised_is_good() {
     assert_eq!(spoilt(|_| {}), "");
 }
 
+type Spoil = fn(&mut Found);
+
 #[test]
 fn every_kind_of_loss_is_seen() {
-    let cases: [(fn(&mut Found), &str); 10] = [
+    let cases: [(Spoil, &str); 10] = [
         (|found| drop(events(found).remove(4)), "event 5 is missing"),
         (|found| drop(events(found).pop()), "version 7 after 6 events"),
         (|found| events(found)[4].kind = "claimed".to_owned(), "claimed while claimed"),
