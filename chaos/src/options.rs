@@ -20,8 +20,8 @@ pub(crate) struct Options {
     /// For how long, both acts together, in seconds. However short, each fault is made once
     #[arg(long, default_value_t = 1_200, value_parser = value_parser!(u32).range(1..=86_400))]
     pub(crate) seconds: u32,
-    /// Each fault once, and short
-    #[arg(long)]
+    /// Each fault once, short, and both acts at the same time
+    #[arg(long, conflicts_with = "seconds")]
     pub(crate) short: bool,
     /// Terminals at PostgreSQL; a quarter of them at SQLite
     #[arg(long, default_value_t = 240, value_parser = value_parser!(u32).range(24..=5_000))]

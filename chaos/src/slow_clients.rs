@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::ledger::Ledger;
 use crate::replica::Replica;
+use crate::time::patience;
 
 /// Connections of each kind.
 const EACH: usize = 100;
@@ -36,7 +37,7 @@ pub(crate) async fn attack(replica: &Replica, ledger: &Ledger) -> anyhow::Result
     let (begun, mut clients) = (Instant::now(), JoinSet::new());
     for manner in [Manner::Mute, Manner::SlowHead, Manner::SlowBody, Manner::NoBody] {
         for _ in 0..EACH {
-            clients.spawn(client(address.clone(), manner, begun + LIMIT));
+            clients.spawn(client(address.clone(), manner, begun + LIMIT.mul_f64(patience())));
         }
     }
     let (mut longest, mut closed) = (Duration::ZERO, 0);
@@ -57,11 +58,12 @@ pub(crate) async fn attack(replica: &Replica, ledger: &Ledger) -> anyhow::Result
 async fn client(address: String, manner: Manner, until: Instant) -> std::io::Result<Option<Duration>> {
     let mut stream = TcpStream::connect(&address).await?;
     let begun = Instant::now();
-    let head =
-        "POST /pos/claim HTTP/1.1\r\nHost: chaos\r\nContent-Type: application/json\r\nContent-Length: 64\r\n\r\n";
+    // A call that needs no credentials, so that the server waits for the body.
+    let head = "POST /session/backchannel-logout HTTP/1.1\r\nHost: chaos\r\nContent-Length: 64\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\n";
     let (now, drop_by_drop) = match manner {
         Manner::Mute => ("", ""),
-        Manner::SlowHead => ("POST /pos", head),
+        Manner::SlowHead => ("", head),
         Manner::SlowBody => (head, "logout_token=0000000000000000000000000000000000000000000000000000"),
         Manner::NoBody => (head, ""),
     };

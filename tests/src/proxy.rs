@@ -23,7 +23,7 @@ pub enum Line {
     /// They stay here, and connections with them, until the line is another. New connections are accepted and say
     /// nothing.
     Silent,
-    /// Connections are reset, and so is each new one.
+    /// Connections are ended, and so is each new one.
     Cut,
 }
 
