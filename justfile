@@ -59,3 +59,7 @@ bench-table from="target/bench/latest.json":
 # Fuzz for a while: `just fuzz --minutes 10`, or one target: `just fuzz fuzz::claims`.
 fuzz *args:
     scripts/fuzz {{ args }}
+
+# Break everything around the server for 20 minutes and check every answer; `just chaos --short` takes about one.
+chaos *args:
+    scripts/chaos {{ args }}

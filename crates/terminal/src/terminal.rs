@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pos_domain::{AppVersion, DeviceId};
 use pos_port_clock::{Clock, Entropy};
 use reqwest::header::USER_AGENT;
-use reqwest::{Method, Url};
+use reqwest::{Method, RequestBuilder, Url};
 
 use crate::answer::{Body, Bootstrap, BootstrapBody, PairingCodeBody, ShownCode, Status, StatusBody};
 use crate::builder::TerminalBuilder;
@@ -73,6 +74,17 @@ impl Terminal {
         self.call::<StatusBody>(Method::GET, "pos/status").await
     }
 
+    /// The same, but the server may hold the answer back for up to `wait` (whole seconds) while the code is pending and
+    /// nothing changes (`Prefer: wait=`, RFC 7240), so that a claim is seen at once. The transport's limit for the whole
+    /// call must be longer.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn status_within(&self, wait: Duration) -> Result<Status, CallError> {
+        let request = self.request(Method::GET, "pos/status");
+        self.send::<StatusBody>(request.header("Prefer", format!("wait={}", wait.as_secs()))).await
+    }
+
     /// Pairs: shows codes through `on_code` until a merchant has claimed the device, and tells its status then. Network
     /// faults and failures of the server are waited out for as long as it takes; drop the future to stop, or drive
     /// [`Terminal::pairing`] for a deadline and for more to see.
@@ -117,10 +129,18 @@ impl Terminal {
     }
 
     async fn call<B: Body>(&self, method: Method, path: &str) -> Result<B::Answer, CallError> {
+        self.send::<B>(self.request(method, path)).await
+    }
+
+    async fn send<B: Body>(&self, request: RequestBuilder) -> Result<B::Answer, CallError> {
+        call::<B>(self, request).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let Introduction { base_url, device_id, user_agent, .. } = &self.0.introduction;
         let url = format!("{base_url}{path}");
         let request = self.0.transport.0.request(method, url).header("X-Device-Id", device_id.as_str());
-        call::<B>(self, request.header(USER_AGENT, user_agent).header("X-Client-Type", "pos")).await
+        request.header(USER_AGENT, user_agent).header("X-Client-Type", "pos")
     }
 }
 

@@ -37,6 +37,17 @@ async fn introduces_itself_with_the_documented_headers() {
 }
 
 #[tokio::test]
+async fn a_status_that_may_be_held_back_says_for_how_long() {
+    let server = Server::start([ok(PENDING), ok(PENDING)]).await;
+    let terminal = Bench::at(&server.address).terminal;
+    let held = terminal.status_within(Duration::from_secs(7)).await.unwrap();
+    assert_eq!(held, terminal.status().await.unwrap());
+    let preferences: Vec<_> =
+        server.heard().iter().map(|request| request.header("prefer").map(str::to_owned)).collect();
+    assert_eq!(preferences, [Some("wait=7".to_owned()), None]);
+}
+
+#[tokio::test]
 async fn bootstrap_tells_the_clock_offset_and_whether_the_app_is_supported() {
     for (min, supported) in [("1.3.5", true), ("1.4.2", true), ("1.4.3", false), ("2", false)] {
         let server = Server::start([bootstrap(min)]).await;

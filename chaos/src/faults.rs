@@ -1,0 +1,324 @@
+//! What goes wrong, and how it is put right again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use pos_tests::proxy::{Line, Proxy};
+use rand::rngs::StdRng;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::Signal;
+use tokio::time::sleep;
+
+use crate::act::Stage;
+use crate::disk::Disk;
+use crate::ledger::GRACE;
+use crate::model::Instant;
+use crate::postgres::Postgres;
+use crate::slow_clients;
+use crate::time::now;
+
+/// By how much a replica's clock is set off, in seconds.
+const SKEW: i64 = 90;
+
+/// A fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Fault {
+    KillServer,
+    KillEveryServer,
+    RestartPostgres,
+    CrashPostgres,
+    KillBackends,
+    FreezePostgres,
+    CutLine,
+    SlowLine,
+    SilentLine,
+    ExhaustPool,
+    FreezeIssuer,
+    RestartIssuer,
+    ClockAhead,
+    ClockBehind,
+    SlowClients,
+    FullDisk,
+}
+
+/// What faults are made on.
+pub(crate) struct Ground {
+    pub(crate) stage: Arc<Stage>,
+    pub(crate) postgres: Option<Arc<Postgres>>,
+    pub(crate) proxy: Option<Proxy>,
+    pub(crate) disk: Option<Disk>,
+    pub(crate) can_skew: bool,
+    /// How long a fault lasts, in milliseconds: at the least and at the most.
+    pub(crate) lasting: (u64, u64),
+    /// The same for the pause after it.
+    pub(crate) pausing: (u64, u64),
+}
+
+impl Fault {
+    const ALL: [Self; 16] = [
+        Self::KillServer,
+        Self::KillEveryServer,
+        Self::RestartPostgres,
+        Self::CrashPostgres,
+        Self::KillBackends,
+        Self::FreezePostgres,
+        Self::CutLine,
+        Self::SlowLine,
+        Self::SilentLine,
+        Self::ExhaustPool,
+        Self::FreezeIssuer,
+        Self::RestartIssuer,
+        Self::ClockAhead,
+        Self::ClockBehind,
+        Self::SlowClients,
+        Self::FullDisk,
+    ];
+
+    /// As the report calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::KillServer => "SIGKILL of a server",
+            Self::KillEveryServer => "SIGKILL of every server",
+            Self::RestartPostgres => "PostgreSQL restarted",
+            Self::CrashPostgres => "PostgreSQL crashed",
+            Self::KillBackends => "PostgreSQL's backends killed",
+            Self::FreezePostgres => "PostgreSQL frozen",
+            Self::CutLine => "line to the database cut",
+            Self::SlowLine => "line to the database slow",
+            Self::SilentLine => "line to the database silent",
+            Self::ExhaustPool => "pool exhausted",
+            Self::FreezeIssuer => "identity provider frozen",
+            Self::RestartIssuer => "identity provider restarted with new keys",
+            Self::ClockAhead => "clock of one replica ahead",
+            Self::ClockBehind => "clock of one replica behind",
+            Self::SlowClients => "slow and half-open clients",
+            Self::FullDisk => "disk full",
+        }
+    }
+
+    fn is_possible(self, on: &Ground) -> bool {
+        match self {
+            Self::KillServer | Self::SlowClients => true,
+            Self::KillEveryServer | Self::FreezeIssuer | Self::RestartIssuer => on.postgres.is_some(),
+            Self::RestartPostgres
+            | Self::CrashPostgres
+            | Self::KillBackends
+            | Self::FreezePostgres
+            | Self::ExhaustPool => on.postgres.is_some(),
+            Self::CutLine | Self::SlowLine | Self::SilentLine => on.proxy.is_some(),
+            Self::ClockAhead | Self::ClockBehind => on.can_skew && on.postgres.is_some(),
+            Self::FullDisk => on.disk.is_some(),
+        }
+    }
+
+    /// Whether the two may come together: one to the database or the way there, the other to whoever asks it.
+    fn goes_with(self, other: Self) -> bool {
+        self.is_of_database() && !other.is_of_database() && !matches!(other, Self::SlowClients | Self::FullDisk)
+    }
+
+    fn is_of_database(self) -> bool {
+        matches!(
+            self,
+            Self::RestartPostgres
+                | Self::CrashPostgres
+                | Self::KillBackends
+                | Self::FreezePostgres
+                | Self::CutLine
+                | Self::SlowLine
+                | Self::SilentLine
+                | Self::ExhaustPool
+        )
+    }
+
+    /// Whether nobody may be told of it by a failure.
+    fn is_harmless(self) -> bool {
+        self == Self::SlowClients
+    }
+}
+
+impl Ground {
+    /// Makes one fault after the other, every one of them before any comes again, until the time is up and each was
+    /// made once at least. From the second round on some come two at a time.
+    pub(crate) async fn rage(&self, until: Instant, random: &mut StdRng) -> anyhow::Result<()> {
+        let mut possible: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.is_possible(self)).collect();
+        let mut round = 0;
+        loop {
+            possible.shuffle(random);
+            // First, what nobody may notice: then no fault before it has to be out of sight.
+            possible.sort_by_key(|fault| round == 0 && !fault.is_harmless());
+            for fault in &possible {
+                if round > 0 && now() > until {
+                    return Ok(());
+                }
+                let with = possible.choose(random).filter(|with| fault.goes_with(**with) && round > 0);
+                self.make(*fault, with.copied(), random).await.with_context(|| fault.name())?;
+                sleep(between(self.pausing, random)).await;
+            }
+            round += 1;
+        }
+    }
+
+    async fn make(&self, fault: Fault, with: Option<Fault>, random: &mut StdRng) -> anyhow::Result<()> {
+        let ledger = &self.stage.ledger;
+        if fault.is_harmless() && ledger.was_ever_disturbed() {
+            // What went wrong before must not excuse what goes wrong now.
+            sleep(Duration::from_micros(GRACE.unsigned_abs())).await;
+        }
+        let disturbance = (!fault.is_harmless()).then(|| ledger.disturb());
+        let lasting = between(self.lasting, random);
+        let mut others = StdRng::seed_from_u64(random.random());
+        let one = async {
+            let began = now();
+            anyhow::Ok((fault, began, self.inflict(fault, lasting, random).await?, now()))
+        };
+        let other = async {
+            let Some(with) = with else { return Ok(None) };
+            let (began, lasting) = (now(), between(self.lasting, &mut others));
+            anyhow::Ok(Some((with, began, self.inflict(with, lasting, &mut others).await?, now())))
+        };
+        let (one, other) = futures_util::try_join!(one, other)?;
+        disturbance.into_iter().for_each(|disturbance| ledger.calm(disturbance));
+        let recovered = self.stage.recover(fault.name()).await;
+        for (fault, began, seen, ended) in [Some(one), other].into_iter().flatten() {
+            eprintln!("          {}: {seen}, recovered in {:.2} s", fault.name(), recovered.as_secs_f64());
+            ledger.made(fault.name(), began, ended, recovered, seen);
+        }
+        Ok(())
+    }
+
+    async fn inflict(&self, fault: Fault, lasting: Duration, random: &mut StdRng) -> anyhow::Result<String> {
+        let lasted = format!("{:.1} s", lasting.as_secs_f64());
+        let postgres = || self.postgres.as_ref().context("no PostgreSQL");
+        match fault {
+            Fault::KillServer => self.kill_servers(1, lasting / 4, 0, random).await,
+            Fault::KillEveryServer => self.kill_servers(usize::MAX, lasting / 4, 0, random).await,
+            Fault::RestartPostgres | Fault::CrashPostgres => {
+                let crash = fault == Fault::CrashPostgres;
+                postgres()?.stop(if crash { Signal::QUIT } else { Signal::INT }).await;
+                sleep(lasting / 2).await;
+                postgres()?.run().await?;
+                Ok(format!(
+                    "{}, away for {:.1} s",
+                    if crash { "immediate" } else { "fast" },
+                    lasting.as_secs_f64() / 2.0
+                ))
+            }
+            Fault::KillBackends => {
+                let mut killed = 0;
+                for _ in 0..3 {
+                    killed += postgres()?.terminate_backends().await?;
+                    sleep(lasting / 6).await;
+                }
+                Ok(format!("{killed} sessions ended"))
+            }
+            Fault::FreezePostgres => {
+                postgres()?.all(Signal::STOP).await;
+                sleep(lasting).await;
+                postgres()?.all(Signal::CONT).await;
+                Ok(lasted)
+            }
+            Fault::CutLine => self.line(Line::Cut, lasting).await,
+            Fault::SilentLine => {
+                let seen = self.line(Line::Silent, lasting).await?;
+                // Half the time what was held back is lost.
+                if random.random() {
+                    return Ok(format!(
+                        "{seen}, then cut: {}",
+                        self.line(Line::Cut, Duration::from_millis(100)).await?
+                    ));
+                }
+                Ok(seen)
+            }
+            Fault::SlowLine => {
+                let delay = Duration::from_millis(random.random_range(20..150));
+                Ok(format!("{delay:?} for each piece, {}", self.line(Line::Slow(delay), lasting).await?))
+            }
+            Fault::ExhaustPool => {
+                let mut client = postgres()?.client().await?;
+                let transaction = client.transaction().await?;
+                // Everybody waits behind this lock, and so each connection of the pools is taken.
+                transaction.batch_execute("LOCK TABLE devices IN ACCESS EXCLUSIVE MODE").await?;
+                sleep(lasting).await;
+                transaction.rollback().await?;
+                Ok(lasted)
+            }
+            Fault::FreezeIssuer => {
+                self.stage.issuer.signal(Signal::STOP).await;
+                sleep(lasting).await;
+                self.stage.issuer.signal(Signal::CONT).await;
+                Ok(lasted)
+            }
+            Fault::RestartIssuer => {
+                self.stage.issuer.kill().await;
+                // A server that starts now holds no keys.
+                let killed = self.kill_servers(1, Duration::ZERO, 0, random).await?;
+                sleep(lasting).await;
+                self.stage.issuer.run().await?;
+                Ok(format!("away for {lasted}; {killed} meanwhile"))
+            }
+            Fault::ClockAhead | Fault::ClockBehind => {
+                let skew = if fault == Fault::ClockAhead { SKEW } else { -SKEW };
+                let replica = self.some_replica(random)?;
+                replica.kill().await;
+                replica.start(skew).await?;
+                // Long enough for codes of either clock to be typed at the other.
+                sleep(lasting.max(Duration::from_secs(3))).await;
+                replica.kill().await;
+                replica.start(0).await?;
+                Ok(format!("{} by {skew} s for {lasted}", replica.name))
+            }
+            Fault::SlowClients => {
+                let replica = self.some_replica(random)?;
+                slow_clients::attack(&replica, &self.stage.ledger).await
+            }
+            Fault::FullDisk => {
+                let disk = self.disk.as_ref().context("no disk")?;
+                let filled = disk.fill()?;
+                sleep(lasting).await;
+                disk.free()?;
+                Ok(format!("{filled} KiB taken for {lasted}"))
+            }
+        }
+    }
+
+    async fn line(&self, line: Line, lasting: Duration) -> anyhow::Result<String> {
+        let proxy = self.proxy.as_ref().context("no proxy")?;
+        let before = proxy.connections();
+        proxy.set(line);
+        sleep(lasting).await;
+        proxy.set(Line::Open);
+        Ok(format!("{:.1} s, {} new connections", lasting.as_secs_f64(), proxy.connections() - before))
+    }
+
+    async fn kill_servers(
+        &self,
+        most: usize,
+        away: Duration,
+        skew: i64,
+        random: &mut StdRng,
+    ) -> anyhow::Result<String> {
+        let mut order = self.stage.replicas.clone();
+        order.shuffle(random);
+        order.truncate(most);
+        for replica in &order {
+            replica.kill().await;
+        }
+        sleep(away).await;
+        for replica in &order {
+            replica.start(skew).await?;
+        }
+        let names: Vec<_> = order.iter().map(|replica| replica.name.as_str()).collect();
+        Ok(format!("{} killed", names.join(" and ")))
+    }
+
+    fn some_replica(&self, random: &mut StdRng) -> anyhow::Result<Arc<crate::replica::Replica>> {
+        let replicas = &self.stage.replicas;
+        replicas.get(random.random_range(0..replicas.len().max(1))).cloned().context("no replica")
+    }
+}
+
+fn between((least, most): (u64, u64), random: &mut StdRng) -> Duration {
+    Duration::from_millis(random.random_range(least..=most))
+}

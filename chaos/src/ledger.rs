@@ -1,0 +1,279 @@
+//! What was tried, what was answered, and what must not have been.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pos_terminal::{ApiError, CallError};
+use serde::Serialize;
+
+use crate::model::{Contradiction, Instant, SECOND};
+use crate::time::{now, patience};
+
+/// How long after the end of a fault answers may still be failures.
+pub(crate) const GRACE: Instant = 8 * SECOND;
+
+/// How long after the end of a fault each server must have given a good answer.
+pub(crate) const RECOVERY_LIMIT: Duration = Duration::from_secs(10);
+
+/// Violations beyond these are counted, not kept.
+const KEPT: usize = 100;
+
+/// Something that must not be.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Violation {
+    /// Seconds since the start.
+    pub(crate) at: f64,
+    pub(crate) act: &'static str,
+    pub(crate) what: String,
+    /// What was sent and answered before, without a code.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) history: Vec<String>,
+}
+
+/// A fault that was made.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Made {
+    pub(crate) act: &'static str,
+    pub(crate) fault: &'static str,
+    /// Seconds since the start.
+    pub(crate) at: f64,
+    pub(crate) lasted: f64,
+    /// Seconds from its end to a good answer of every server.
+    pub(crate) recovered: f64,
+    pub(crate) seen: String,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    calls: BTreeMap<String, BTreeMap<String, u64>>,
+    faults: Vec<Made>,
+    violations: Vec<Violation>,
+    more_violations: u64,
+    busiest: f64,
+    /// Spans in which failures are allowed: from a fault's begin to its end.
+    disturbed: Vec<(Instant, Option<Instant>)>,
+    notes: Vec<String>,
+}
+
+/// One for each act.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) act: &'static str,
+    started: Instant,
+    book: Mutex<Book>,
+}
+
+/// All of it, for the report.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Account {
+    pub(crate) calls: BTreeMap<String, BTreeMap<String, u64>>,
+    pub(crate) faults: Vec<Made>,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) more_violations: u64,
+    /// The highest load average for each core.
+    pub(crate) busiest: f64,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Where and when a call was under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Underway<'a> {
+    pub(crate) call: &'a str,
+    pub(crate) about: &'a str,
+    pub(crate) sent: Instant,
+    /// Whether the server that it went to was away at any time meanwhile.
+    pub(crate) server_was_down: bool,
+}
+
+impl Ledger {
+    /// An empty one for an act of a run that began at `started`.
+    pub(crate) fn new(act: &'static str, started: Instant) -> Self {
+        Self { act, started, book: Mutex::default() }
+    }
+
+    /// Counts an answer.
+    pub(crate) fn count(&self, call: &str, answer: &str) {
+        let mut book = self.book();
+        *book.calls.entry(call.to_owned()).or_default().entry(answer.to_owned()).or_default() += 1;
+    }
+
+    /// Something for the report that is neither good nor bad.
+    pub(crate) fn note(&self, note: impl Into<String>) {
+        self.book().notes.push(note.into());
+    }
+
+    pub(crate) fn violation(&self, what: impl Into<String>, history: Vec<String>) {
+        let (at, what) = (self.seconds(now()), what.into());
+        let mut book = self.book();
+        if book.violations.len() < KEPT {
+            eprintln!("VIOLATION at {at:.1} s, {}: {what}", self.act);
+            let act = self.act;
+            book.violations.push(Violation { at, act, what, history });
+        } else {
+            book.more_violations += 1;
+        }
+    }
+
+    pub(crate) fn contradiction(&self, about: &str, found: Contradiction) {
+        self.violation(format!("{about}: {}", found.answer), found.history);
+    }
+
+    /// From now on failures are allowed; the answer ends that.
+    pub(crate) fn disturb(&self) -> usize {
+        let mut book = self.book();
+        book.disturbed.push((now(), None));
+        book.disturbed.len() - 1
+    }
+
+    pub(crate) fn was_ever_disturbed(&self) -> bool {
+        !self.book().disturbed.is_empty()
+    }
+
+    pub(crate) fn calm(&self, disturbance: usize) {
+        if let Some(span) = self.book().disturbed.get_mut(disturbance) {
+            span.1 = Some(now());
+        }
+    }
+
+    pub(crate) fn made(&self, fault: &'static str, began: Instant, ended: Instant, recovered: Duration, seen: String) {
+        let (at, lasted) = (self.seconds(began), self.seconds(ended) - self.seconds(began));
+        let mut book = self.book();
+        let act = self.act;
+        book.faults.push(Made { act, fault, at, lasted, recovered: recovered.as_secs_f64(), seen });
+    }
+
+    /// Counts a call that was not answered, or with a failure of the server's, and says so when that was not allowed.
+    /// 4xx answers are for the caller to judge: they are counted here and given back.
+    pub(crate) fn failed(&self, at: Underway<'_>, error: CallError) -> Option<Box<ApiError>> {
+        let Underway { call, about, sent, server_was_down } = at;
+        let wrong = |what: String| {
+            let sent = self.seconds(sent);
+            self.violation(format!("{call} {about}, sent at {sent:.1} s: {what}"), Vec::new());
+        };
+        match error {
+            CallError::Api(error) if error.http_status < 500 && error.http_status != 429 => {
+                self.count(call, &format!("{} {}", error.http_status, error.code));
+                return Some(error);
+            }
+            CallError::Api(error) => {
+                self.count(call, &format!("{} {}", error.http_status, error.code));
+                let traced = error.trace_id.len() == 32 && error.trace_id.bytes().all(|b| b.is_ascii_hexdigit());
+                if (error.http_status, error.code.as_str()) != (503, "5003") || error.retry_after.is_none() || !traced {
+                    wrong(format!("no proper 503: {error}, Retry-After {:?}", error.retry_after));
+                } else if !self.is_disturbed(sent) {
+                    wrong(format!("503 while nothing was wrong: {error}"));
+                }
+            }
+            CallError::TimedOut { trace_id } => {
+                self.count(call, "no answer in time");
+                if !server_was_down {
+                    wrong(format!("no answer in time from a server that was there (trace {trace_id})"));
+                }
+            }
+            error @ CallError::Unreachable { .. } => {
+                self.count(call, "no connection");
+                if !server_was_down {
+                    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    wrong(format!("no connection to a server that was there: {error}: {cause}"));
+                }
+            }
+            error @ CallError::Unexpected { .. } => {
+                self.count(call, "no envelope");
+                wrong(error.to_string());
+            }
+        }
+        None
+    }
+
+    /// Whether there was a fault, or had just been one, at any time since `sent`.
+    fn is_disturbed(&self, sent: Instant) -> bool {
+        let grace = (GRACE as f64 * patience()) as Instant;
+        self.book().disturbed.iter().any(|(_, end)| end.is_none_or(|end| end + grace >= sent))
+    }
+
+    /// How busy the machine is, for each core.
+    pub(crate) fn busy(&self, load: f64) {
+        let mut book = self.book();
+        book.busiest = book.busiest.max(load);
+    }
+
+    /// The last lines of progress: calls, failures, faults, violations.
+    pub(crate) fn totals(&self) -> (u64, u64, usize, u64) {
+        let book = self.book();
+        let (mut all, mut failed) = (0, 0);
+        for (answer, count) in book.calls.values().flatten() {
+            all += count;
+            if answer.starts_with('5') || answer.starts_with("no ") {
+                failed += count;
+            }
+        }
+        (all, failed, book.faults.len(), book.violations.len() as u64 + book.more_violations)
+    }
+
+    /// Adds what is in here to an account.
+    pub(crate) fn close_into(&self, account: &mut Account) {
+        let book = self.book();
+        for (call, answers) in &book.calls {
+            for (answer, count) in answers {
+                *account.calls.entry(call.clone()).or_default().entry(answer.clone()).or_default() += count;
+            }
+        }
+        account.faults.extend(book.faults.iter().cloned());
+        account.violations.extend(book.violations.iter().cloned());
+        account.more_violations += book.more_violations;
+        account.busiest = account.busiest.max(book.busiest);
+        account.notes.extend(book.notes.iter().map(|note| format!("{}: {note}", self.act)));
+    }
+
+    pub(crate) fn seconds(&self, at: Instant) -> f64 {
+        (at - self.started) as f64 / SECOND as f64
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api(http_status: u16, code: &str, retry_after: Option<Duration>) -> CallError {
+        CallError::Api(Box::new(ApiError {
+            http_status,
+            code: code.to_owned(),
+            message: "told".to_owned(),
+            details: None,
+            trace_id: "96e5958842d29572a16b1a5c77ea7480".to_owned(),
+            retry_after,
+        }))
+    }
+
+    fn violations(error: CallError, disturbed: bool, server_was_down: bool) -> u64 {
+        let ledger = Ledger::new("test", now());
+        if disturbed {
+            ledger.disturb();
+        }
+        ledger.failed(Underway { call: "look", about: "POS-1", sent: now(), server_was_down }, error);
+        ledger.totals().3
+    }
+
+    #[test]
+    fn only_a_503_with_its_wait_is_a_failure_that_a_fault_excuses() {
+        let wait = Some(Duration::from_secs(2));
+        assert_eq!(violations(api(503, "5003", wait), true, false), 0);
+        assert_eq!(violations(api(503, "5003", wait), false, false), 1, "nothing was wrong");
+        assert_eq!(violations(api(503, "5003", None), true, false), 1, "when to come back?");
+        assert_eq!(violations(api(500, "5000", wait), true, false), 1);
+        assert_eq!(violations(api(429, "4290", wait), true, false), 1);
+        assert_eq!(violations(api(400, "4220", None), false, false), 0, "for the caller to judge");
+    }
+
+    #[test]
+    fn a_connection_may_fail_while_its_server_is_down() {
+        let lost = || CallError::TimedOut { trace_id: String::new() };
+        assert_eq!(violations(lost(), true, true), 0);
+        assert_eq!(violations(lost(), true, false), 1);
+    }
+}
