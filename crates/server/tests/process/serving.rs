@@ -88,6 +88,26 @@ fn a_stop_first_makes_it_unready_and_a_second_signal_forces() {
     assert!(serving.log().contains("second signal"));
 }
 
+/// Who keeps a connection learns with the next answer that this is the last on it, and comes back elsewhere.
+#[test]
+fn a_server_that_is_about_to_stop_keeps_no_connection() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serving = Serving::start(folder.path(), &[("POS__SHUTDOWN__READINESS_DELAY_SECS", "60")]);
+    let mut stream = serving.connect();
+    let request = b"GET /health/live HTTP/1.1\r\nHost: test\r\n\r\n";
+    let mut first = [0; 4096];
+    stream.write_all(request).unwrap();
+    let length = stream.read(&mut first).unwrap();
+    let first = text(&first[..length]).to_lowercase();
+    assert!(first.starts_with("http/1.1 200") && !first.contains("connection: close"), "{first}");
+    serving.signal("TERM");
+    serving.wait_for(|serving| serving.log().contains("stopping").then_some(()));
+    stream.write_all(request).unwrap();
+    let mut last = String::new();
+    stream.read_to_string(&mut last).unwrap();
+    assert!(last.starts_with("HTTP/1.1 200") && last.to_lowercase().contains("connection: close"), "{last}");
+}
+
 #[test]
 fn what_keeps_it_from_starting_is_said_with_a_way_to_mend_it() {
     let folder = tempfile::tempdir().unwrap();

@@ -131,7 +131,7 @@ async fn pair(shared: &Shared, terminal: &Client, portal: &Client, device: &str)
     };
     let (waited, claimed) = tokio::join!(shared.ask("long poll", waiting), claiming);
     // A replica that stops answers those who wait at once, with what it knows.
-    (waited?, claimed?);
+    waited.and(claimed)?;
     let status = shared.ask("last poll", poll()).await?;
     if status["is_claimed"] != true {
         return Err(format!("claimed, and yet: {status}"));
