@@ -1,5 +1,6 @@
 //! Rounds of taking back room: in which order, how much at once, up to when, and that nothing hangs on them.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -18,17 +19,19 @@ const RETENTION: Retention = Retention {
     events: Some(SHORTEST_EVENT_RETENTION),
 };
 
-/// Notes every batch and answers from a script; when that is over: nothing is left.
+/// Notes every batch and answers from a script, in which none is a failure; when that is over: nothing is left.
 #[derive(Default)]
-struct Scripted(Mutex<(Vec<ReclaimBatch>, Vec<Result<Reclaimed, ()>>)>);
+struct Scripted {
+    asked: Mutex<Vec<ReclaimBatch>>,
+    script: Mutex<VecDeque<Option<Reclaimed>>>,
+}
 
 #[async_trait]
 impl Reclaiming for Scripted {
     async fn reclaim(&self, batch: &ReclaimBatch) -> Result<Reclaimed, StorageError> {
-        let mut state = self.0.lock().unwrap();
-        state.0.push(batch.clone());
-        let next = if state.1.is_empty() { Ok(done(0, false)) } else { state.1.remove(0) };
-        next.map_err(|()| StorageError::Unavailable("away".into()))
+        self.asked.lock().unwrap().push(batch.clone());
+        let next = self.script.lock().unwrap().pop_front().unwrap_or_else(|| Some(done(0, false)));
+        next.ok_or_else(|| StorageError::Unavailable("away".into()))
     }
 
     async fn reclaimable(&self, _: Reclaimable, _: OffsetDateTime, _: u32) -> Result<u64, StorageError> {
@@ -48,23 +51,23 @@ async fn round(reclaim: &Reclaim) -> Vec<ReclaimOutcome> {
     outcomes
 }
 
-fn scripted(retention: Retention, script: Vec<Result<Reclaimed, ()>>) -> (Arc<Scripted>, Reclaim) {
-    let store = Arc::new(Scripted(Mutex::new((Vec::new(), script))));
+fn scripted(retention: Retention, script: impl IntoIterator<Item = Option<Reclaimed>>) -> (Arc<Scripted>, Reclaim) {
+    let store = Arc::new(Scripted { script: Mutex::new(script.into_iter().collect()), ..Scripted::default() });
     let reclaim = Reclaim::new(store.clone(), Arc::new(ManualClock::at(START)), retention, 10);
     (store, reclaim)
 }
 
 impl Scripted {
     fn asked(&self) -> Vec<(Reclaimable, Duration)> {
-        let state = self.0.lock().unwrap();
-        assert!(state.0.iter().all(|batch| batch.at_most == 10 && batch.now == START));
-        state.0.iter().map(|batch| (batch.what, START - batch.before)).collect()
+        let asked = self.asked.lock().unwrap();
+        assert!(asked.iter().all(|batch| batch.at_most == 10 && batch.now == START));
+        asked.iter().map(|batch| (batch.what, START - batch.before)).collect()
     }
 }
 
 #[tokio::test]
 async fn a_round_goes_through_all_sorts_each_up_to_its_cut_off() {
-    let (store, reclaim) = scripted(RETENTION, vec![Ok(done(10, true)), Ok(done(3, false))]);
+    let (store, reclaim) = scripted(RETENTION, [Some(done(10, true)), Some(done(3, false))]);
     let outcomes = round(&reclaim).await;
     let margin = Duration::minutes(5);
     let expected = [
@@ -89,7 +92,7 @@ async fn a_round_goes_through_all_sorts_each_up_to_its_cut_off() {
 
 #[tokio::test]
 async fn the_audit_trail_is_kept_for_ever_unless_a_retention_is_set() {
-    let (store, reclaim) = scripted(Retention { events: None, ..RETENTION }, vec![]);
+    let (store, reclaim) = scripted(Retention { events: None, ..RETENTION }, []);
     round(&reclaim).await;
     let kept = [Reclaimable::DeviceEvents, Reclaimable::AuditEvents];
     assert!(store.asked().iter().all(|(what, _)| !kept.contains(what)));
@@ -100,7 +103,7 @@ async fn the_audit_trail_is_kept_for_ever_unless_a_retention_is_set() {
 
 #[tokio::test]
 async fn a_round_ends_when_another_replica_is_at_it_and_goes_on_past_a_failure() {
-    let (store, reclaim) = scripted(RETENTION, vec![Err(()), Ok(done(0, false)), Ok(Reclaimed::Elsewhere)]);
+    let (store, reclaim) = scripted(RETENTION, [None, Some(done(0, false)), Some(Reclaimed::Elsewhere)]);
     let outcomes = round(&reclaim).await;
     assert!(
         matches!(
@@ -124,16 +127,17 @@ async fn the_events_of_devices_are_gone_through_once() {
         device_id: pos_domain::DeviceId::from_bits(1),
         sequence: 1,
     };
-    let events = |seconds, more| Ok(Reclaimed::Done(ReclaimedBatch { removed: 1, more, through: Some(mark(seconds)) }));
+    let events =
+        |seconds, more| Some(Reclaimed::Done(ReclaimedBatch { removed: 1, more, through: Some(mark(seconds)) }));
     let before = Reclaimable::ALL.iter().take_while(|what| **what != Reclaimable::DeviceEvents).count();
-    let mut script: Vec<_> = (0..before).map(|_| Ok(done(0, false))).collect();
+    let mut script: Vec<_> = (0..before).map(|_| Some(done(0, false))).collect();
     script.extend([events(1, true), events(2, false)]);
     let (store, reclaim) = scripted(RETENTION, script);
     round(&reclaim).await;
     round(&reclaim).await;
-    let state = store.0.lock().unwrap();
+    let asked = store.asked.lock().unwrap();
     let after: Vec<_> =
-        state.0.iter().filter(|batch| batch.what == Reclaimable::DeviceEvents).map(|b| &b.after).collect();
+        asked.iter().filter(|batch| batch.what == Reclaimable::DeviceEvents).map(|b| &b.after).collect();
     assert_eq!(after, [&None, &Some(mark(1)), &Some(mark(2))]);
 }
 

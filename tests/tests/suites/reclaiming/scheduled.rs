@@ -9,7 +9,7 @@ use pos_adapters::storage::OpenedStorage;
 use pos_port_storage::{ReclaimBatch, Reclaimable, Reclaimed, ReclaimedBatch, Reclaiming, Storage, StorageError};
 use pos_tests::server::{Options, START, TestServer, send};
 use pos_tests::stores::TestStore;
-use reqwest::Method;
+use reqwest::{Client, Method};
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Semaphore;
@@ -107,9 +107,15 @@ async fn a_stop_waits_for_the_batch_under_way_and_no_longer() {
     let server = TestServer::start(&opened, every_second());
     timeout(PATIENCE, endless.begun.acquire_many(2)).await.unwrap().unwrap().forget();
     assert_eq!(endless.ended.load(Ordering::SeqCst), 1, "one after the other");
+    let url = format!("{}/health/live", server.url);
     let stopping = tokio::spawn(server.stop_gracefully());
-    // The server refuses new connections, and has not ended: a batch is under way.
-    assert!(!stopping.is_finished());
+    let refuses = async {
+        while Client::builder().no_proxy().build().unwrap().get(&url).send().await.is_ok() {
+            tokio::time::sleep(StdDuration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, refuses).await.unwrap();
+    assert!(!stopping.is_finished(), "it refuses connections, and a batch is under way");
     endless.may_end.add_permits(1_000);
     timeout(PATIENCE, stopping).await.unwrap().unwrap();
     let ended = endless.ended.load(Ordering::SeqCst);

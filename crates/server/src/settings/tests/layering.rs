@@ -149,5 +149,5 @@ fn the_effective_settings_are_toml_with_their_sources() {
     assert!(line("workers = 2 ").ends_with("# POS__HTTP__WORKERS"));
     assert!(line("level = \"warn\" ").ends_with("# POS__LOG__LEVEL"));
     assert!(line("bind = \"127.0.0.1:8080\" ").ends_with("# default"));
-    assert_eq!(text.parse::<toml::Table>().unwrap().len(), 14, "a table for each section");
+    assert_eq!(text.parse::<toml::Table>().unwrap().len(), 15, "a table for each section");
 }
