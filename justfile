@@ -48,6 +48,6 @@ keycloak-stop:
 bench *args:
     scripts/bench {{ args }}
 
-# Break everything around the server for 20 minutes and check every answer; `just chaos --short` takes about one.
+# Break everything around the server for 20 minutes and check every answer; `just chaos --short` takes a minute and a half.
 chaos *args:
     scripts/chaos {{ args }}
