@@ -60,6 +60,6 @@ bench-table from="target/bench/latest.json":
 fuzz *args:
     scripts/fuzz {{ args }}
 
-# Break everything around the server for 20 minutes and check every answer; `just chaos --short` takes about one.
+# Break everything around the server for 20 minutes and check every answer; `just chaos --short` takes two.
 chaos *args:
     scripts/chaos {{ args }}

@@ -6,6 +6,7 @@ use std::thread::available_parallelism;
 use actix_server::ServerHandle;
 use anyhow::Context as _;
 use pos_adapters::http::{Drain, ServeOptions, serve};
+use socket2::SockRef;
 use tokio::task::JoinHandle;
 
 use crate::reclaiming::Schedule;
@@ -22,6 +23,9 @@ pub struct HttpServer {
     reclaiming: Option<JoinHandle<()>>,
 }
 
+/// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
+const BACKLOG: i32 = 4096;
+
 /// Takes the address before anything slow happens, so that a taken port is the first thing said, and callers that come
 /// early wait in the queue instead of being refused.
 ///
@@ -29,9 +33,12 @@ pub struct HttpServer {
 /// When the address cannot be bound.
 pub fn bind(settings: &HttpSettings) -> anyhow::Result<TcpListener> {
     let bind = &settings.bind;
-    TcpListener::bind(bind).with_context(|| {
+    let listener = TcpListener::bind(bind).with_context(|| {
         format!("cannot listen on {bind}: is another server running? http.bind (POS__HTTP__BIND) sets the address, port 0 takes any free one")
-    })
+    })?;
+    // The standard library's queue is so short that the system drops connections when a fleet comes back at once.
+    SockRef::from(&listener).listen(BACKLOG).context("the queue of the listener")?;
+    Ok(listener)
 }
 
 impl HttpServer {
@@ -126,5 +133,28 @@ fn workers(settings: &HttpSettings) -> usize {
     match settings.workers {
         0 => available_parallelism().map_or(1, usize::from),
         workers => workers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::settings::Settings;
+
+    #[test]
+    fn connections_beyond_the_usual_queue_are_not_dropped() {
+        let any_port = ("POS__HTTP__BIND".to_owned(), "127.0.0.1:0".to_owned());
+        let settings = Settings::load(None, [any_port].into_iter()).expect("settings");
+        let listener = bind(&settings.http).expect("a listener");
+        let address = listener.local_addr().unwrap();
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok();
+        let room = allowed.and_then(|most| most.trim().parse().ok()).unwrap_or(128_usize).min(400);
+        // Nobody accepts: what finds no room is never answered, however long it waits.
+        let connect = |_| TcpStream::connect_timeout(&address, Duration::from_secs(10)).expect("room in the queue");
+        let waiting: Vec<_> = (0..room).map(connect).collect();
+        assert_eq!(waiting.len(), room);
     }
 }
