@@ -107,15 +107,11 @@ async fn load(
     pace: Pace,
     connections: usize,
 ) -> anyhow::Result<(Seen, Duration)> {
-    let mut streams = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        streams.push(connect(address).await.context("the server accepts no connection")?);
-    }
     let start = Instant::now();
     let calls = Arc::new(Calls { address, requests: requests.to_vec(), next: AtomicU64::new(0), pace, start });
     let mut tasks = JoinSet::new();
-    for stream in streams {
-        tasks.spawn(call(stream, calls.clone()));
+    for _ in 0..connections {
+        tasks.spawn(call(calls.clone()));
     }
     let mut seen = Seen::default();
     while let Some(done) = tasks.join_next().await {
@@ -146,8 +142,9 @@ impl Calls {
     }
 }
 
-async fn call(mut stream: TcpStream, calls: Arc<Calls>) -> Seen {
+async fn call(calls: Arc<Calls>) -> Seen {
     let (mut seen, mut buffer) = (Seen::default(), Vec::with_capacity(4_096));
+    let mut connection = None;
     while let Some((number, due)) = calls.next() {
         sleep_until(due.into()).await;
         if due.elapsed() > TOO_LATE {
@@ -156,6 +153,17 @@ async fn call(mut stream: TcpStream, calls: Arc<Calls>) -> Seen {
         }
         let place = usize::try_from(number).unwrap_or(0) % calls.requests.len().max(1);
         let Some(request) = calls.requests.get(place) else { break };
+        // Opened with its first call: the server closes one on which nothing comes.
+        let mut stream = match connection.take() {
+            Some(open) => open,
+            None => match timeout(PATIENCE, connect(calls.address)).await {
+                Ok(Ok(open)) => open,
+                Ok(Err(_)) | Err(_) => {
+                    seen.broken += 1;
+                    continue;
+                }
+            },
+        };
         let sent = Instant::now();
         match timeout(PATIENCE, exchange(&mut stream, request, &mut buffer)).await {
             Ok(Ok(200..300)) => seen.served.push(sent.elapsed()),
@@ -163,12 +171,10 @@ async fn call(mut stream: TcpStream, calls: Arc<Calls>) -> Seen {
             Ok(Ok(_)) => seen.broken += 1,
             Ok(Err(_)) | Err(_) => {
                 seen.broken += 1;
-                match connect(calls.address).await {
-                    Ok(fresh) => stream = fresh,
-                    Err(_) => break,
-                }
+                continue;
             }
         }
+        connection = Some(stream);
     }
     seen
 }
