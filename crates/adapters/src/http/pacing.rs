@@ -291,7 +291,7 @@ mod tests {
         for bits in 0..1_000 {
             assert_eq!(pacing.admit(&DeviceId::from_bits(bits), None), Ok(()));
         }
-        clock.advance(time::Duration::MINUTE);
+        clock.advance(time::Duration::minutes(2));
         assert!((0..3).any(|_| pacing.admit(&DeviceId::from_bits(7), None).is_err()));
         clock.advance(time::Duration::SECOND);
         pacing.forget_the_quiet();
