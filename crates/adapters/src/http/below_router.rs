@@ -1,5 +1,6 @@
 //! Failures that the HTTP server itself answers, before there is a request to route: a head that is no HTTP, is too
-//! large, or does not arrive. It sends them bare; here they get the envelope like every other failure.
+//! large, or does not arrive. It sends them bare; here they get the envelope like every other failure. And callers that
+//! go away: what was under way for them ends.
 
 use std::io;
 use std::pin::Pin;
@@ -101,7 +102,15 @@ impl AsyncRead for EnvelopedStream {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let filled = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        // Who closes the connection is not there to read the answer: the call ends, and its place is free. The HTTP
+        // server would go on, for a caller that only stopped sending; told not to, it would also leave calls without an
+        // answer that have something malformed behind them.
+        if buffer.filled().len() == filled && buffer.remaining() > 0 {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

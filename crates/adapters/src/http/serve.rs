@@ -73,8 +73,6 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
             .client_request_timeout(options.client_header_timeout)
             .local_addr(address)
             .tcp_nodelay(true)
-            // Who closes the connection is not there to read the answer: the call ends, and its place is free.
-            .h1_allow_half_closed(false)
             .h1(app);
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();

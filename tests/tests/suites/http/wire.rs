@@ -100,6 +100,23 @@ async fn a_body_where_none_is_needed_does_not_matter() {
     server.stop().await;
 }
 
+/// Found by fuzzing: what is malformed behind a call that is under way must not take its answer away.
+#[tokio::test]
+async fn a_call_with_something_malformed_behind_it_is_answered() {
+    let (_store, server) = server().await;
+    let id = server.device().await;
+    let address = server.url.trim_start_matches("http://");
+    let call = format!(
+        "GET /pos/status HTTP/1.1\r\nHost: a\r\nX-Device-Id: {id}\r\nUser-Agent: {USER_AGENT}\r\nX-Client-Type: pos\r\n"
+    );
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("{call}\r\nNONSENSE\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 200");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn what_is_no_http_gets_the_envelope() {
     let (_store, server) = server().await;
