@@ -99,9 +99,9 @@ fn check(outcome: &Result<crate::settings::Settings, crate::settings::SettingsFa
     Ok(())
 }
 
-/// The values in force, as a file that can be read again: without the secret, which is masked.
+/// The values in force, as a file that can be read again: without the secrets, which are masked.
 fn written(effective: &Effective) -> String {
-    let shown = effective.0.iter().filter(|setting| setting.key != "database.url");
+    let shown = effective.0.iter().filter(|setting| !setting.key.ends_with("url"));
     // Dotted keys of one section need no order.
     shown.map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect()
 }
