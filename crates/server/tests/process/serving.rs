@@ -56,10 +56,10 @@ fn a_stop_finishes_what_is_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let mut serving = Serving::start(folder.path(), &[("POS__SHUTDOWN__GRACE_SECS", "20")]);
     let mut stream = serving.connect();
-    let body = "{\"pairing_code\":\"K7M3NP\"}";
+    // It cannot be answered before its body is there.
+    let body = "{\"client_id\":\"nobody\",\"client_secret\":\"none\"}";
     let head = format!(
-        "POST /pos/bootstrap HTTP/1.1\r\nHost: test\r\nX-Device-Id: POS-UNKNOWN\r\nUser-Agent: \
-         Viopay-POS/1.0\r\nX-Client-Type: pos\r\nContent-Length: {}\r\n\r\n",
+        "POST /client/session HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
@@ -68,7 +68,7 @@ fn a_stop_finishes_what_is_under_way() {
     stream.write_all(body.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
     assert!(serving.exit().success());
     assert!(lines(&serving.log()).last().unwrap().to_string().contains("stopped"));
 }
