@@ -30,6 +30,10 @@ pub(crate) fn check(found: &Found, stage: &Stage) {
             ledger.violation(what, checker.history());
         }
     }
+    if given_up * 20 > devices.len() {
+        let what = format!("{given_up} of {} devices were not checked to the end", devices.len());
+        ledger.violation(what, Vec::new());
+    }
     let events: usize = found.events.values().map(Vec::len).sum();
     ledger.note(format!(
         "in the database: {} devices, {events} events, {} codes that ended; {given_up} devices were not checked to the end",

@@ -9,13 +9,16 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::Signal;
+use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
 use crate::act::Stage;
 use crate::disk::Disk;
-use crate::ledger::GRACE;
+use crate::ledger::{Made, grace};
 use crate::model::Instant;
 use crate::postgres::Postgres;
+use crate::replica::Replica;
+use crate::rest::{self, Usages};
 use crate::slow_clients;
 use crate::time::now;
 
@@ -54,7 +57,15 @@ pub(crate) struct Ground {
     pub(crate) lasting: (u64, u64),
     /// The same for the pause after it.
     pub(crate) pausing: (u64, u64),
+    /// From when on the first server is not killed any more: a process that leaks must live long enough to show it.
+    pub(crate) spare_from: Option<Instant>,
+    /// What the servers took then, after a quiet spell.
+    pub(crate) settled: OnceCell<Usages>,
 }
+
+/// After so many faults of a long run there is a quiet spell, in which no failure is excused.
+const QUIET_AFTER: usize = 6;
+const QUIET: Duration = Duration::from_secs(5);
 
 impl Fault {
     const ALL: [Self; 16] = [
@@ -132,6 +143,11 @@ impl Fault {
         )
     }
 
+    /// Whether a server dies of it. (With the issuer one is started anew, if one may be.)
+    fn kills(self) -> bool {
+        matches!(self, Self::KillServer | Self::KillEveryServer | Self::ClockAhead | Self::ClockBehind)
+    }
+
     /// Whether nobody may be told of it by a failure.
     fn is_harmless(self) -> bool {
         self == Self::SlowClients
@@ -143,7 +159,7 @@ impl Ground {
     /// made once at least. From the second round on some come two at a time.
     pub(crate) async fn rage(&self, until: Instant, random: &mut StdRng) -> anyhow::Result<()> {
         let mut possible: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.is_possible(self)).collect();
-        let mut round = 0;
+        let (mut round, mut made) = (0, 0);
         loop {
             possible.shuffle(random);
             // First, what nobody may notice: then no fault before it has to be out of sight.
@@ -152,19 +168,45 @@ impl Ground {
                 if round > 0 && now() > until {
                     return Ok(());
                 }
+                self.spare_one().await?;
+                if fault.kills() && self.killable().is_empty() {
+                    continue;
+                }
                 let with = possible.choose(random).filter(|with| fault.goes_with(**with) && round > 0);
                 self.make(*fault, with.copied(), random).await.with_context(|| fault.name())?;
+                made += 1;
+                if self.spare_from.is_some() && made % QUIET_AFTER == 0 {
+                    sleep(grace() + QUIET).await;
+                }
                 sleep(between(self.pausing, random)).await;
             }
             round += 1;
         }
     }
 
+    /// Once it is time, remembers what the servers take; from then on the first of them is left alive.
+    async fn spare_one(&self) -> anyhow::Result<()> {
+        if self.is_sparing() && self.settled.get().is_none() {
+            sleep(grace() + QUIET).await;
+            self.settled.set(rest::usage(&self.stage).await?)?;
+        }
+        Ok(())
+    }
+
+    fn is_sparing(&self) -> bool {
+        self.spare_from.is_some_and(|from| now() > from)
+    }
+
+    fn killable(&self) -> Vec<Arc<Replica>> {
+        self.stage.replicas.iter().skip(usize::from(self.is_sparing())).cloned().collect()
+    }
+
     async fn make(&self, fault: Fault, with: Option<Fault>, random: &mut StdRng) -> anyhow::Result<()> {
         let ledger = &self.stage.ledger;
+        let (_, failed_before, ..) = ledger.totals();
         if fault.is_harmless() && ledger.was_ever_disturbed() {
             // What went wrong before must not excuse what goes wrong now.
-            sleep(Duration::from_micros(GRACE.unsigned_abs())).await;
+            sleep(grace()).await;
         }
         let disturbance = (!fault.is_harmless()).then(|| ledger.disturb());
         let lasting = between(self.lasting, random);
@@ -182,8 +224,10 @@ impl Ground {
         disturbance.into_iter().for_each(|disturbance| ledger.calm(disturbance));
         let recovered = self.stage.recover(fault.name()).await;
         for (fault, began, seen, ended) in [Some(one), other].into_iter().flatten() {
-            eprintln!("          {}: {seen}, recovered in {:.2} s", fault.name(), recovered.as_secs_f64());
-            ledger.made(fault.name(), began, ended, recovered, seen);
+            let (at, lasted) = (ledger.seconds(began), ledger.seconds(ended) - ledger.seconds(began));
+            let (recovered, felt) = (recovered.as_secs_f64(), ledger.totals().1 - failed_before);
+            eprintln!("          {}: {seen}, {felt} calls failed, recovered in {recovered:.2} s", fault.name());
+            ledger.made(Made { act: ledger.act, fault: fault.name(), at, lasted, recovered, felt, seen });
         }
         Ok(())
     }
@@ -260,7 +304,7 @@ impl Ground {
             }
             Fault::ClockAhead | Fault::ClockBehind => {
                 let skew = if fault == Fault::ClockAhead { SKEW } else { -SKEW };
-                let replica = self.some_replica(random)?;
+                let replica = some_of(&self.killable(), random)?;
                 replica.kill().await;
                 replica.start(skew).await?;
                 // Long enough for codes of either clock to be typed at the other.
@@ -270,7 +314,7 @@ impl Ground {
                 Ok(format!("{} by {skew} s for {lasted}", replica.name))
             }
             Fault::SlowClients => {
-                let replica = self.some_replica(random)?;
+                let replica = some_of(&self.stage.replicas, random)?;
                 slow_clients::attack(&replica, &self.stage.ledger).await
             }
             Fault::FullDisk => {
@@ -299,7 +343,7 @@ impl Ground {
         skew: i64,
         random: &mut StdRng,
     ) -> anyhow::Result<String> {
-        let mut order = self.stage.replicas.clone();
+        let mut order = self.killable();
         order.shuffle(random);
         order.truncate(most);
         for replica in &order {
@@ -312,11 +356,10 @@ impl Ground {
         let names: Vec<_> = order.iter().map(|replica| replica.name.as_str()).collect();
         Ok(format!("{} killed", names.join(" and ")))
     }
+}
 
-    fn some_replica(&self, random: &mut StdRng) -> anyhow::Result<Arc<crate::replica::Replica>> {
-        let replicas = &self.stage.replicas;
-        replicas.get(random.random_range(0..replicas.len().max(1))).cloned().context("no replica")
-    }
+fn some_of(replicas: &[Arc<Replica>], random: &mut StdRng) -> anyhow::Result<Arc<Replica>> {
+    replicas.choose(random).cloned().context("no replica")
 }
 
 fn between((least, most): (u64, u64), random: &mut StdRng) -> Duration {

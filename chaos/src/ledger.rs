@@ -16,6 +16,11 @@ pub(crate) const GRACE: Instant = 8 * SECOND;
 /// How long after the end of a fault each server must have given a good answer.
 pub(crate) const RECOVERY_LIMIT: Duration = Duration::from_secs(10);
 
+/// That, on a machine as busy as it is now.
+pub(crate) fn grace() -> Duration {
+    Duration::from_micros(GRACE.unsigned_abs()).mul_f64(patience())
+}
+
 /// A server on a machine with more processes waiting for each core than this may truly be overloaded without a fault.
 const TOO_BUSY: f64 = 3.0;
 
@@ -44,6 +49,8 @@ pub(crate) struct Made {
     pub(crate) lasted: f64,
     /// Seconds from its end to a good answer of every server.
     pub(crate) recovered: f64,
+    /// Calls that were answered 503 or not at all, from its begin to the recovery.
+    pub(crate) felt: u64,
     pub(crate) seen: String,
 }
 
@@ -54,6 +61,7 @@ struct Book {
     violations: Vec<Violation>,
     more_violations: u64,
     busiest: f64,
+    put_down_to_the_machine: u64,
     /// Spans in which failures are allowed: from a fault's begin to its end.
     disturbed: Vec<(Instant, Option<Instant>)>,
     notes: Vec<String>,
@@ -139,11 +147,8 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn made(&self, fault: &'static str, began: Instant, ended: Instant, recovered: Duration, seen: String) {
-        let (at, lasted) = (self.seconds(began), self.seconds(ended) - self.seconds(began));
-        let mut book = self.book();
-        let act = self.act;
-        book.faults.push(Made { act, fault, at, lasted, recovered: recovered.as_secs_f64(), seen });
+    pub(crate) fn made(&self, made: Made) {
+        self.book().faults.push(made);
     }
 
     /// Counts a call that was not answered, or with a failure of the server's, and says so when that was not allowed.
@@ -166,6 +171,7 @@ impl Ledger {
                     wrong(format!("no proper 503: {error}, Retry-After {:?}", error.retry_after));
                 } else if !self.is_disturbed(sent) && load_per_core() > TOO_BUSY {
                     self.count(call, "503 of a machine that was too busy");
+                    self.book().put_down_to_the_machine += 1;
                 } else if !self.is_disturbed(sent) {
                     wrong(format!("503 while nothing was wrong: {error}"));
                 }
@@ -193,7 +199,7 @@ impl Ledger {
 
     /// Whether there was a fault, or had just been one, at any time since `sent`.
     fn is_disturbed(&self, sent: Instant) -> bool {
-        let grace = (GRACE as f64 * patience()) as Instant;
+        let grace = i64::try_from(grace().as_micros()).unwrap_or(Instant::MAX / 2);
         self.book().disturbed.iter().any(|(_, end)| end.is_none_or(|end| end + grace >= sent))
     }
 
@@ -214,6 +220,20 @@ impl Ledger {
             }
         }
         (all, failed, book.faults.len(), book.violations.len() as u64 + book.more_violations)
+    }
+
+    /// 503s without a fault that a busy machine excuses are told, and more than one call in a hundred is too much.
+    pub(crate) fn judge_the_machine(&self) {
+        let (all, ..) = self.totals();
+        let excused = self.book().put_down_to_the_machine;
+        if excused > 0 {
+            self.note(format!(
+                "LEFT OUT: {excused} calls answered 503 without a fault were put down to a busy machine"
+            ));
+        }
+        if excused * 100 > all {
+            self.violation(format!("{excused} of {all} calls were answered 503 without a fault"), Vec::new());
+        }
     }
 
     /// Adds what is in here to an account.

@@ -10,13 +10,14 @@ use pos_adapters::storage::DatabaseUrl;
 use pos_tests::proxy::Proxy;
 use rand::rngs::StdRng;
 use rustix::process::Signal;
+use tokio::sync::OnceCell;
 
-use crate::act::{Crowd, Stage, chance};
+use crate::act::{Crowd, Stage, WORKERS, chance};
 use crate::disk::Disk;
 use crate::faults::Ground;
 use crate::fleet::Fleet;
 use crate::issuer::{AUDIENCE, Issuer};
-use crate::ledger::{Account, GRACE, Ledger};
+use crate::ledger::{Account, Ledger, grace};
 use crate::model::{Instant, SECOND};
 use crate::options::Options;
 use crate::people::People;
@@ -86,7 +87,7 @@ impl Run {
         let replicas = vec![self.replica("one", &url, &issuer)?, self.replica("two", &url, &issuer)?];
         let random = &mut chance(self.seed, 1);
         let stage = Self::stage(ledger, issuer.clone(), replicas, fleet);
-        let ground = self.ground(stage, Some(postgres.clone()), Some(proxy), None);
+        let ground = self.ground(stage, Some(postgres.clone()), Some(proxy), None, until);
         self.play(&ground, until, random).await?;
         let client = postgres.client().await?;
         rest::sessions(&client, &ground.stage).await?;
@@ -109,7 +110,7 @@ impl Run {
         let issuer = self.issuer("sqlite").await?;
         let url = format!("sqlite://{}", file.display());
         let stage = Self::stage(ledger, issuer.clone(), vec![self.replica("single", &url, &issuer)?], fleet);
-        let ground = self.ground(stage, None, None, disk);
+        let ground = self.ground(stage, None, None, disk, until);
         self.play(&ground, until, &mut chance(self.seed, 2)).await?;
         audit::check(&found::in_sqlite(&file)?, &ground.stage);
         self.verify(ledger, &Self::settings(&url, &issuer)).await?;
@@ -129,9 +130,17 @@ impl Run {
         let warm = rest::usage(stage).await?;
         ground.rage(until, random).await?;
         // From the end of the grace on, no failure is excused.
-        tokio::time::sleep(Duration::from_micros(GRACE.unsigned_abs()) + Duration::from_secs(3)).await;
+        tokio::time::sleep(grace()).await;
+        let (before_the_end, ..) = stage.ledger.totals();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let calls = stage.ledger.totals().0 - before_the_end;
+        if calls < stage.fleet.slots.len() as u64 {
+            let what = format!("only {calls} calls were answered in the last five seconds, without a fault");
+            stage.ledger.violation(what, Vec::new());
+        }
         crowd.go_home().await?;
-        rest::check(stage, &before, &warm).await
+        stage.ledger.judge_the_machine();
+        rest::check(stage, &before, ground.settled.get().unwrap_or(&warm)).await
     }
 
     fn stage(
@@ -155,10 +164,13 @@ impl Run {
         postgres: Option<Arc<Postgres>>,
         proxy: Option<Proxy>,
         disk: Option<Disk>,
+        until: Instant,
     ) -> Ground {
         let (lasting, pausing) =
             if self.options.short { ((1_000, 2_500), (100, 600)) } else { ((2_000, 12_000), (500, 15_000)) };
-        Ground { stage, postgres, proxy, disk, can_skew: self.faketime.is_some(), lasting, pausing }
+        let spare_from = (!self.options.short).then(|| now() + (until - now()) * 2 / 3);
+        let (can_skew, settled) = (self.faketime.is_some(), OnceCell::new());
+        Ground { stage, postgres, proxy, disk, can_skew, lasting, pausing, spare_from, settled }
     }
 
     fn replica(&self, name: &str, database: &str, issuer: &Issuer) -> anyhow::Result<Arc<Replica>> {
@@ -174,7 +186,7 @@ impl Run {
     /// The shipped defaults, but for these.
     fn settings(database: &str, issuer: &Issuer) -> Vec<(String, String)> {
         let own = [
-            ("HTTP__WORKERS", "2".to_owned()),
+            ("HTTP__WORKERS", WORKERS.to_string()),
             ("DATABASE__URL", database.to_owned()),
             ("IDENTITY__ISSUER", issuer.address()),
             ("IDENTITY__AUDIENCE", AUDIENCE.to_owned()),

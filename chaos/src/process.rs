@@ -30,6 +30,10 @@ impl Process {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    pub(crate) fn has_ended_well(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(status)) if status.success())
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub(crate) async fn kill(&mut self) {
         let _ = self.child.kill().await;

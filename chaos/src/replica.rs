@@ -104,7 +104,13 @@ impl Replica {
         }
     }
 
-    /// SIGTERM, as at the end of the day; true when it ended by itself.
+    /// Lines of its log, over all its lives, that tell of a panic.
+    pub(crate) fn panics(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.recipe.log).unwrap_or_default();
+        log.lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
+    }
+
+    /// SIGTERM, as at the end of the day; true when it ended by itself, and well.
     pub(crate) async fn stop(&self) -> bool {
         let mut process = self.process.lock().await;
         self.past(|past| past.down.push((now(), None)));
@@ -112,7 +118,7 @@ impl Replica {
         process.signal(Signal::TERM);
         for _ in 0..400 {
             if process.has_ended() {
-                return true;
+                return process.has_ended_well();
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

@@ -28,8 +28,8 @@ fn markdown(account: &Account, options: &Options, seed: u64, took: Duration) -> 
     let mut text = String::new();
     writeln!(text, "# Chaos\n")?;
     writeln!(text, "seed {seed}, {:.0} s, {} terminals\n", took.as_secs_f64(), options.terminals)?;
-    writeln!(text, "| fault | store | times | longest | slowest recovery | last seen |")?;
-    writeln!(text, "|---|---|---|---|---|---|")?;
+    writeln!(text, "| fault | store | times | longest | slowest recovery | calls that failed | last seen |")?;
+    writeln!(text, "|---|---|---|---|---|---|---|")?;
     let mut kinds: BTreeMap<(&str, &str), Vec<&Made>> = BTreeMap::new();
     for made in &account.faults {
         kinds.entry((made.act, made.fault)).or_default().push(made);
@@ -37,8 +37,9 @@ fn markdown(account: &Account, options: &Options, seed: u64, took: Duration) -> 
     for ((act, fault), made) in kinds {
         let longest = |of: fn(&Made) -> f64| made.iter().map(|made| of(made)).fold(0.0, f64::max);
         let (lasted, recovered) = (longest(|made| made.lasted), longest(|made| made.recovered));
+        let felt: u64 = made.iter().map(|made| made.felt).sum();
         let seen = made.last().map(|made| made.seen.as_str()).unwrap_or_default();
-        writeln!(text, "| {fault} | {act} | {} | {lasted:.1} s | {recovered:.2} s | {seen} |", made.len())?;
+        writeln!(text, "| {fault} | {act} | {} | {lasted:.1} s | {recovered:.2} s | {felt} | {seen} |", made.len())?;
     }
     writeln!(text, "\n| call | answers |\n|---|---|")?;
     for (call, answers) in &account.calls {
@@ -53,7 +54,9 @@ fn markdown(account: &Account, options: &Options, seed: u64, took: Duration) -> 
     writeln!(
         text,
         "- Failures were excused until {grace} s after a fault; recovery was allowed {limit} s; both up to three times \
-         that while more than two processes waited for each core. The highest load was {busiest:.1} for each core."
+         that while more than two processes waited for each core. The highest load was {busiest:.1} for each core. A \
+         503 without a fault is put down to the machine while more than three wait for each core; if any was, a line \
+         above says so."
     )?;
     let count = account.violations.len() as u64 + account.more_violations;
     if count == 0 {

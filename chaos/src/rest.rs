@@ -35,18 +35,13 @@ pub(crate) async fn usage(stage: &Stage) -> anyhow::Result<Usages> {
 pub(crate) async fn check(stage: &Stage, before: &Usages, warm: &Usages) -> anyhow::Result<()> {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
     for replica in &stage.replicas {
-        let gauges = ["pos_waiting_terminals", "pos_storage_connections{state=\"waiting\"}"];
         let mut left = Vec::new();
         let mut usage = None;
         let (start, warm) = (before.get(&replica.name).context("no start")?, warm.get(&replica.name).context("no")?);
         // Connections of clients that are gone take a moment to end.
         for _ in 0..50 {
             let text = http.get(format!("{}/metrics", replica.url)).send().await?.text().await?;
-            let is_left = |gauge: &&&str| {
-                let line = text.lines().find_map(|line| line.strip_prefix(**gauge));
-                line.is_some_and(|value| value.trim() != "0")
-            };
-            left = gauges.iter().filter(is_left).collect();
+            left = in_use(&text);
             let now = replica.usage().await?;
             usage = Some(now);
             if left.is_empty() && now.files <= start.files + FILES_MARGIN {
@@ -56,8 +51,8 @@ pub(crate) async fn check(stage: &Stage, before: &Usages, warm: &Usages) -> anyh
         }
         let usage = usage.context("no usage")?;
         let ledger = &stage.ledger;
-        for gauge in left {
-            ledger.violation(format!("{}: {gauge} is not 0 at rest", replica.name), Vec::new());
+        for what in left {
+            ledger.violation(format!("{} at rest: {what}", replica.name), Vec::new());
         }
         if usage.files > start.files + FILES_MARGIN {
             let what = format!("{}: {} open files at rest, {} at its start", replica.name, usage.files, start.files);
@@ -79,6 +74,28 @@ pub(crate) async fn check(stage: &Stage, before: &Usages, warm: &Usages) -> anyh
         ));
     }
     Ok(())
+}
+
+/// What is in use by the gauges of a server, or not told by them.
+fn in_use(metrics: &str) -> Vec<String> {
+    let gauge = |name: &str| {
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().parse::<u64>());
+        value.and_then(Result::ok)
+    };
+    let connections = |state: &str| gauge(&format!("pos_storage_connections{{state=\"{state}\"}}"));
+    let mut left = Vec::new();
+    for (what, count) in [("terminals wait", gauge("pos_waiting_terminals ")), ("calls wait", connections("waiting"))] {
+        match count {
+            None => left.push(format!("no metric tells how many {what}")),
+            Some(0) => {}
+            Some(count) => left.push(format!("{count} {what}")),
+        }
+    }
+    match (connections("open"), connections("idle")) {
+        (Some(open), Some(idle)) if open == idle => {}
+        (open, idle) => left.push(format!("of the pool {open:?} connections are open and {idle:?} idle")),
+    }
+    left
 }
 
 /// Looks at the servers' sessions in PostgreSQL.
@@ -104,7 +121,30 @@ pub(crate) async fn sessions(client: &Client, stage: &Stage) -> anyhow::Result<(
 pub(crate) async fn stop(stage: &Stage) {
     for replica in &stage.replicas {
         if !replica.stop().await {
-            stage.ledger.violation(format!("{} did not end within 20 s of SIGTERM", replica.name), Vec::new());
+            stage.ledger.violation(format!("{} did not end well within 20 s of SIGTERM", replica.name), Vec::new());
         }
+        for line in replica.panics() {
+            stage.ledger.violation(format!("{} panicked", replica.name), vec![line]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_use;
+
+    #[test]
+    fn what_is_in_use_or_not_told_is_seen() {
+        let told = |waiting: u64, idle: u64| {
+            format!(
+                "# TYPE pos_waiting_terminals gauge\npos_waiting_terminals {waiting}\n\
+                 pos_storage_connections{{state=\"idle\"}} {idle}\npos_storage_connections{{state=\"open\"}} 3\n\
+                 pos_storage_connections{{state=\"waiting\"}} 0\n"
+            )
+        };
+        assert_eq!(in_use(&told(0, 3)), Vec::<String>::new());
+        assert_eq!(in_use(&told(1, 3)), ["1 terminals wait"]);
+        assert_eq!(in_use(&told(0, 2)).len(), 1, "one of the pool's connections is gone");
+        assert_eq!(in_use("").len(), 3);
     }
 }
