@@ -11,7 +11,3 @@ pub mod settings;
 mod span_fields;
 pub mod telemetry;
 pub mod wiring;
-
-/// Requests are many small pieces of memory, made on one thread and let go on it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -54,6 +54,10 @@ pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
 /// Calls every malformed request an error of the server; the door below the router logs those as what they are.
 const NOISY: &str = "actix_http::h1::dispatcher=off";
 
+/// Tells every statement's parameters at debug, and codes and hashes are among them. It comes last: nobody can ask for it
+/// by mistake.
+const INDISCREET: &str = "tokio_postgres::query=info";
+
 /// The filter a text describes. A bare word that is no level is refused, where the library would take it for a module
 /// and log next to nothing.
 ///
@@ -66,7 +70,7 @@ pub(crate) fn filter(text: &str) -> Result<Targets, InvalidFilter> {
     if let Some(part) = parts.iter().find(|part| !part.contains('=') && !is_level(part)) {
         return Err(InvalidFilter::NoLevel((*part).to_owned()));
     }
-    Ok(format!("{NOISY},{}", parts.join(",")).parse()?)
+    Ok(format!("{NOISY},{},{INDISCREET}", parts.join(",")).parse()?)
 }
 
 fn subscriber<W>(
@@ -163,6 +167,14 @@ mod tests {
         assert_eq!(logged(LogFormat::Json, "info", act).len(), 1);
         assert_eq!(logged(LogFormat::Json, "INFO, pos_adapters=debug", act).len(), 2);
         assert_eq!(logged(LogFormat::Json, "off", act).len(), 0);
+    }
+
+    #[test]
+    fn parameters_of_statements_are_never_logged() {
+        let act = || tracing::debug!(target: "tokio_postgres::query", "with parameters");
+        for level in ["trace", "debug,tokio_postgres=trace", "tokio_postgres::query=debug"] {
+            assert_eq!(logged(LogFormat::Json, level, act).len(), 0, "{level}");
+        }
     }
 
     #[test]

@@ -36,6 +36,11 @@ impl Served {
         Self { party: Party::Terminals, ..self }
     }
 
+    /// Whoever calls says only in the body who that is.
+    pub(super) fn for_strangers(self) -> Self {
+        Self { party: Party::Strangers, ..self }
+    }
+
     /// Those who run the server call it, however busy it is.
     pub(super) fn for_operators(self) -> Self {
         Self { party: Party::Operators, ..self }

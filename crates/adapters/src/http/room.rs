@@ -21,7 +21,7 @@ use crate::clock::Stopwatch;
 pub struct Places {
     /// Of terminals. One whose status is held back (`Prefer: wait`) takes none while it waits.
     pub terminals: usize,
-    /// Of portals, machines and the identity provider.
+    /// Of portals and machines; and as many of those who have not said yet who they are.
     pub portals: usize,
     /// Files that are imported.
     pub imports: usize,
@@ -32,6 +32,8 @@ pub struct Places {
 pub(super) enum Party {
     Terminals,
     Portals,
+    /// Who says in the body who is calling: whoever never sends one keeps only the likes of itself out.
+    Strangers,
     Imports,
     /// Never turned away: an overloaded server must still say how it is.
     Operators,
@@ -41,6 +43,7 @@ pub(super) enum Party {
 pub(super) struct Rooms {
     terminals: Rc<Room>,
     portals: Rc<Room>,
+    strangers: Rc<Room>,
     imports: Rc<Room>,
 }
 
@@ -50,6 +53,7 @@ impl Rooms {
         Self {
             terminals: room("terminals", places.terminals),
             portals: room("portals", places.portals),
+            strangers: room("strangers", places.portals),
             imports: room("imports", places.imports),
         }
     }
@@ -58,6 +62,7 @@ impl Rooms {
         match party {
             Party::Terminals => Some(Rc::clone(&self.terminals)),
             Party::Portals => Some(Rc::clone(&self.portals)),
+            Party::Strangers => Some(Rc::clone(&self.strangers)),
             Party::Imports => Some(Rc::clone(&self.imports)),
             Party::Operators => None,
         }

@@ -1,7 +1,7 @@
 //! A copy of the embedded database while it is in use.
 
 use std::error::Error;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::url::Engine;
@@ -44,16 +44,14 @@ pub async fn back_up(options: &StorageOptions, to: &Path) -> Result<(), BackUpEr
     }
     let (from, target, patience) = (from.clone(), to.to_owned(), options.statement_timeout);
     let copied = tokio::task::spawn_blocking(move || {
-        let mut name = target.file_name().ok_or("it names no file")?.to_owned();
-        name.push(".part");
-        let part = target.with_file_name(name);
-        let outcome = sqlite::vacuum_into(&from, &part, patience)
-            .and_then(|()| Ok(File::open(&part)?.sync_all()?))
-            .and_then(|()| Ok(fs::rename(&part, &target)?));
-        if outcome.is_err() {
-            let _ = fs::remove_file(&part);
-        }
-        outcome
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Of a name that nobody has, and gone again unless it gets the other.
+        let part = tempfile::Builder::new().prefix(".pos-backup-").suffix(".part").tempfile_in(folder)?;
+        sqlite::vacuum_into(&from, part.path(), patience)?;
+        part.as_file().sync_all()?;
+        part.persist_noclobber(&target)?;
+        File::open(folder)?.sync_all()?;
+        Ok(())
     });
     let failed = |source| BackUpError::Failed { to: to.to_owned(), source };
     copied.await.map_err(|error| failed(error.into()))?.map_err(failed)

@@ -40,9 +40,9 @@ pub(super) fn all(metrics_enabled: bool) -> Vec<Served> {
     let to_sessions = [
         at("/session/initiate").post(web::route().to(session::initiate)),
         at("/session/end").post(web::route().to(session::end)),
-        at("/session/backchannel-logout").post(web::route().to(session::backchannel_logout)),
-        at("/client/session").post(web::route().to(client_session::client_session)),
-        at("/auth/token").post(web::route().to(client_session::auth_token)),
+        at("/session/backchannel-logout").post(web::route().to(session::backchannel_logout)).for_strangers(),
+        at("/client/session").post(web::route().to(client_session::client_session)).for_strangers(),
+        at("/auth/token").post(web::route().to(client_session::auth_token)).for_strangers(),
     ];
     let to_operations = [
         at("/health/live").get(web::route().to(health::live)).for_operators(),

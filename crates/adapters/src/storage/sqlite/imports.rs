@@ -235,7 +235,7 @@ impl ImportRepository for SqliteStore {
 
     async fn decide(&self, import: &ImportRef, verdicts: &[RowVerdict]) -> Result<(), StorageError> {
         let (import, verdicts) = (*import, verdicts.to_vec());
-        let decided = self.write(move |connection| {
+        let decided = self.writer.write_many(move |connection| {
             let open = open_rows(connection, &import, &verdicts)?;
             let (new, mut refused) = parted(&verdicts, &open)?;
             let (created, not_created) = create(connection, &import, new)?;

@@ -121,7 +121,7 @@ fn events(connection: &mut SqliteConnection, batch: &ReclaimBatch) -> Result<Rec
 impl Reclaiming for SqliteStore {
     async fn reclaim(&self, batch: &ReclaimBatch) -> Result<Reclaimed, StorageError> {
         let batch = batch.clone();
-        let reclaimed = self.write(move |connection| match (sweep_of(batch.what), batch.what) {
+        let reclaimed = self.writer.write_many(move |connection| match (sweep_of(batch.what), batch.what) {
             (Some(table), _) => sweep(connection, &batch, &table),
             (None, Reclaimable::Imports) => {
                 Ok(swept(remove_over(connection, batch.before, batch.at_most)?, batch.at_most))

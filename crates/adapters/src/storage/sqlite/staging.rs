@@ -104,7 +104,7 @@ impl ImportStaging for SqliteStore {
         keep_until: OffsetDateTime,
     ) -> Result<(), StorageError> {
         let (import, rows) = (*import, rows.to_vec());
-        let staged = self.write(move |connection| {
+        let staged = self.writer.write_many(move |connection| {
             let kept = uploading(&import).select(imports::keep_until).first::<i64>(connection).optional()?;
             let keep_until = kept.ok_or_else(|| not_there(&import))?.max(micros(keep_until));
             diesel::update(imports::table.find(import.id.to_string()))
@@ -177,7 +177,7 @@ impl ImportStaging for SqliteStore {
 
     async fn discard(&self, import: &ImportRef, limit: u32) -> Result<u64, StorageError> {
         let import = *import;
-        let removed = self.write(move |connection| {
+        let removed = self.writer.write_many(move |connection| {
             let its = imports::table
                 .filter(imports::import_id.eq(import.id.to_string()).and(imports::owner.eq(owner_text(import.owner))))
                 .filter(imports::state.eq_any([UPLOADING, FORGOTTEN]));
@@ -190,7 +190,7 @@ impl ImportStaging for SqliteStore {
     }
 
     async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
-        Ok(self.write(move |connection| remove_over(connection, now, limit)).await?)
+        Ok(self.writer.write_many(move |connection| remove_over(connection, now, limit)).await?)
     }
 }
 

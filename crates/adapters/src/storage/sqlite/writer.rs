@@ -5,11 +5,13 @@
 //! all that wait, its own write mostly among them, to a thread that may block.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool::managed::{Object, Pool, PoolError, Status};
-use diesel::{Connection as _, SqliteConnection};
+use diesel::SqliteConnection;
+use diesel::connection::{AnsiTransactionManager, TransactionManager as _};
 use pos_port_storage::StorageError;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
@@ -55,15 +57,31 @@ impl Writer {
         &self,
         operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        self.wait_for(operation, false).await
+    }
+
+    /// The same for many rows at once: alone in its transaction, so that no small write has its time limit.
+    pub(super) async fn write_many<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.wait_for(operation, true).await
+    }
+
+    async fn wait_for<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+        alone: bool,
+    ) -> Result<T, Failure> {
         let begun = Arc::new(AtomicBool::new(false));
         let (reply, mut answer) = oneshot::channel();
-        self.enqueue(Box::new(Job { begun: begun.clone(), operation: Some(operation), outcome: None, reply }))?;
+        self.enqueue(Box::new(Job { alone, begun: begun.clone(), operation: Some(operation), outcome: None, reply }))?;
         let patience = sleep(self.limits.acquire);
         tokio::pin!(patience);
         loop {
             tokio::select! {
                 biased;
-                outcome = &mut answer => return outcome.unwrap_or_else(|_| Err(Failure::fault(NoAnswer::Ended))),
+                outcome = &mut answer => return outcome.unwrap_or_else(|_| Err(Failure::unavailable(NoAnswer::Ended))),
                 connection = self.pool.get() => {
                     self.commit_those_who_wait(connection.map_err(|error: PoolError<ConnectError>| Failure::unavailable(error))?);
                 }
@@ -79,7 +97,7 @@ impl Writer {
         let limit = self.limits.statement;
         let outcome = timeout(limit, answer).await;
         let outcome = outcome.map_err(|_| Failure::unavailable(TooSlow { what: "an SQLite operation", limit }))?;
-        outcome.unwrap_or_else(|_| Err(Failure::fault(NoAnswer::Ended)))
+        outcome.unwrap_or_else(|_| Err(Failure::unavailable(NoAnswer::Ended)))
     }
 
     /// Alone, where it may take long and the caller has a time limit of its own. All others wait for it, each as long as
@@ -94,6 +112,10 @@ impl Writer {
     fn enqueue(&self, write: Box<dyn Write>) -> Result<(), Failure> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() >= QUEUE {
+            // Nobody takes those out whose callers gave up while another held the connection.
+            queue.retain(|write| write.is_wanted());
+        }
+        if queue.len() >= QUEUE {
             return Err(Failure::unavailable(NoAnswer::Full));
         }
         queue.push_back(write);
@@ -102,16 +124,24 @@ impl Writer {
 
     /// The connection travels with the writes, to their end: nobody finds it in the middle of another's transaction.
     fn commit_those_who_wait(&self, mut connection: Object<SqliteManager>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let most = queue.len().min(BATCH);
-        let batch: Vec<_> = queue.drain(..most).collect();
-        drop(queue);
+        let batch = next_batch(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
         if !batch.is_empty() {
             spawn_blocking(move || {
-                commit_together(&mut connection, batch).into_iter().for_each(|answer| answer());
+                match catch_unwind(AssertUnwindSafe(|| commit_together(&mut connection, batch))) {
+                    Ok(answers) => answers.into_iter().for_each(|answer| answer()),
+                    // Closed, it lets go of the write lock. That they are not answered tells the callers.
+                    Err(_) => drop(Object::take(connection)),
+                }
             });
         }
     }
+}
+
+/// Those that are committed together next: as many as wait, or the first of them if it is to be alone.
+fn next_batch(queue: &mut VecDeque<Box<dyn Write>>) -> Vec<Box<dyn Write>> {
+    let together = queue.iter().take(BATCH).take_while(|write| !write.is_alone()).count();
+    let first_alone = usize::from(together == 0 && !queue.is_empty());
+    queue.drain(..together + first_alone).collect()
 }
 
 type Answer = Box<dyn FnOnce() + Send>;
@@ -122,10 +152,16 @@ fn commit_together(connection: &mut SqliteConnection, mut batch: Vec<Box<dyn Wri
     if batch.is_empty() {
         return Vec::new();
     }
+    let mut out_of_order = None;
     let committed = connection.immediate_transaction(|connection| {
-        batch.iter_mut().try_for_each(|write| write.run(connection).map_err(Failure::Storage))
+        let mut writes = batch.iter_mut();
+        writes.try_for_each(|write| write.run(connection)).map_err(|error| {
+            out_of_order = Some(error);
+            Failure::unavailable(NoAnswer::Ended)
+        })
     });
-    match committed.map_err(StorageError::from) {
+    // That there is nothing left to roll back, as may be, is not what went wrong.
+    match committed.map_err(|failure| out_of_order.unwrap_or_else(|| failure.into())) {
         Ok(()) => batch.into_iter().map(|write| write.end(None)).collect(),
         Err(error) => batch.into_iter().zip(shared(error)).map(|(write, error)| write.end(Some(error))).collect(),
     }
@@ -133,6 +169,12 @@ fn commit_together(connection: &mut SqliteConnection, mut batch: Vec<Box<dyn Wri
 
 /// One caller's write, whatever it answers.
 trait Write: Send {
+    /// Whether somebody still waits for it.
+    fn is_wanted(&self) -> bool;
+
+    /// Whether it is not to be committed together with others.
+    fn is_alone(&self) -> bool;
+
     /// Whether it is still wanted. From here on it is under way.
     fn begin(&self) -> bool;
 
@@ -147,6 +189,7 @@ trait Write: Send {
 }
 
 struct Job<T, O> {
+    alone: bool,
     begun: Arc<AtomicBool>,
     operation: Option<O>,
     outcome: Option<Result<T, Failure>>,
@@ -158,6 +201,14 @@ where
     T: Send + 'static,
     O: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
 {
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed() && !self.begun.load(Ordering::Acquire)
+    }
+
+    fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     fn begin(&self) -> bool {
         !self.reply.is_closed() && !self.begun.swap(true, Ordering::AcqRel)
     }
@@ -166,9 +217,20 @@ where
         let Some(operation) = self.operation.take() else {
             return Ok(());
         };
-        match connection.transaction(operation) {
-            Err(Failure::Storage(error @ StorageError::Unavailable(_))) => Err(error),
-            outcome => {
+        let unavailable = |error: diesel::result::Error| StorageError::Unavailable(error.into());
+        AnsiTransactionManager::begin_transaction(connection).map_err(unavailable)?;
+        let outcome = operation(connection);
+        let ended = if outcome.is_ok() {
+            AnsiTransactionManager::commit_transaction(connection)
+        } else {
+            AnsiTransactionManager::rollback_transaction(connection)
+        };
+        match (outcome, ended) {
+            (Err(Failure::Storage(error @ StorageError::Unavailable(_))), _) => Err(error),
+            // A savepoint that is gone says that SQLite rolled the whole transaction back.
+            (Err(failure), Err(_)) => Err(StorageError::Unavailable(StorageError::from(failure).into())),
+            (Ok(_), Err(error)) => Err(unavailable(error)),
+            (outcome, Ok(())) => {
                 self.outcome = Some(outcome);
                 Ok(())
             }
@@ -193,6 +255,7 @@ mod tests {
     use diesel::prelude::*;
     use diesel::sql_types::BigInt;
 
+    use super::super::connection::Role;
     use super::*;
 
     type Reply = oneshot::Receiver<Result<(), Failure>>;
@@ -201,7 +264,10 @@ mod tests {
         operation: impl FnOnce(&mut SqliteConnection) -> Result<(), Failure> + Send + 'static,
     ) -> (Box<dyn Write>, Reply) {
         let (reply, answer) = oneshot::channel();
-        (Box::new(Job { begun: Arc::default(), operation: Some(operation), outcome: None, reply }), answer)
+        (
+            Box::new(Job { alone: false, begun: Arc::default(), operation: Some(operation), outcome: None, reply }),
+            answer,
+        )
     }
 
     fn put(sql: &'static str) -> (Box<dyn Write>, Reply) {
@@ -265,6 +331,52 @@ mod tests {
             |told: &Result<(), Failure>| matches!(told, Err(Failure::Storage(StorageError::Unavailable(_))));
         assert!(told.iter().all(unavailable), "{told:?}");
         assert_eq!(notes(&mut connection), Vec::<i64>::new());
+    }
+
+    #[test]
+    fn when_sqlite_rolls_back_by_itself_nothing_of_the_batch_is_kept() {
+        let mut connection = store();
+        // As after an I/O error: no savepoint is left, and no transaction.
+        let broken = job(|connection| {
+            connection.batch_execute("INSERT INTO notes (id) VALUES (2); ROLLBACK")?;
+            Err(Failure::fault("the disk cannot be read"))
+        });
+        let jobs = vec![put("INSERT INTO notes (id) VALUES (1)"), broken, put("INSERT INTO notes (id) VALUES (3)")];
+        let told = told(&mut connection, jobs);
+        let unavailable =
+            |told: &Result<(), Failure>| matches!(told, Err(Failure::Storage(StorageError::Unavailable(_))));
+        assert!(told.iter().all(unavailable), "{told:?}");
+        assert_eq!(notes(&mut connection), Vec::<i64>::new());
+    }
+
+    #[test]
+    fn what_is_to_be_alone_is() {
+        let alone = || {
+            let (reply, _) = oneshot::channel::<Result<(), Failure>>();
+            let operation = Some(|_: &mut SqliteConnection| Ok(()));
+            Box::new(Job { alone: true, begun: Arc::default(), operation, outcome: None, reply }) as Box<dyn Write>
+        };
+        let small = || put("SELECT 1").0;
+        let mut queue = VecDeque::from([small(), small(), alone(), alone(), small()]);
+        let sizes: Vec<_> = std::iter::repeat_with(|| next_batch(&mut queue).len()).take(5).collect();
+        assert_eq!(sizes, [2, 1, 1, 1, 0]);
+    }
+
+    /// Nobody but those who wait takes writes out of the queue.
+    #[tokio::test]
+    async fn a_queue_of_those_who_gave_up_is_not_full() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { acquire: std::time::Duration::ZERO, statement: std::time::Duration::from_secs(60) };
+        let manager =
+            SqliteManager { path: folder.path().join("pos.db"), role: Role::Writer, busy_timeout: limits.busy() };
+        let writer = Writer::new(Pool::builder(manager).max_size(1).build().unwrap(), limits);
+        let held = writer.pool.get().await.unwrap();
+        for _ in 0..QUEUE {
+            assert!(writer.write(|_| Ok(())).await.is_err());
+        }
+        drop(held);
+        let patient = Writer { limits: Limits { acquire: limits.statement, ..limits }, ..writer };
+        assert_eq!(patient.write(|_| Ok(7)).await.unwrap(), 7);
     }
 
     #[test]
