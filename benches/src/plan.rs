@@ -26,6 +26,17 @@ pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 pub(crate) const POLL: (&str, &str) = ("GET", "/pos/status");
 const CODE: (&str, &str) = ("POST", "/pos/pairing-code");
 
+/// Settings of the measured server that are not as shipped, besides its address, its database and its issuer.
+const CHANGED: [(&str, &str); 5] = [
+    // On, as shipped, but out of the way: the load polls each device far more often than a terminal does.
+    ("POS__LIMITS__DEVICE_PER_MINUTE", "1000000"),
+    ("POS__LIMITS__DEVICE_BURST", "1000000"),
+    ("POS__LIMITS__ADDRESS_PER_MINUTE", "1000000000"),
+    ("POS__LIMITS__ADDRESS_BURST", "1000000000"),
+    // A claim looks for its session all the same; what is spared is initiating one for each claimant.
+    ("POS__SESSION__REQUIRED", "false"),
+];
+
 /// Everything that is up during a run.
 pub(crate) struct Bench<'r> {
     pub(crate) options: &'r Run,
@@ -47,10 +58,7 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let database = Database::connect(&options.database_url).await?;
     let mut results = Results { machine: machine::description(), ..Results::default() };
     results.machine.push(database.description().await?);
-    // The name alone: the value may be a secret.
-    for (name, _) in pos_server::settings::process_environment() {
-        results.machine.push(format!("not as shipped: {name} is set"));
-    }
+    results.machine.extend(not_as_shipped(pos_server::settings::process_environment().map(|(name, _)| name)));
     results.machine.push(format!("load before {}", machine::load_average()));
     results.machine.extend(options.peers.is_some().then(machine::runtimes));
     results.machine.push(options.in_words());
@@ -96,22 +104,16 @@ impl<'r> Bench<'r> {
         let settings = Settings::load(None, [(url.0.to_owned(), url.1.to_owned())].into_iter())?;
         database.fill(&settings, fleet).await?;
         let portal = Portal::open(options.claimants).await?;
-        let variables = [
+        let own = [
             url,
             ("POS__HTTP__BIND", "127.0.0.1:0"),
-            // On, as shipped, but out of the way: the load polls each device far more often than a terminal does.
-            ("POS__LIMITS__DEVICE_PER_MINUTE", "1000000"),
-            ("POS__LIMITS__DEVICE_BURST", "1000000"),
-            ("POS__LIMITS__ADDRESS_PER_MINUTE", "1000000000"),
-            ("POS__LIMITS__ADDRESS_BURST", "1000000000"),
             ("POS__IDENTITY__ISSUER", portal.issuer()),
             ("POS__IDENTITY__AUDIENCE", AUDIENCE),
-            // A claim looks for its session all the same; what is spared is initiating one for each claimant.
-            ("POS__SESSION__REQUIRED", "false"),
         ];
+        let variables = [own.as_slice(), &CHANGED].concat();
         let server = Listening::start("server", folder, &variables).await?;
         let bare = Listening::start("bare", folder, &variables).await?;
-        let variables = variables.map(|(name, value)| (name, value.to_owned())).to_vec();
+        let variables = variables.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
         let bench = Self { options, folder, fleet, database, portal, variables, server, bare, ungathered: None };
         // As in the field: every terminal calls in before it polls, and what it says of itself is kept from then on.
         let calls = fleet.all().map(|device| terminal_request("POST", "/pos/bootstrap", device)).collect();
@@ -209,6 +211,14 @@ impl<'r> Bench<'r> {
     }
 }
 
+/// A line for each setting that differs from what ships: those of the run with their values, and by name alone those
+/// that come from outside, whose values may be secrets. The run's own win over those from outside.
+fn not_as_shipped(outside: impl Iterator<Item = String>) -> Vec<String> {
+    let ours = CHANGED.iter().map(|(name, value)| format!("not as shipped: {name}={value}"));
+    let theirs = outside.filter(|name| CHANGED.iter().all(|(changed, _)| changed != name));
+    ours.chain(theirs.map(|name| format!("not as shipped: {name} is set"))).collect()
+}
+
 fn refused(metrics: &str) -> Option<u64> {
     let mut lines = metrics.lines().filter(|line| line.starts_with("pos_http_requests_total{")).peekable();
     lines.peek()?;
@@ -217,7 +227,16 @@ fn refused(metrics: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::refused;
+    use super::{CHANGED, not_as_shipped, refused};
+
+    #[test]
+    fn what_is_not_as_shipped_is_told_with_our_values_and_others_names() {
+        let outside = ["POS__DATABASE__URL", "POS__SESSION__REQUIRED"].map(str::to_owned);
+        let lines = not_as_shipped(outside.into_iter());
+        assert_eq!(lines.len(), CHANGED.len() + 1);
+        assert!(lines.contains(&"not as shipped: POS__SESSION__REQUIRED=false".to_owned()), "{lines:?}");
+        assert_eq!(lines.last().map(String::as_str), Some("not as shipped: POS__DATABASE__URL is set"));
+    }
 
     #[test]
     fn what_was_not_2xx_is_summed() {
