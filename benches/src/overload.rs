@@ -4,13 +4,13 @@
 //! whether the ones before are answered or not. A server that queues to death answers fewer and fewer in time; one that
 //! knows its bounds goes on at its capacity and tells the rest 503 at once.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -41,6 +41,7 @@ struct Seen {
     turned_away: Vec<Duration>,
     /// Answers other than 2xx and 503, connections that broke, answers that never came.
     broken: u64,
+    /// Calls that were [`TOO_LATE`], and never sent.
     late: u64,
 }
 
@@ -74,26 +75,36 @@ struct Calls {
     start: Instant,
 }
 
-/// Measures both kinds of a terminal's calls, and prints what came of them.
-pub(crate) async fn run(server: &mut Listening, fleet: Fleet, options: &Run) -> anyhow::Result<()> {
+/// Measures both kinds of a terminal's calls, prints what came of them, and adds it to `all` line by line.
+pub(crate) async fn run(
+    server: &mut Listening,
+    fleet: Fleet,
+    options: &Run,
+    all: &mut Vec<Overload>,
+) -> anyhow::Result<()> {
     for (method, path) in [("GET", "/pos/status"), ("POST", "/pos/pairing-code")] {
         let requests: Vec<_> = fleet.polling().map(|device| terminal_request(method, path, device)).collect();
         let length = options.measurement();
         let connections = options.connections as usize;
-        load(server.address, &requests, Pace::OneByOne(length), connections).await?;
+        let (warm_up, _) = load(server.address, &requests, Pace::OneByOne(length), connections).await?;
         let (seen, elapsed) = load(server.address, &requests, Pace::OneByOne(length), connections).await?;
         anyhow::ensure!(!seen.served.is_empty(), "nothing is served");
         let capacity = seen.served.len() as f64 / elapsed.as_secs_f64();
-        println!(
-            "overload: {method} {path}; capacity {capacity:.0} a second with {connections} callers, {CONNECTIONS} connections"
-        );
-        println!("{}", Line::HEADER);
+        let call = format!("{method} {path}");
+        let broken = warm_up.broken + seen.broken;
+        let overload = Overload { call, callers: options.connections, capacity, broken, lines: Vec::new() };
+        println!("overload: {}\n{}", overload.in_words(), in_columns(&Line::HEADERS));
+        all.push(overload);
         for multiple in MULTIPLES {
             let rate = capacity * f64::from(multiple);
             let total = (rate * length.as_secs_f64()) as u64;
             let pace = Pace::Every(Duration::from_secs_f64(1.0 / rate), total);
             let (seen, elapsed) = load(server.address, &requests, pace, CONNECTIONS).await?;
-            println!("{}", Line { multiple, capacity, elapsed, seen });
+            let line = Line::of(multiple, elapsed, seen);
+            println!("{}", in_columns(&line.cells(capacity)));
+            if let Some(overload) = all.last_mut() {
+                overload.lines.push(line);
+            }
             server.check_alive()?;
         }
         println!();
@@ -164,10 +175,11 @@ async fn call(calls: Arc<Calls>) -> Seen {
                 }
             },
         };
-        let sent = Instant::now();
         match timeout(PATIENCE, exchange(&mut stream, request, &mut buffer)).await {
-            Ok(Ok(200..300)) => seen.served.push(sent.elapsed()),
-            Ok(Ok(503)) => seen.turned_away.push(sent.elapsed()),
+            // Since it was due, not since it was sent: what it waited here for a free connection, behind answers that do
+            // not come, is the server's doing, and a caller in the field would have waited it too.
+            Ok(Ok(200..300)) => seen.served.push(due.elapsed()),
+            Ok(Ok(503)) => seen.turned_away.push(due.elapsed()),
             Ok(Ok(_)) => seen.broken += 1,
             Ok(Err(_)) | Err(_) => {
                 seen.broken += 1;
@@ -190,54 +202,133 @@ async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) 
     }
 }
 
-/// One row of the table: what came of one multiple.
-struct Line {
-    multiple: u32,
-    capacity: f64,
-    elapsed: Duration,
-    seen: Seen,
+/// What came of one kind of call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Overload {
+    call: String,
+    /// How many callers, each waiting for its answer, the capacity was measured with.
+    callers: u32,
+    /// How many of these calls the server answers a second.
+    pub(crate) capacity: f64,
+    /// What broke while the capacity was measured.
+    broken: u64,
+    pub(crate) lines: Vec<Line>,
 }
 
-impl Line {
-    const HEADER: &'static str = "   asked    sent  served     503   p50 ms   p99 ms  503 p99 ms    late  broken   (asked, sent, served: of capacity)";
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { multiple, capacity, elapsed, seen } = self;
-        let of_capacity = |count: u64| count as f64 / elapsed.as_secs_f64() / capacity;
-        let share = seen.turned_away.len() as f64 / seen.sent().max(1) as f64 * 100.0;
-        let millis = |all: &[Duration], part: fn(&Latency) -> Duration| {
-            Latency::of(all.to_vec())
-                .map_or_else(|| "–".to_owned(), |all| format!("{:.1}", part(&all).as_secs_f64() * 1e3))
-        };
-        write!(
-            f,
-            "{:>7}× {:>6.2}× {:>6.2}× {share:>5.1} % {:>8} {:>8} {:>11} {:>7} {:>7}",
-            multiple,
-            of_capacity(seen.sent()),
-            of_capacity(seen.served.len() as u64),
-            millis(&seen.served, |all| all.p50),
-            millis(&seen.served, |all| all.p99),
-            millis(&seen.turned_away, |all| all.p99),
-            seen.late,
-            seen.broken,
+impl Overload {
+    pub(crate) fn in_words(&self) -> String {
+        let Self { call, callers, capacity, broken, .. } = self;
+        let broken = if *broken == 0 { String::new() } else { format!(", and {broken} broken") };
+        format!(
+            "{call}: capacity {capacity:.0} a second with {callers} callers{broken}; then up to {CONNECTIONS} connections"
         )
+    }
+
+    /// How much went wrong in all of it.
+    pub(crate) fn broken(&self) -> u64 {
+        self.broken + self.lines.iter().map(|line| line.broken).sum::<u64>()
     }
 }
 
+/// One row of the table: what came of one multiple.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Line {
+    multiple: u32,
+    elapsed: Duration,
+    sent: u64,
+    served: u64,
+    turned_away: u64,
+    late: u64,
+    broken: u64,
+    /// From when a call was due to the end of its answer.
+    served_within: Option<Latency>,
+    turned_away_within: Option<Latency>,
+}
+
+impl Line {
+    pub(crate) const HEADERS: [&'static str; 9] =
+        ["asked", "sent", "served", "503", "p50 ms", "p99 ms", "503 p99 ms", "late", "broken"];
+
+    fn of(multiple: u32, elapsed: Duration, seen: Seen) -> Self {
+        Self {
+            multiple,
+            elapsed,
+            sent: seen.sent(),
+            served: seen.served.len() as u64,
+            turned_away: seen.turned_away.len() as u64,
+            late: seen.late,
+            broken: seen.broken,
+            served_within: Latency::of(seen.served),
+            turned_away_within: Latency::of(seen.turned_away),
+        }
+    }
+
+    /// What [`Line::HEADERS`] names: asked, sent and served as parts of the capacity, 503 as a part of what was sent.
+    pub(crate) fn cells(&self, capacity: f64) -> [String; 9] {
+        let of_capacity = |count: u64| format!("{:.2}×", count as f64 / self.elapsed.as_secs_f64() / capacity);
+        let millis = |all: Option<Latency>, part: fn(Latency) -> Duration| {
+            all.map_or_else(|| "–".to_owned(), |all| format!("{:.1}", part(all).as_secs_f64() * 1e3))
+        };
+        [
+            format!("{}×", self.multiple),
+            of_capacity(self.sent),
+            of_capacity(self.served),
+            format!("{:.1} %", self.turned_away as f64 / self.sent.max(1) as f64 * 100.0),
+            millis(self.served_within, |all| all.p50),
+            millis(self.served_within, |all| all.p99),
+            millis(self.turned_away_within, |all| all.p99),
+            self.late.to_string(),
+            self.broken.to_string(),
+        ]
+    }
+}
+
+fn in_columns(cells: &[impl AsRef<str>]) -> String {
+    cells.iter().map(|cell| format!("{:>10}", cell.as_ref())).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    fn seen(broken: u64) -> Seen {
+        let served = vec![Duration::from_millis(10); 90];
+        let turned_away = vec![Duration::from_millis(2); 270];
+        Seen { served, turned_away, broken, late: 7 }
+    }
+
+    /// One line, and so much that broke.
+    pub(crate) fn overload_of(broken: u64) -> Overload {
+        let lines = vec![Line::of(4, Duration::from_secs(1), seen(broken))];
+        Overload { call: "GET /".to_owned(), callers: 64, capacity: 100.0, broken: 0, lines }
+    }
 
     #[test]
     fn a_row_tells_ratios_of_the_capacity() {
-        let served = vec![Duration::from_millis(10); 90];
-        let turned_away = vec![Duration::from_millis(2); 270];
-        let seen = Seen { served, turned_away, broken: 0, late: 7 };
-        let line = Line { multiple: 4, capacity: 100.0, elapsed: Duration::from_secs(1), seen }.to_string();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words, ["4×", "3.60×", "0.90×", "75.0", "%", "10.0", "10.0", "2.0", "7", "0"]);
+        let line = Line::of(4, Duration::from_secs(1), seen(0));
+        assert_eq!(line.cells(100.0), ["4×", "3.60×", "0.90×", "75.0 %", "10.0", "10.0", "2.0", "7", "0"]);
+    }
+
+    /// A server whose answer to the first call takes its time, and one connection: the second call is sent late.
+    #[tokio::test]
+    async fn a_call_that_waited_for_the_one_before_has_waited_since_it_was_due() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            for pause in [30, 0] {
+                assert!(stream.read(&mut [0; 1_024]).await.unwrap() > 0);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            }
+        });
+        let requests = [b"GET / HTTP/1.1\r\nhost: here\r\n\r\n".to_vec()];
+        let pace = Pace::Every(Duration::from_millis(1), 2);
+        let (seen, _) = load(address, &requests, pace, 1).await.unwrap();
+        server.abort();
+        // On a machine that stands still for a second the second one is not sent any more.
+        assert_eq!((seen.served.len() as u64 + seen.late, seen.broken), (2, 0));
+        assert!(seen.served.iter().all(|latency| *latency > Duration::from_millis(25)), "{:?}", seen.served);
     }
 
     #[tokio::test]

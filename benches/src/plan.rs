@@ -52,11 +52,12 @@ pub(crate) struct Bench<'r> {
     ungathered: Option<Listening>,
 }
 
-/// Measures and prints; fails when anything was answered other than 2xx.
+/// Measures and prints; fails when anything was answered other than 2xx, or, under overload, other than 2xx and 503.
 pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
     let folder = tempfile::tempdir().context("a folder for the run")?;
     let database = Database::connect(&options.database_url).await?;
-    let mut results = Results { machine: machine::description(), ..Results::default() };
+    let connections = Some(options.connections);
+    let mut results = Results { machine: machine::description(), connections, ..Results::default() };
     results.machine.push(database.description().await?);
     results.machine.extend(not_as_shipped(pos_server::settings::process_environment().map(|(name, _)| name)));
     results.machine.push(format!("load before {}", machine::load_average()));
@@ -92,7 +93,13 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
     // Last, as it is there to be refused.
     if options.only.contains(&Load::Overload) {
         eprintln!("measuring {} …", Load::Overload);
-        overload::run(&mut bench.server, bench.fleet, options).await?;
+        let outcome = overload::run(&mut bench.server, bench.fleet, options, &mut results.overload).await;
+        // What there is of it, also when it was cut short.
+        if let Some(file) = &options.json {
+            results.keep(file)?;
+        }
+        outcome?;
+        println!("broken under overload: {}", results.broken());
     }
     Ok(if results.failed() + results.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

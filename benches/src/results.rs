@@ -8,6 +8,8 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::grid::{Column, Grid};
+use crate::machine::Memory;
+use crate::overload::Overload;
 use crate::peers::Peer;
 use crate::report::Report;
 use crate::verdicts::{InLines, verdicts};
@@ -20,7 +22,13 @@ pub(crate) struct Results {
     pub(crate) report: Report,
     pub(crate) grid: Grid,
     pub(crate) peers: Vec<Peer>,
-    /// How many answers other than 2xx the server itself counted.
+    /// Connections of every load but the tables'; none in a file from before it was kept.
+    #[serde(default)]
+    pub(crate) connections: Option<u32>,
+    /// What was offered more than it can answer, each kind of call; not in an older file.
+    #[serde(default)]
+    pub(crate) overload: Vec<Overload>,
+    /// How many answers other than 2xx the server itself counted, before it was overloaded.
     pub(crate) refused: u64,
 }
 
@@ -40,7 +48,12 @@ impl Results {
 
     /// How much of ours and of the references went wrong. A peer that fails has a row that says so.
     pub(crate) fn failed(&self) -> u64 {
-        self.report.failed() + self.grid.failed()
+        self.report.failed() + self.grid.failed() + self.broken()
+    }
+
+    /// How much went wrong under overload; to be turned away is not wrong.
+    pub(crate) fn broken(&self) -> u64 {
+        self.overload.iter().map(Overload::broken).sum()
     }
 }
 
@@ -66,21 +79,23 @@ impl Results {
         }
         writeln!(
             f,
-            "{:<24} {:>11} {:>9} {:>9} {:>9} {:>9}",
-            "polls", "connections", "a second", "p99 ms", "of bare", "RSS MiB"
+            "{:<24} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "polls", "connections", "a second", "p99 ms", "of bare", "RSS MiB", "peak MiB"
         )?;
         for devices in devices {
             for connections in &connections {
                 for (column, name) in [(Column::Gathered, "on"), (Column::Single, "off")] {
                     let Some(sample) = self.grid.get(column, devices, *connections) else { continue };
+                    let mib = |kib: fn(Memory) -> u64| sample.memory.map_or(f64::NAN, |all| kib(all) as f64 / 1_024.0);
                     writeln!(
                         f,
-                        "{:<24} {connections:>11} {:>9.0} {:>9.2} {:>9.3} {:>9.1}",
+                        "{:<24} {connections:>11} {:>9.0} {:>9.2} {:>9.3} {:>9.1} {:>9.1}",
                         format!("{devices} devices, {name}"),
                         sample.per_second(),
                         sample.p99_millis().unwrap_or(f64::NAN),
                         self.grid.of_bare(column, devices, *connections).unwrap_or(f64::NAN),
-                        sample.memory.map_or(f64::NAN, |memory| memory.now as f64 / 1_024.0),
+                        mib(|memory| memory.now),
+                        mib(|memory| memory.peak),
                     )?;
                 }
             }

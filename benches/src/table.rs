@@ -9,14 +9,16 @@ use std::fs;
 use anyhow::Context as _;
 
 use crate::grid::Column;
+use crate::machine::Memory;
 use crate::options::Table;
+use crate::overload::Line;
 use crate::report::{RATIOS, Row};
 use crate::results::Results;
 use crate::sample::{Sample, Spread};
 use crate::verdicts::verdicts;
 
 /// The tables there are, by the names in the markers.
-const NAMES: [&str; 5] = ["machine", "targets", "rates", "grid", "peers"];
+const NAMES: [&str; 6] = ["machine", "targets", "rates", "grid", "peers", "overload"];
 
 /// Writes the tables to the screen, or into files.
 pub(crate) fn write(options: &Table) -> anyhow::Result<()> {
@@ -56,6 +58,7 @@ fn section(results: &Results, name: &str) -> anyhow::Result<String> {
         "rates" => rates(results)?,
         "grid" => grid(results)?,
         "peers" => peers(results)?,
+        "overload" => overload(results)?,
         other => anyhow::bail!("there is no table {other}"),
     };
     Ok(text.trim_end().to_owned())
@@ -133,10 +136,12 @@ fn grid(results: &Results) -> anyhow::Result<String> {
             writeln!(text)?;
         }
         writeln!(text)?;
-        let held = results.grid.0.iter().filter(|cell| cell.column == column);
-        let held = held.filter_map(|cell| Some(cell.sample.memory?.now as f64 / 1_024.0)).max_by(f64::total_cmp);
-        if let Some(held) = held {
-            writeln!(text, "The most memory at a cell's end: {held:.1} MiB.\n")?;
+        let most = |kib: fn(Memory) -> u64| {
+            let cells = results.grid.0.iter().filter(|cell| cell.column == column);
+            cells.filter_map(|cell| Some(kib(cell.sample.memory?) as f64 / 1_024.0)).max_by(f64::total_cmp)
+        };
+        if let Some((now, peak)) = most(|memory| memory.now).zip(most(|memory| memory.peak)) {
+            writeln!(text, "The most memory at a cell's end: {now:.1} MiB; the most there ever was: {peak:.1} MiB.\n")?;
         }
     }
     Ok(if text.is_empty() { "Not measured.".to_owned() } else { text })
@@ -155,6 +160,20 @@ fn peers(results: &Results) -> anyhow::Result<String> {
     Ok(text)
 }
 
+/// A table for each kind of call, a line for each multiple of its capacity.
+fn overload(results: &Results) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for load in &results.overload {
+        writeln!(text, "{}.\n", load.in_words())?;
+        writeln!(text, "| {} |\n|{}", Line::HEADERS.join(" | "), "---|".repeat(Line::HEADERS.len()))?;
+        for line in &load.lines {
+            writeln!(text, "| {} |", line.cells(load.capacity).join(" | "))?;
+        }
+        writeln!(text)?;
+    }
+    Ok(if text.is_empty() { "Not measured.".to_owned() } else { text })
+}
+
 fn number(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "–".to_owned(), |value| format!("{value:.digits$}"))
 }
@@ -163,6 +182,7 @@ fn number(value: Option<f64>, digits: usize) -> String {
 mod tests {
     use super::*;
     use crate::grid::tests::cell;
+    use crate::overload::tests::overload_of;
 
     #[test]
     fn what_is_between_markers_is_replaced_and_nothing_else() {
@@ -190,5 +210,28 @@ mod tests {
         assert_eq!(section(&results, "machine").unwrap(), "```\ntwo cores\n```");
         assert!(section(&results, "targets").unwrap().contains("not measured"));
         assert!(NAMES.iter().all(|name| section(&results, name).is_ok()));
+    }
+
+    #[test]
+    fn overload_is_kept_and_shown_and_what_broke_in_it_is_a_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("run.json");
+        let mut results = Results { overload: vec![overload_of(0)], ..Results::default() };
+        assert_eq!(results.failed(), 0, "to be turned away is no failure");
+        results.overload.push(overload_of(2));
+        results.keep(&file).unwrap();
+        let results = Results::read(&file).unwrap();
+        assert_eq!((results.broken(), results.failed()), (2, 2));
+        let text = section(&results, "overload").unwrap();
+        assert!(text.contains("| 4× | 3.60× | 0.90× | 75.0 % | 10.0 | 10.0 | 2.0 | 7 | 0 |"), "{text}");
+    }
+
+    #[test]
+    fn a_file_from_before_overload_was_kept_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("run.json");
+        fs::write(&file, r#"{"machine":[],"report":[],"grid":[],"peers":[],"refused":0}"#).unwrap();
+        let results = Results::read(&file).unwrap();
+        assert!(results.connections.is_none() && results.overload.is_empty());
     }
 }
