@@ -236,8 +236,8 @@ impl Ground {
         let lasted = format!("{:.1} s", lasting.as_secs_f64());
         let postgres = || self.postgres.as_ref().context("no PostgreSQL");
         match fault {
-            Fault::KillServer => self.kill_servers(1, lasting / 4, 0, random).await,
-            Fault::KillEveryServer => self.kill_servers(usize::MAX, lasting / 4, 0, random).await,
+            Fault::KillServer => self.kill_servers(1, lasting / 4, random).await,
+            Fault::KillEveryServer => self.kill_servers(usize::MAX, lasting / 4, random).await,
             Fault::RestartPostgres | Fault::CrashPostgres => {
                 let crash = fault == Fault::CrashPostgres;
                 postgres()?.stop(if crash { Signal::QUIT } else { Signal::INT }).await;
@@ -297,7 +297,7 @@ impl Ground {
             Fault::RestartIssuer => {
                 self.stage.issuer.kill().await;
                 // A server that starts now holds no keys.
-                let killed = self.kill_servers(1, Duration::ZERO, 0, random).await?;
+                let killed = self.kill_servers(1, Duration::ZERO, random).await?;
                 sleep(lasting).await;
                 self.stage.issuer.run().await?;
                 Ok(format!("away for {lasted}; {killed} meanwhile"))
@@ -336,13 +336,7 @@ impl Ground {
         Ok(format!("{:.1} s, {} new connections", lasting.as_secs_f64(), proxy.connections() - before))
     }
 
-    async fn kill_servers(
-        &self,
-        most: usize,
-        away: Duration,
-        skew: i64,
-        random: &mut StdRng,
-    ) -> anyhow::Result<String> {
+    async fn kill_servers(&self, most: usize, away: Duration, random: &mut StdRng) -> anyhow::Result<String> {
         let mut order = self.killable();
         order.shuffle(random);
         order.truncate(most);
@@ -351,7 +345,7 @@ impl Ground {
         }
         sleep(away).await;
         for replica in &order {
-            replica.start(skew).await?;
+            replica.start(0).await?;
         }
         let names: Vec<_> = order.iter().map(|replica| replica.name.as_str()).collect();
         Ok(format!("{} killed", names.join(" and ")))

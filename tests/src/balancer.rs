@@ -2,15 +2,14 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::pgbouncer::{end, find, free_port};
+use crate::programs::{accepts_connections, end, find, free_port};
 
 /// Places for replicas.
 const PLACES: usize = 8;
@@ -49,7 +48,7 @@ impl Balancer {
                 .spawn()
                 .expect("HAProxy can be started");
             let mut started = Self { child, port, folder, taken: 0 };
-            if started.accepts_connections() {
+            if accepts_connections(&mut started.child, started.port) {
                 return started;
             }
             eprintln!("{}", fs::read_to_string(started.log()).unwrap());
@@ -90,19 +89,6 @@ impl Balancer {
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
         assert!(!answer.contains("Unknown") && !answer.contains("No such"), "{answer}");
-    }
-
-    fn accepts_connections(&mut self) -> bool {
-        for _ in 0..1_000 {
-            if self.child.try_wait().unwrap().is_some() {
-                return false;
-            }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        false
     }
 }
 

@@ -15,6 +15,7 @@ pub mod people;
 pub mod pgbouncer;
 pub mod population;
 pub mod postgres;
+mod programs;
 pub mod proxy;
 pub mod real_server;
 pub mod server;

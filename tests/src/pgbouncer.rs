@@ -1,14 +1,14 @@
 //! A PgBouncer in transaction mode for each test that asks for one, in front of the server that the tests use.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio_postgres::{Config, config::Host};
+
+use crate::programs::{accepts_connections, end, find, free_port};
 
 /// Server connections for each database: fewer than callers in any test, so that they must be shared.
 const POOL_SIZE: u32 = 5;
@@ -28,7 +28,7 @@ impl PgBouncer {
     /// When there is no PgBouncer, or it does not start.
     #[must_use]
     pub fn before(url: &str) -> Self {
-        let program = program();
+        let program = find("pgbouncer");
         for _ in 0..5 {
             let folder = tempfile::tempdir().unwrap();
             let port = free_port();
@@ -48,7 +48,7 @@ impl PgBouncer {
                 .spawn()
                 .expect("PgBouncer can be started");
             let mut started = Self { child, port, folder };
-            if started.accepts_connections() {
+            if accepts_connections(&mut started.child, started.port) {
                 return started;
             }
             // Somebody else may have taken the port: another try. Dropped here, it is waited for.
@@ -69,50 +69,12 @@ impl PgBouncer {
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
-
-    fn accepts_connections(&mut self) -> bool {
-        for _ in 0..1_000 {
-            if self.child.try_wait().unwrap().is_some() {
-                return false;
-            }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        false
-    }
 }
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
         end(&mut self.child);
     }
-}
-
-/// Tells a process that this one started to end, and waits for it.
-pub(crate) fn end(child: &mut Child) {
-    if child.try_wait().is_ok_and(|ended| ended.is_none()) {
-        let _ = Command::new("kill").arg(child.id().to_string()).status();
-    }
-    let _ = child.wait();
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn program() -> PathBuf {
-    find("pgbouncer")
-}
-
-/// A program in PATH or where Debian keeps those of servers.
-pub(crate) fn find(name: &str) -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
-    found.unwrap_or_else(|| panic!("there is no {name}: scripts/install-test-tools installs it"))
 }
 
 fn write_settings(folder: &Path, port: u16, url: &str) {

@@ -12,6 +12,8 @@ use pos_tests::server::{Answer, Options, TestServer, USER_AGENT, merchant_tokens
 use pos_tests::stores::TestStore;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -195,6 +197,31 @@ async fn a_caller_that_goes_away_gives_its_place_back() {
     for served in staying {
         assert_eq!(served.await.unwrap().status, 200);
     }
+    server.stop().await;
+}
+
+/// Whoever never sends the body that would say who it is keeps out only others who have not said so yet.
+#[tokio::test]
+async fn connections_without_a_body_keep_no_portal_out() {
+    let store = TestStore::sqlite().await;
+    let server = TestServer::start(store.opened(), Options { settings: places(1, 1, 1), ..Options::default() });
+    let mut mute = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    let head =
+        "POST /client/session HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n";
+    mute.write_all(head.as_bytes()).await.unwrap();
+    let log_in = || send(server.request(Method::POST, "/client/session").json(&json!({})));
+    let turned_away = timeout(LONG, async {
+        loop {
+            let answer = log_in().await;
+            if answer.status == 503 {
+                return answer;
+            }
+        }
+    });
+    assert_turned_away(&turned_away.await.expect("the only place is taken"));
+    let claim = server.claim("ann", &json!({ "pairing_code": "K7M3NP" })).await;
+    assert_eq!(claim.failure(400, "4004"), "Pairing code not found");
+    drop(mute);
     server.stop().await;
 }
 

@@ -172,7 +172,8 @@ async fn prepared(client: Client) -> Result<AsyncPgConnection, ConnectError> {
     AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Setup(error.into()))
 }
 
-/// Opens one connection on the current runtime, and answers the task that moves its bytes: over TLS if the URL says `sslmode=require`, else plain.
+/// Opens one connection on the current runtime, with the task that moves its bytes: over TLS if the URL says
+/// `sslmode=require`, else plain.
 ///
 /// `prefer`, which is what a URL means that says nothing, is plain too: TLS that anybody in between can talk us out of
 /// protects nothing, and a verified certificate is not what a server on the same machine has.
