@@ -59,10 +59,15 @@ fn a_stop_finishes_what_is_under_way() {
     // It cannot be answered before its body is there.
     let body = "{\"client_id\":\"nobody\",\"client_secret\":\"none\"}";
     let head = format!(
-        "POST /client/session HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /client/session HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: \
+         100-continue\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
+    // That it asks for the body says that the call is under way.
+    let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
     serving.signal("TERM");
     serving.wait_for(|serving| serving.log().contains("stopping").then_some(()));
     stream.write_all(body.as_bytes()).unwrap();
