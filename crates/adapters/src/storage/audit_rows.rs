@@ -46,7 +46,7 @@ impl<M: NativeMerchant, T: NativeInstant> EventRow<M, T> {
             at: reader.instant("at", self.at)?,
             act: act(&reader, &self.actor, self.origin, self.trace_id)?,
             kind: self.kind.parse().map_err(|unknown| reader.corrupt(unknown))?,
-            hash: reader.maybe("hash", self.hash, digest)?,
+            hash: reader.maybe("hash", self.hash, |bytes| digest(&bytes))?,
         })
     }
 }

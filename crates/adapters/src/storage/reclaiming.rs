@@ -85,7 +85,7 @@ impl AnchorRow {
         Ok(EventAnchor {
             device_id: reader.read("device_id", DeviceId::parse(&self.device_id).ok())?,
             through: reader.read("through", u64::try_from(self.through).ok())?,
-            hash: reader.maybe("hash", self.hash, digest)?,
+            hash: reader.maybe("hash", self.hash, |bytes| digest(&bytes))?,
         })
     }
 }

@@ -76,19 +76,19 @@ impl NativeMerchant for String {
 }
 
 /// A digest as both engines keep it.
-pub(super) fn digest(bytes: Vec<u8>) -> Option<EventHash> {
+pub(super) fn digest(bytes: &[u8]) -> Option<EventHash> {
     bytes.try_into().ok().map(EventHash)
 }
 
 /// Reads the columns of one row, and says which one could not be read.
-pub(super) struct Reader {
+pub(super) struct Reader<R = String> {
     pub(super) table: &'static str,
-    pub(super) row: String,
+    pub(super) row: R,
 }
 
-impl Reader {
+impl<R: Display> Reader<R> {
     pub(super) fn corrupt(&self, fault: impl Display) -> CorruptRow {
-        CorruptRow { table: self.table, row: self.row.clone(), fault: fault.to_string() }
+        CorruptRow { table: self.table, row: self.row.to_string(), fault: fault.to_string() }
     }
 
     pub(super) fn read<T>(&self, column: &'static str, value: Option<T>) -> Result<T, CorruptRow> {
@@ -119,46 +119,51 @@ impl Reader {
 
 /// A row of `devices`, in the order of its columns.
 #[derive(Queryable)]
-pub(super) struct DeviceRow<M, T> {
-    device_id: String,
-    merchant_id: M,
-    version: i64,
-    provisioned_at: T,
-    status: String,
-    pairing_code: Option<String>,
-    code_issued_at: Option<T>,
-    code_expires_at: Option<T>,
-    claimed_by: Option<String>,
-    claimed_at: Option<T>,
-    activated_at: Option<T>,
-    app_version: Option<String>,
-    os: Option<String>,
-    model: Option<String>,
-    seen_at: Option<T>,
-    chain_start: Option<i64>,
-    chain_head: Option<Vec<u8>>,
-    decommissioned_at: Option<T>,
-    label: Option<String>,
-    location_id: Option<M>,
+pub(super) struct DeviceRow<M, T, S = String, B = Vec<u8>> {
+    pub(super) device_id: S,
+    pub(super) merchant_id: M,
+    pub(super) version: i64,
+    pub(super) provisioned_at: T,
+    pub(super) status: S,
+    pub(super) pairing_code: Option<S>,
+    pub(super) code_issued_at: Option<T>,
+    pub(super) code_expires_at: Option<T>,
+    pub(super) claimed_by: Option<S>,
+    pub(super) claimed_at: Option<T>,
+    pub(super) activated_at: Option<T>,
+    pub(super) app_version: Option<S>,
+    pub(super) os: Option<S>,
+    pub(super) model: Option<S>,
+    pub(super) seen_at: Option<T>,
+    pub(super) chain_start: Option<i64>,
+    pub(super) chain_head: Option<B>,
+    pub(super) decommissioned_at: Option<T>,
+    pub(super) label: Option<S>,
+    pub(super) location_id: Option<M>,
 }
 
-impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
-    pub(super) fn id(&self) -> &str {
-        &self.device_id
-    }
-
+impl<M, T, S, B> DeviceRow<M, T, S, B>
+where
+    M: NativeMerchant,
+    T: NativeInstant,
+    S: AsRef<str> + Display + Into<String>,
+    B: AsRef<[u8]>,
+{
     pub(super) fn device(self) -> Result<Device, CorruptRow> {
         let reader = Reader { table: "devices", row: self.device_id };
         let instant = |column, value: Option<T>| reader.maybe(column, value, T::instant);
         let last_seen = match (self.app_version, instant("seen_at", self.seen_at)?) {
             (Some(version), Some(at)) => {
-                let app_version = reader.read("app_version", version.parse().ok())?;
-                Some(Sighting { agent: UserAgent { app_version, os: self.os, model: self.model }, at })
+                let app_version = reader.read("app_version", version.as_ref().parse().ok())?;
+                Some(Sighting {
+                    agent: UserAgent { app_version, os: self.os.map(S::into), model: self.model.map(S::into) },
+                    at,
+                })
             }
             (None, None) => None,
             _ => return Err(reader.corrupt("app_version and seen_at must be there together")),
         };
-        let chain_head = reader.maybe("chain_head", self.chain_head, digest)?;
+        let chain_head = reader.maybe("chain_head", self.chain_head, |bytes| digest(bytes.as_ref()))?;
         let chain =
             match (reader.maybe("chain_start", self.chain_start, |start| u64::try_from(start).ok())?, chain_head) {
                 (Some(start), Some(hash)) => Some(ChainHead { start, hash }),
@@ -166,20 +171,21 @@ impl<M: NativeMerchant, T: NativeInstant> DeviceRow<M, T> {
                 _ => return Err(reader.corrupt("chain_start and chain_head must be there together")),
             };
         let record = DeviceRecord {
-            id: reader.read("device_id", DeviceId::parse(&reader.row).ok())?,
+            id: reader.read("device_id", DeviceId::parse(reader.row.as_ref()).ok())?,
             merchant_id: reader.read("merchant_id", self.merchant_id.merchant())?,
             version: reader.read("version", u64::try_from(self.version).ok())?,
             provisioned_at: reader.instant("provisioned_at", self.provisioned_at)?,
-            status: reader.read("status", DeviceStatus::parse(&self.status))?,
-            pairing_code: reader.maybe("pairing_code", self.pairing_code, |code| PairingCode::parse(&code).ok())?,
+            status: reader.read("status", DeviceStatus::parse(self.status.as_ref()))?,
+            pairing_code: reader
+                .maybe("pairing_code", self.pairing_code, |code| PairingCode::parse(code.as_ref()).ok())?,
             code_issued_at: instant("code_issued_at", self.code_issued_at)?,
             code_expires_at: instant("code_expires_at", self.code_expires_at)?,
-            claimed_by: reader.maybe("claimed_by", self.claimed_by, |user| UserId::parse(&user).ok())?,
+            claimed_by: reader.maybe("claimed_by", self.claimed_by, |user| UserId::parse(user.as_ref()).ok())?,
             claimed_at: instant("claimed_at", self.claimed_at)?,
             activated_at: instant("activated_at", self.activated_at)?,
             decommissioned_at: instant("decommissioned_at", self.decommissioned_at)?,
             details: DeviceDetails {
-                label: self.label.map(|label| reader.name("label", &label)).transpose()?,
+                label: self.label.map(|label| reader.name("label", label.as_ref())).transpose()?,
                 location_id: reader.maybe("location_id", self.location_id, |id| uuid(&id).map(LocationId))?,
             },
             last_seen,

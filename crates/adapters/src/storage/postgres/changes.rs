@@ -20,6 +20,7 @@ use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 
 use super::connection::{ConnectError, PgManager};
 use super::gather::Lane;
+use super::link::PgLink;
 use super::tls;
 use crate::storage::failure::TooSlow;
 use crate::storage::watchers::Watchers;
@@ -75,7 +76,7 @@ impl Changes {
 
 /// Sends word until the store is gone.
 async fn notify(mut queue: mpsc::Receiver<DeviceId>, opener: Arc<PgManager>) {
-    let mut lane = Lane::new(opener);
+    let mut lane = Lane::<PgLink>::new(opener);
     let mut batch = Vec::with_capacity(BATCH);
     while queue.recv_many(&mut batch, BATCH).await > 0 {
         let payload = batch.iter().map(DeviceId::as_str).collect::<Vec<_>>().join(" ");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, SimpleAsyncConnection, TransactionManager};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use pos_port_storage::StorageError;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -44,14 +44,14 @@ pub(super) enum ConnectError {
 ///
 /// The task runs on the runtime the store was opened on, never on the one of the request that happened to open the
 /// connection: an HTTP worker that stops must not take other workers' connections with it.
-pub(super) struct PgConnection {
-    pub(super) link: PgLink,
+pub(super) struct PgConnection<L = PgLink> {
+    pub(super) link: L,
     driver: JoinHandle<()>,
     /// False while an operation is under way, and for ever if it was abandoned or broke the connection.
     settled: bool,
 }
 
-impl PgConnection {
+impl<L> PgConnection<L> {
     pub(super) fn is_closed(&self) -> bool {
         self.driver.is_finished()
     }
@@ -93,23 +93,26 @@ impl PgManager {
 
     /// For connections that only look rows up by their keys. Left to itself PostgreSQL plans again for each list of keys,
     /// which takes longer than the look-up; and a plan that was made while the table was all but empty must not be one
-    /// that reads the whole of it.
+    /// that reads the whole of it. A bitmap is for many rows of one page; these lie far apart.
     pub(super) fn for_keys(&self) -> Self {
-        Self { tuning: "; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off", ..self.clone() }
+        Self {
+            tuning: "; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off",
+            ..self.clone()
+        }
     }
 
     /// Opens a connection on the current runtime, ready for statements.
-    pub(super) async fn open(&self) -> Result<PgConnection, ConnectError> {
+    pub(super) async fn open<L: Link>(&self) -> Result<PgConnection<L>, ConnectError> {
         let limit = self.connect_timeout;
         let opening = async {
             let (client, driver) = dial(&self.config).await?;
-            let link = if self.pooled { self.pooled_link(client).await } else { self.prepared_link(client).await }?;
-            Ok(PgConnection { link, driver, settled: true })
+            if self.pooled { self.check_pooled(&client).await } else { self.set_up(&client).await }?;
+            Ok(PgConnection { link: L::over(client, self.pooled).await?, driver, settled: true })
         };
         timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
     }
 
-    async fn prepared_link(&self, client: Client) -> Result<PgLink, ConnectError> {
+    async fn set_up(&self, client: &Client) -> Result<(), ConnectError> {
         // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written. And the
         // isolation our statements are written for, whatever the database's default.
         let milliseconds = (self.statement_timeout / 4 * 3).as_millis().clamp(1, 2_147_483_647);
@@ -117,14 +120,12 @@ impl PgManager {
             "SET statement_timeout = {milliseconds}; SET default_transaction_isolation = 'read committed'{}",
             self.tuning
         );
-        let mut link = prepared(client).await?;
-        link.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))?;
-        Ok(PgLink::Prepared(Box::new(link)))
+        client.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))
     }
 
     /// What a session is set to would stay behind at a server connection that others get next. So the role, or the
     /// pooler, must have set it, and we look.
-    async fn pooled_link(&self, client: Client) -> Result<PgLink, ConnectError> {
+    async fn check_pooled(&self, client: &Client) -> Result<(), ConnectError> {
         let setting = "SELECT current_setting('default_transaction_isolation'),
             (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout')";
         let row = client.query_typed_one(setting, &[]).await?;
@@ -140,7 +141,23 @@ impl PgManager {
                  may go on after its caller was told that it failed"
             );
         }
-        Ok(PgLink::Unnamed(Unnamed::new(client)))
+        Ok(())
+    }
+}
+
+/// A way to speak to PostgreSQL over a connection.
+pub(super) trait Link: Sized + Send {
+    /// Over a connection that is set up; `pooled` says that a name for a statement may be unknown the next time.
+    fn over(client: Client, pooled: bool) -> impl Future<Output = Result<Self, ConnectError>> + Send;
+}
+
+impl Link for PgLink {
+    async fn over(client: Client, pooled: bool) -> Result<Self, ConnectError> {
+        if pooled {
+            Ok(Self::Unnamed(Unnamed::new(client)))
+        } else {
+            Ok(Self::Prepared(Box::new(prepared(client).await?)))
+        }
     }
 }
 

@@ -3,14 +3,13 @@ use std::sync::Arc;
 use pos_port_storage::StorageError;
 use tokio::time::timeout;
 
-use super::super::connection::{PgConnection, PgManager, is_lost, is_rolled_back, judge};
-use super::super::link::PgLink;
+use super::super::connection::{Link, PgConnection, PgManager, is_lost, is_rolled_back, judge};
 use crate::storage::failure::{Failure, TooSlow};
 
 /// One connection, opened when it is needed and given up when in doubt.
-pub(in super::super) struct Lane {
+pub(in super::super) struct Lane<L> {
     opener: Arc<PgManager>,
-    connection: Option<PgConnection>,
+    connection: Option<PgConnection<L>>,
 }
 
 /// Why a statement gave nothing.
@@ -30,7 +29,7 @@ impl From<Trouble> for Failure {
     }
 }
 
-impl Lane {
+impl<L: Link> Lane<L> {
     pub(in super::super) fn new(opener: Arc<PgManager>) -> Self {
         Self { opener, connection: None }
     }
@@ -38,7 +37,7 @@ impl Lane {
     /// Runs one statement within the time limit.
     pub(in super::super) async fn run<T>(
         &mut self,
-        statement: impl AsyncFnOnce(&mut PgLink) -> diesel::QueryResult<T>,
+        statement: impl AsyncFnOnce(&mut L) -> diesel::QueryResult<T>,
     ) -> Result<T, Trouble> {
         let limit = self.opener.statement_timeout;
         let kept = self.connection.take().filter(|connection| !connection.is_closed());

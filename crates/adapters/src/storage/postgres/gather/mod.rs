@@ -8,38 +8,46 @@
 //!
 //! [`Lookups`] finds devices, [`Saves`] keeps transitions. Each says what becomes of a batch ([`Gather`]).
 
+mod by_ids;
 mod lane;
 mod lookups;
 mod save_many;
 mod saves;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pos_port_storage::StorageError;
 use thread_local::ThreadLocal;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::yield_now;
 
 pub(super) use self::lane::Lane;
 pub(super) use self::lookups::Lookups;
 pub(super) use self::saves::Saves;
-use super::connection::PgManager;
+use super::connection::{Link, PgManager};
 
 /// How many calls may wait in one lane. More are refused at once: the database is not keeping up, and a caller is
 /// better told so than kept.
 const QUEUE: usize = 4_096;
 
+/// How often the others have their turn between two statements of a lane. In the first, the callers that were just
+/// answered write, and what has arrived meanwhile is noticed; in the second it is read, and joins the batch.
+const TURNS: usize = 2;
+
 /// A kind of call that is gathered.
 trait Gather: Send + 'static {
     /// What a caller is told.
     type Answer: Send;
+    /// What its lane speaks to the database through.
+    type Link: Link;
     /// How many go to the database in one statement.
     const BATCH: usize;
 
     /// Answers the calls of a batch. A call that is left in it goes with the next.
-    fn serve(lane: &mut Lane, batch: &mut Vec<Waiting<Self>>) -> impl Future<Output = ()> + Send
+    fn serve(lane: &mut Lane<Self::Link>, batch: &mut Vec<Waiting<Self>>) -> impl Future<Output = ()> + Send
     where
         Self: Sized;
 }
@@ -88,19 +96,22 @@ impl<G: Gather> Lanes<G> {
     }
 
     fn send(&self, waiting: Waiting<G>) -> Result<(), StorageError> {
+        // A thread has a slot once it was seen to be all there is of its runtime: it need not be asked again.
+        let waiting = match self.of_threads.get() {
+            Some(slot) => match hand_in(&mut lock(slot), waiting)? {
+                None => return Ok(()),
+                Some(waiting) => waiting,
+            },
+            None => waiting,
+        };
         let here = Handle::current();
         let (slot, runtime) = match here.runtime_flavor() {
             RuntimeFlavor::CurrentThread => (self.of_threads.get_or_default(), &here),
             _ => (&self.shared, &self.opener.runtime),
         };
-        let mut lane = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = match &*lane {
-            Some(open) => match open.try_send(waiting) {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(_)) => return Err(unavailable(NoAnswer::Full)),
-                Err(TrySendError::Closed(waiting)) => waiting,
-            },
-            None => waiting,
+        let mut lane = lock(slot);
+        let Some(first) = hand_in(&mut lane, waiting)? else {
+            return Ok(());
         };
         let (sender, queue) = mpsc::channel(QUEUE);
         let sent = sender.try_send(first).map_err(|_| unavailable(NoAnswer::Ended));
@@ -110,11 +121,33 @@ impl<G: Gather> Lanes<G> {
     }
 }
 
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts a call into the lane's queue. Gives it back when there is no lane, or no longer.
+fn hand_in<G: Gather>(
+    lane: &mut Option<mpsc::Sender<Waiting<G>>>,
+    waiting: Waiting<G>,
+) -> Result<Option<Waiting<G>>, StorageError> {
+    let Some(open) = lane else {
+        return Ok(Some(waiting));
+    };
+    match open.try_send(waiting) {
+        Ok(()) => Ok(None),
+        Err(TrySendError::Full(_)) => Err(unavailable(NoAnswer::Full)),
+        Err(TrySendError::Closed(waiting)) => Ok(Some(waiting)),
+    }
+}
+
 /// Serves a lane until its store is gone.
 async fn run<G: Gather>(mut queue: mpsc::Receiver<Waiting<G>>, opener: Arc<PgManager>) {
     let mut lane = Lane::new(opener);
     let mut batch = Vec::with_capacity(G::BATCH);
     loop {
+        for _ in 0..TURNS {
+            yield_now().await;
+        }
         if batch.is_empty() {
             if queue.recv_many(&mut batch, G::BATCH).await == 0 {
                 return;

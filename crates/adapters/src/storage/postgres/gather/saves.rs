@@ -6,6 +6,7 @@ use pos_domain::Transition;
 use pos_port_storage::{SaveError, StorageError};
 
 use super::super::connection::PgManager;
+use super::super::link::PgLink;
 use super::super::save::SaveTransition;
 use super::super::saved;
 use super::lane::{Lane, Trouble};
@@ -30,9 +31,10 @@ impl Saves {
 
 impl Gather for Save {
     type Answer = Result<(), SaveError>;
+    type Link = PgLink;
     const BATCH: usize = 128;
 
-    async fn serve(lane: &mut Lane, batch: &mut Vec<Waiting<Self>>) {
+    async fn serve(lane: &mut Lane<PgLink>, batch: &mut Vec<Waiting<Self>>) {
         let mut now = take_compatible(batch);
         if let [_] = now.as_slice() {
             one_by_one(lane, now).await;
@@ -84,7 +86,7 @@ fn take_compatible(batch: &mut Vec<Waiting<Save>>) -> Vec<Waiting<Save>> {
 }
 
 /// Those who left meanwhile are left out, and a database that went away is asked once.
-async fn one_by_one(lane: &mut Lane, batch: Vec<Waiting<Save>>) {
+async fn one_by_one(lane: &mut Lane<PgLink>, batch: Vec<Waiting<Save>>) {
     let mut waiting = batch.into_iter().filter(|waiting| !waiting.reply.is_closed());
     while let Some(one) = waiting.next() {
         let statement = SaveTransition::from(&one.call.0);

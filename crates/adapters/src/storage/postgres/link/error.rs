@@ -4,7 +4,7 @@ use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 
 /// What a failed statement means, as diesel tells it.
-pub(super) fn told(error: tokio_postgres::Error) -> Error {
+pub(in super::super) fn told(error: tokio_postgres::Error) -> Error {
     let from_server = error.source().and_then(|source| source.downcast_ref::<DbError>()).cloned();
     match from_server {
         Some(from_server) => Error::DatabaseError(kind(&from_server), Box::new(Told(from_server))),

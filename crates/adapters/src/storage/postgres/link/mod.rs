@@ -20,6 +20,7 @@ use diesel_async::{
 use futures_util::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
 use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
 
+pub(super) use self::error::told;
 use self::row::LinkRow;
 pub(super) use self::unnamed::Unnamed;
 
