@@ -26,6 +26,7 @@ mod links;
 mod metrics;
 mod openapi;
 mod origin;
+mod outbox;
 mod pacing;
 mod resource;
 mod room;

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::TcpListener;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use actix_web::{App, Error, web};
 use tokio::net::TcpStream;
 
 use super::below_router::EnvelopedStream;
+use super::outbox::Outbox;
 use super::resource::unknown_path;
 use super::room::Rooms;
 use super::{Api, cors, docs, routes};
@@ -63,6 +65,7 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
             .default_service(unknown_path(&wired));
         let app =
             map_config(app.into_factory().map_err(|error: Error| error.error_response()), |_| AppConfig::default());
+        let outbox = Outbox::open();
         let (draining, entropy) = (draining.clone(), entropy.clone());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -76,7 +79,7 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
             .h1(app);
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
-            let stream = EnvelopedStream::new(stream, entropy.clone());
+            let stream = EnvelopedStream::new(stream, Rc::clone(&outbox), entropy.clone());
             async move { Ok((stream, peer)) }
         })
         .and_then(http)

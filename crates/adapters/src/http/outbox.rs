@@ -1,0 +1,293 @@
+//! Answers on their way out. What the connections of a worker have to say is sent together, once each of them that was
+//! ready had its turn: the callers are woken by a handful of writes in a row, instead of one here and one there between
+//! which the system turns to whom it just woke. There is no timer; an answer that is alone leaves at once.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+
+use futures_util::future::poll_fn;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// The connections of one worker that have something to say.
+pub(super) struct Outbox {
+    full: RefCell<Vec<Rc<Line>>>,
+    idle: Cell<Option<Waker>>,
+}
+
+/// So many connections do not wait for more.
+const MOST: usize = 64;
+
+/// So many bytes on one connection do not wait, and no more are taken while its other end takes none.
+const LARGE: usize = 4 * 1024;
+
+impl Outbox {
+    /// An empty one, emptied by a task of the worker that calls.
+    pub(super) fn open() -> Rc<Self> {
+        let outbox = Rc::new(Self { full: RefCell::default(), idle: Cell::default() });
+        let emptied = Rc::clone(&outbox);
+        actix_web::rt::spawn(async move {
+            loop {
+                poll_fn(|context| emptied.poll_full(context)).await;
+                emptied.send();
+            }
+        });
+        outbox
+    }
+
+    fn poll_full(&self, context: &Context<'_>) -> Poll<()> {
+        if !self.full.borrow().is_empty() {
+            return Poll::Ready(());
+        }
+        self.idle.set(Some(context.waker().clone()));
+        Poll::Pending
+    }
+
+    fn add(&self, line: &Rc<Line>) {
+        let mut full = self.full.borrow_mut();
+        full.push(Rc::clone(line));
+        if full.len() >= MOST {
+            drop(full);
+            self.send();
+        } else if let Some(idle) = self.idle.take() {
+            idle.wake();
+        }
+    }
+
+    fn send(&self) {
+        for line in self.full.borrow_mut().drain(..) {
+            line.send();
+        }
+    }
+}
+
+/// One connection, shared with the outbox while it has something to say.
+struct Line {
+    stream: RefCell<TcpStream>,
+    unsent: RefCell<Vec<u8>>,
+    /// The connection's task, to be told when not all could be sent.
+    owner: Cell<Option<Waker>>,
+    /// Whether it was told, and has to see to the rest itself.
+    stuck: Cell<bool>,
+}
+
+impl Line {
+    fn send(&self) {
+        let mut unsent = self.unsent.borrow_mut();
+        if unsent.is_empty() {
+            return;
+        }
+        let sent = self.stream.borrow().try_write(&unsent).unwrap_or(0);
+        if sent == unsent.len() {
+            unsent.clear();
+            return;
+        }
+        unsent.drain(..sent);
+        self.stuck.set(true);
+        if let Some(owner) = self.owner.take() {
+            owner.wake();
+        }
+    }
+
+    /// Ready once nothing is unsent, or with the reason why that will never be.
+    fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (mut stream, mut unsent) = (self.stream.borrow_mut(), self.unsent.borrow_mut());
+        while !unsent.is_empty() {
+            match ready!(Pin::new(&mut *stream).poll_write(context, &unsent))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => unsent.drain(..sent),
+            };
+        }
+        self.stuck.set(false);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A connection that writes by way of its worker's outbox.
+pub(super) struct PostedStream {
+    line: Rc<Line>,
+    outbox: Rc<Outbox>,
+}
+
+impl PostedStream {
+    pub(super) fn new(stream: TcpStream, outbox: Rc<Outbox>) -> Self {
+        let line = Line {
+            stream: RefCell::new(stream),
+            unsent: RefCell::default(),
+            owner: Cell::default(),
+            stuck: Cell::default(),
+        };
+        Self { line: Rc::new(line), outbox }
+    }
+}
+
+impl AsyncWrite for PostedStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        let line = &self.line;
+        let waiting = line.unsent.borrow().len();
+        if line.stuck.get() || waiting + buffer.len() > LARGE {
+            ready!(line.poll_send(context))?;
+            return Pin::new(&mut *line.stream.borrow_mut()).poll_write(context, buffer);
+        }
+        line.unsent.borrow_mut().extend_from_slice(buffer);
+        if waiting == 0 && !buffer.is_empty() {
+            line.owner.set(Some(context.waker().clone()));
+            self.outbox.add(line);
+        }
+        Poll::Ready(Ok(buffer.len()))
+    }
+
+    /// What was posted counts as sent: it leaves without anybody's doing. Only what is stuck is waited for.
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.line.stuck.get() { self.line.poll_send(context) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.line.poll_send(context))?;
+        Pin::new(&mut *self.line.stream.borrow_mut()).poll_shutdown(context)
+    }
+}
+
+impl AsyncRead for PostedStream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.line.stream.borrow_mut()).poll_read(context, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::task::{LocalSet, yield_now};
+
+    use super::*;
+
+    async fn connected(outbox: &Rc<Outbox>) -> (PostedStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.writable().await.unwrap();
+        (PostedStream::new(stream, Rc::clone(outbox)), caller)
+    }
+
+    async fn read_to_end(mut caller: TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        caller.read_to_end(&mut all).await.unwrap();
+        all
+    }
+
+    #[tokio::test]
+    async fn answers_of_one_turn_leave_together_when_it_is_over() {
+        let all = async {
+            let outbox = Outbox::open();
+            let mut lines = Vec::new();
+            for _ in 0..3 {
+                lines.push(connected(&outbox).await);
+            }
+            // Its task is waiting.
+            yield_now().await;
+            for (stream, _) in &mut lines {
+                stream.write_all(b"one ").await.unwrap();
+                stream.write_all(b"two").await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            let waiting = |outbox: &Outbox| outbox.full.borrow().len();
+            assert_eq!(waiting(&outbox), 3, "each once, and none sent yet");
+            yield_now().await;
+            assert_eq!(waiting(&outbox), 0);
+            for (stream, mut caller) in lines {
+                let mut read = [0; 7];
+                caller.read_exact(&mut read).await.unwrap();
+                assert_eq!(&read, b"one two");
+                drop(stream);
+            }
+        };
+        LocalSet::new().run_until(all).await;
+    }
+
+    #[tokio::test]
+    async fn so_many_do_not_wait_for_more() {
+        let all = async {
+            let outbox = Outbox::open();
+            let mut lines = Vec::new();
+            for _ in 0..MOST {
+                lines.push(connected(&outbox).await);
+            }
+            yield_now().await;
+            for (stream, _) in &mut lines {
+                stream.write_all(b"x").await.unwrap();
+            }
+            assert_eq!(outbox.full.borrow().len(), 0, "without a turn in between");
+        };
+        LocalSet::new().run_until(all).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_posted_arrives_though_the_connection_is_closed_or_dropped_at_once() {
+        let all = async {
+            let outbox = Outbox::open();
+            let (mut closed, caller) = connected(&outbox).await;
+            closed.write_all(b"the end").await.unwrap();
+            closed.shutdown().await.unwrap();
+            assert_eq!(read_to_end(caller).await, b"the end");
+            let (mut dropped, caller) = connected(&outbox).await;
+            dropped.write_all(b"the end").await.unwrap();
+            drop(dropped);
+            assert_eq!(read_to_end(caller).await, b"the end");
+        };
+        LocalSet::new().run_until(all).await;
+    }
+
+    /// Far more than the system takes at once, in pieces of every size, to one who reads late.
+    #[tokio::test]
+    async fn a_slow_caller_gets_every_byte_in_order_and_is_waited_for() {
+        let all = async {
+            let outbox = Outbox::open();
+            let (mut stream, mut caller) = connected(&outbox).await;
+            let sent: Vec<u8> =
+                (0..16_u32 << 20).map(|n| u8::try_from(n.wrapping_mul(2_654_435_761) >> 24).unwrap()).collect();
+            let expected = sent.clone();
+            let writer = tokio::task::spawn_local(async move {
+                let mut rest = sent.as_slice();
+                let mut size = 1;
+                while !rest.is_empty() {
+                    let (piece, after) = rest.split_at(size.min(rest.len()));
+                    stream.write_all(piece).await.unwrap();
+                    stream.flush().await.unwrap();
+                    (rest, size) = (after, size * 3 % 40_009);
+                }
+                stream.shutdown().await.unwrap();
+            });
+            for _ in 0..1_000 {
+                yield_now().await;
+            }
+            assert!(!writer.is_finished(), "nobody reads, and it does not all fit");
+            let mut read = Vec::new();
+            caller.read_to_end(&mut read).await.unwrap();
+            writer.await.unwrap();
+            assert!(read == expected);
+        };
+        LocalSet::new().run_until(all).await;
+    }
+
+    #[tokio::test]
+    async fn who_is_gone_is_told_of_by_the_next_write() {
+        let all = async {
+            let outbox = Outbox::open();
+            let (mut stream, caller) = connected(&outbox).await;
+            caller.set_zero_linger().unwrap();
+            drop(caller);
+            let told = loop {
+                if let Err(error) = stream.write_all(b"x").await.and(stream.flush().await) {
+                    break error.kind();
+                }
+                yield_now().await;
+            };
+            assert!(matches!(told, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe), "{told}");
+        };
+        LocalSet::new().run_until(all).await;
+    }
+}
