@@ -11,3 +11,7 @@ pub mod settings;
 mod span_fields;
 pub mod telemetry;
 pub mod wiring;
+
+/// Small short-lived allocations are most of what a call costs beside the system's own work.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -93,6 +93,9 @@ struct Escaped<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')) {
+            return self.0.write_str(text);
+        }
         for part in text.split_inclusive(|c: char| matches!(c, '"' | '\\') || c.is_control()) {
             match part.char_indices().next_back() {
                 Some((at, last)) if matches!(last, '"' | '\\') || last.is_control() => {
