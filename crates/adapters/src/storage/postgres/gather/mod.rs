@@ -33,7 +33,7 @@ use super::connection::{Link, PgManager};
 /// better told so than kept.
 const QUEUE: usize = 4_096;
 
-/// How often the others have their turn between two statements of a lane. In the first, the callers that were just
+/// How often the others have their turn after a statement of a lane. In the first, the callers that were just
 /// answered write, and what has arrived meanwhile is noticed; in the second it is read, and joins the batch.
 const TURNS: usize = 2;
 
@@ -145,9 +145,6 @@ async fn run<G: Gather>(mut queue: mpsc::Receiver<Waiting<G>>, opener: Arc<PgMan
     let mut lane = Lane::new(opener);
     let mut batch = Vec::with_capacity(G::BATCH);
     loop {
-        for _ in 0..TURNS {
-            yield_now().await;
-        }
         if batch.is_empty() {
             if queue.recv_many(&mut batch, G::BATCH).await == 0 {
                 return;
@@ -163,6 +160,9 @@ async fn run<G: Gather>(mut queue: mpsc::Receiver<Waiting<G>>, opener: Arc<PgMan
         batch.retain(|waiting| !waiting.reply.is_closed());
         if !batch.is_empty() {
             G::serve(&mut lane, &mut batch).await;
+            for _ in 0..TURNS {
+                yield_now().await;
+            }
         }
     }
 }
