@@ -12,6 +12,22 @@ use crate::fleet::Fleet;
 /// How many devices one statement provisions.
 const BATCH: usize = 1_000;
 
+/// The server's schema in its database, and these devices.
+pub(crate) async fn provision(
+    settings: &Settings,
+    devices: impl Iterator<Item = u32>,
+    fleet: Fleet,
+) -> anyhow::Result<()> {
+    let options = storage_options(settings)?;
+    storage::migrate(&options).await?;
+    let store = storage::open(&options).await?.storage.fleet;
+    let new = devices.map(|device| fleet.provision(device, &SystemClock)).collect::<anyhow::Result<Vec<_>>>()?;
+    for batch in new.chunks(BATCH) {
+        store.create(pos_domain::Scope::Operator, batch, None).await?;
+    }
+    Ok(())
+}
+
 /// A connection beside the server's.
 pub(crate) struct Database(Client);
 
@@ -44,14 +60,7 @@ impl Database {
 
     /// The server's schema, the fleet, and a function with which pgbench makes codes.
     pub(crate) async fn fill(&self, settings: &Settings, fleet: Fleet) -> anyhow::Result<()> {
-        let options = storage_options(settings)?;
-        storage::migrate(&options).await?;
-        let store = storage::open(&options).await?.storage.fleet;
-        let new =
-            fleet.all().map(|device| fleet.provision(device, &SystemClock)).collect::<anyhow::Result<Vec<_>>>()?;
-        for batch in new.chunks(BATCH) {
-            store.create(pos_domain::Scope::Operator, batch, None).await?;
-        }
+        provision(settings, fleet.all(), fleet).await?;
         // Symbol by symbol, five bits each: the documented alphabet, A-Z2-9 without O and I.
         let symbols: Vec<String> = (0..6)
             .map(|place| format!("substr('ABCDEFGHJKLMNPQRSTUVWXYZ23456789', 1 + ($1 >> {} & 31)::int, 1)", 5 * place))

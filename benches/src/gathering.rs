@@ -7,10 +7,10 @@ use crate::report::{Report, Row};
 use crate::sample::Sample;
 use crate::wrk::{self, Terminals};
 
-/// At one connection the two are so near to each other that a neighbour's second of work would decide. So many short
-/// slices of each, who goes first changing from pair to pair, share such a second out between them.
-const LONE_SLICES: u32 = 8;
-const LONE_SLICE: Duration = Duration::from_secs(1);
+/// The machine may stand still for a tenth of a second now and then, and a neighbour may work for one. So many short slices
+/// of each, who goes first changing from pair to pair, share such moments out between them.
+const SLICES: u32 = 8;
+const SLICE: Duration = Duration::from_secs(1);
 
 impl Bench<'_> {
     /// Polls with gathering on and off, at the run's connections and at one.
@@ -22,27 +22,22 @@ impl Bench<'_> {
         let (off, on) = self.both().await?;
         wrk::of_terminals(off, POLL, WARM_UP, many, folder).await?;
         wrk::of_terminals(on, POLL, WARM_UP, many, folder).await?;
-        for repetition in 0..options.repetitions {
-            let length = options.measurement();
-            for turn in 0..2 {
-                if (turn + repetition) % 2 == 0 {
-                    report.add(Row::GatheredPolls, wrk::of_terminals(on, POLL, length, many, folder).await?);
-                } else {
-                    report.add(Row::SinglePolls, wrk::of_terminals(off, POLL, length, many, folder).await?);
-                }
-            }
-            let (mut with, mut without) = (Vec::new(), Vec::new());
-            for slice in 0..LONE_SLICES {
-                for turn in 0..2 {
-                    if (turn + slice) % 2 == 0 {
-                        with.push(wrk::of_terminals(on, POLL, LONE_SLICE, lone, folder).await?);
+        for _ in 0..options.repetitions {
+            for (terminals, rows) in
+                [(many, (Row::GatheredPolls, Row::SinglePolls)), (lone, (Row::LoneGatheredPolls, Row::LoneSinglePolls))]
+            {
+                let (mut with, mut without) = (Vec::new(), Vec::new());
+                for turn in 0..2 * SLICES {
+                    // On, off, off, on, on, off, …
+                    if matches!(turn % 4, 0 | 3) {
+                        with.push(wrk::of_terminals(on, POLL, SLICE, terminals, folder).await?);
                     } else {
-                        without.push(wrk::of_terminals(off, POLL, LONE_SLICE, lone, folder).await?);
+                        without.push(wrk::of_terminals(off, POLL, SLICE, terminals, folder).await?);
                     }
                 }
-            }
-            for (row, slices) in [(Row::LoneGatheredPolls, with), (Row::LoneSinglePolls, without)] {
-                report.add(row, Sample::joined(&slices).ok_or_else(|| anyhow::anyhow!("no slices"))?);
+                for (row, slices) in [(rows.0, with), (rows.1, without)] {
+                    report.add(row, Sample::joined(&slices).ok_or_else(|| anyhow::anyhow!("no slices"))?);
+                }
             }
         }
         Ok(())

@@ -101,6 +101,8 @@ pub(crate) enum Load {
     Claims,
     /// `GET /pos/status` with gathering on and off in turn
     Gathering,
+    /// `GET /pos/status` and `POST /pos/pairing-code` with the embedded store
+    Sqlite,
     /// `GET /pos/status` against connections and devices
     Tables,
     /// More polls and codes than the server can answer; only when it is asked for
@@ -109,7 +111,8 @@ pub(crate) enum Load {
 
 impl Load {
     /// In the order in which they are measured: the tables fill the database, so they come last.
-    pub(crate) const ALL: [Self; 5] = [Self::Polls, Self::Gathering, Self::Codes, Self::Claims, Self::Tables];
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Polls, Self::Gathering, Self::Codes, Self::Claims, Self::Sqlite, Self::Tables];
 }
 
 impl std::fmt::Display for Load {
@@ -119,6 +122,7 @@ impl std::fmt::Display for Load {
             Self::Codes => "codes",
             Self::Claims => "claims",
             Self::Gathering => "gathering",
+            Self::Sqlite => "sqlite",
             Self::Tables => "tables",
             Self::Overload => "overload",
         })

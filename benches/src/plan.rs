@@ -24,7 +24,7 @@ use crate::wrk;
 pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 
 pub(crate) const POLL: (&str, &str) = ("GET", "/pos/status");
-const CODE: (&str, &str) = ("POST", "/pos/pairing-code");
+pub(crate) const CODE: (&str, &str) = ("POST", "/pos/pairing-code");
 
 /// Settings of the measured server that are not as shipped, besides its address, its database and its issuer.
 const CHANGED: [(&str, &str); 5] = [
@@ -41,7 +41,7 @@ const CHANGED: [(&str, &str); 5] = [
 pub(crate) struct Bench<'r> {
     pub(crate) options: &'r Run,
     pub(crate) folder: &'r Path,
-    fleet: Fleet,
+    pub(crate) fleet: Fleet,
     pub(crate) database: Database,
     portal: Portal,
     /// What the server and the bare handler were started with.
@@ -80,6 +80,7 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
             Load::Gathering => bench.gathering(&mut results.report).await?,
             Load::Codes => bench.codes(&mut results.report).await?,
             Load::Claims => bench.claims(&mut results.report).await?,
+            Load::Sqlite => bench.sqlite(&mut results.report).await?,
             Load::Tables => bench.tables(&mut results.grid).await?,
             Load::Overload => {}
         }
@@ -136,11 +137,15 @@ impl<'r> Bench<'r> {
         self.database.settle().await
     }
 
+    /// What the server was started with, for another to be started likewise.
+    pub(crate) fn variables(&self) -> Vec<(&str, &str)> {
+        self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
     /// The same server with gathering off, and the one with it.
     pub(crate) async fn both(&mut self) -> anyhow::Result<(&mut Listening, &mut Listening)> {
         if self.ungathered.is_none() {
-            let mut variables: Vec<(&str, &str)> =
-                self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let mut variables = self.variables();
             variables.push(("POS__DATABASE__GATHER", "false"));
             self.ungathered = Some(Listening::start_as("ungathered", "server", self.folder, &variables).await?);
         }

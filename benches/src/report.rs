@@ -21,10 +21,13 @@ pub(crate) enum Row {
     Codes,
     PgClaims,
     Claims,
+    BareBeside,
+    EmbeddedPolls,
+    EmbeddedCodes,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::BarePolls,
         Self::PgPolls,
         Self::Polls,
@@ -36,6 +39,9 @@ impl Row {
         Self::Codes,
         Self::PgClaims,
         Self::Claims,
+        Self::BareBeside,
+        Self::EmbeddedPolls,
+        Self::EmbeddedCodes,
     ];
 
     /// Whether it is the server, as it ships, under the load of the run.
@@ -56,18 +62,22 @@ impl Row {
             Self::Codes => "code: pos-server",
             Self::PgClaims => "claim: pgbench, the statements",
             Self::Claims => "claim: pos-server",
+            Self::BareBeside => "SQLite, poll: bare handler",
+            Self::EmbeddedPolls => "SQLite, poll: pos-server",
+            Self::EmbeddedCodes => "SQLite, code: pos-server",
         }
     }
 }
 
 /// What is divided by what.
-pub(crate) const RATIOS: [(Row, Row); 6] = [
+pub(crate) const RATIOS: [(Row, Row); 7] = [
     (Row::Polls, Row::BarePolls),
     (Row::Polls, Row::PgPolls),
     (Row::GatheredPolls, Row::SinglePolls),
     (Row::LoneGatheredPolls, Row::LoneSinglePolls),
     (Row::Codes, Row::PgCodes),
     (Row::Claims, Row::PgClaims),
+    (Row::EmbeddedPolls, Row::BareBeside),
 ];
 
 /// All measurements of a run.

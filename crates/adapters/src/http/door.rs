@@ -1,6 +1,7 @@
 //! What every request passes on its way in and out.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -82,7 +83,7 @@ pub(super) async fn door(
         merchant_id = tracing::field::Empty,
         user_id = tracing::field::Empty,
     );
-    let answer = async {
+    let call = async {
         within_header_limit(request.headers(), &api.limits)?;
         let call = AssertUnwindSafe(next.call(request)).catch_unwind();
         match tokio::time::timeout(patience.limit(&api.limits), call).await {
@@ -91,9 +92,10 @@ pub(super) async fn door(
             Err(_) => Err(ApiError::unavailable().caused_by("the request took too long").into()),
         }
     }
-    .instrument(span.clone())
-    .await
-    .unwrap_or_else(|error: Error| ServiceResponse::from_err(error, http_request.clone()));
+    .instrument(span);
+    let mut call = pin!(call);
+    let answer =
+        call.as_mut().await.unwrap_or_else(|error: Error| ServiceResponse::from_err(error, http_request.clone()));
 
     let (http_request, response) = answer.into_parts();
     // A place that was lent and did not come back.
@@ -102,7 +104,9 @@ pub(super) async fn door(
     stamp(&mut response, trace_id, api);
     let status = response.status();
     let elapsed = watch.elapsed();
-    span.in_scope(|| log(status.as_u16(), elapsed, error.as_ref()));
+    if error.is_some() || tracing::enabled!(tracing::Level::DEBUG) {
+        call.span().in_scope(|| log(status.as_u16(), elapsed, error.as_ref()));
+    }
     route.observe(http_request.method(), status, elapsed);
     Ok(ServiceResponse::new(http_request, response))
 }

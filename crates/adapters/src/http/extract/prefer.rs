@@ -35,8 +35,56 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     use super::*;
+
+    fn sent<'t>(lines: impl IntoIterator<Item = &'t str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(HeaderName::from_static("prefer"), HeaderValue::from_str(line).unwrap());
+        }
+        headers
+    }
+
+    /// A preference as it may be written, and the wait that it asks for; `None` when it asks for none that can be read.
+    fn preference() -> impl Strategy<Value = (String, Option<Option<u64>>)> {
+        let other = select(vec!["respond-async", "handling=lenient", "waits=4", "", "=", "return=\"wait\""]);
+        let seconds = prop_oneof![
+            3 => any::<u32>().prop_map(|seconds| (seconds.to_string(), Some(u64::from(seconds)))),
+            1 => any::<u64>().prop_map(|seconds| (format!("\"{seconds}\""), Some(seconds))),
+            1 => select(vec!["", "-1", "1.5", "soon", "1 2", "18446744073709551616", "٣"])
+                .prop_map(|text| (text.to_owned(), None)),
+        ];
+        let wait = (
+            select(vec!["wait", "Wait", "WAIT"]),
+            select(vec!["", " ", "\t"]),
+            seconds,
+            select(vec!["", "; x=1", " ;wait=7"]),
+        );
+        prop_oneof![
+            2 => other.prop_map(|text| (text.to_owned(), None)),
+            3 => wait.prop_map(|(name, space, (text, seconds), after)| {
+                (format!("{space}{name}{space}={space}{text}{after}"), Some(seconds))
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn fuzz_the_first_wait_counts_however_preferences_are_spread(lines in vec(vec(preference(), 0..4), 0..4)) {
+            let written: Vec<String> = lines.iter().map(|line| {
+                line.iter().map(|(text, _)| text.as_str()).collect::<Vec<_>>().join(",")
+            }).collect();
+            // A line that is no visible ASCII is not read at all.
+            let read = |text: &String| text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'));
+            let counted = written.iter().zip(&lines).filter(|(text, _)| read(text)).flat_map(|(_, line)| line);
+            let expected = counted.filter_map(|(_, wait)| *wait).next().flatten().map(Duration::from_secs);
+            prop_assert_eq!(wait(&sent(written.iter().map(String::as_str))), expected, "{:?}", written);
+        }
+    }
 
     #[test]
     fn a_wait_is_read_among_other_preferences() {
@@ -53,11 +101,7 @@ mod tests {
             (vec!["return=minimal"], None),
             (vec![], None),
         ] {
-            let mut headers = HeaderMap::new();
-            for line in &lines {
-                headers.append(HeaderName::from_static("prefer"), HeaderValue::from_str(line).unwrap());
-            }
-            assert_eq!(wait(&headers), expected.map(Duration::from_secs), "{lines:?}");
+            assert_eq!(wait(&sent(lines.iter().copied())), expected.map(Duration::from_secs), "{lines:?}");
         }
     }
 }

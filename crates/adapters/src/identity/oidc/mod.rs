@@ -15,6 +15,8 @@ mod algorithm;
 mod cache;
 mod claims;
 mod client_tokens;
+#[cfg(test)]
+mod fuzz;
 mod jwt;
 mod key_set;
 mod keys;

@@ -1,0 +1,41 @@
+//! The embedded default under the same load: the same server, with a file of SQLite on the disk that PostgreSQL writes to.
+
+use pos_server::settings::Settings;
+
+use crate::children::Listening;
+use crate::database::provision;
+use crate::fleet::terminal_request;
+use crate::http_load::send_all;
+use crate::plan::{Bench, CODE, POLL, WARM_UP};
+use crate::report::{Report, Row};
+use crate::wrk;
+
+impl Bench<'_> {
+    /// Polls, beside the bare handler; then codes.
+    pub(crate) async fn sqlite(&mut self, report: &mut Report) -> anyhow::Result<()> {
+        let (options, folder) = (self.options, self.folder);
+        let url = format!("sqlite://{}", folder.join("embedded.db").display());
+        let named = ("POS__DATABASE__URL", url.as_str());
+        let settings = Settings::load(None, [(named.0.to_owned(), url.clone())].into_iter())?;
+        provision(&settings, self.fleet.polling(), self.fleet).await?;
+        let mut variables = self.variables();
+        variables.retain(|(name, _)| *name != named.0);
+        variables.push(named);
+        let mut embedded = Listening::start_as("embedded", "server", folder, &variables).await?;
+        for (method, path) in [("POST", "/pos/bootstrap"), CODE] {
+            let calls = self.fleet.polling().map(|device| terminal_request(method, path, device)).collect();
+            send_all(embedded.address, options.connections as usize, calls).await?.all_well(path)?;
+        }
+        wrk::run(&mut self.bare, POLL, WARM_UP, options, folder).await?;
+        wrk::run(&mut embedded, POLL, WARM_UP, options, folder).await?;
+        let length = options.measurement();
+        for _ in 0..options.repetitions {
+            report.add(Row::BareBeside, wrk::run(&mut self.bare, POLL, length, options, folder).await?);
+            report.add(Row::EmbeddedPolls, wrk::run(&mut embedded, POLL, length, options, folder).await?);
+        }
+        for _ in 0..options.repetitions {
+            report.add(Row::EmbeddedCodes, wrk::run(&mut embedded, CODE, length, options, folder).await?);
+        }
+        embedded.stop().await
+    }
+}
