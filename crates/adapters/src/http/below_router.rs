@@ -80,7 +80,7 @@ impl AsyncWrite for EnvelopedStream {
             return Pin::new(&mut this.stream).poll_write(context, buffer);
         };
         while let Some(rest) = bytes.get(*out..).filter(|rest| !rest.is_empty()) {
-            *out += match ready!(Pin::new(&mut this.stream).poll_write(context, rest))? {
+            *out += match ready!(this.stream.poll_write_now(context, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => written,
             };

@@ -122,6 +122,13 @@ impl PostedStream {
         };
         Self { line: Rc::new(line), outbox }
     }
+
+    /// Writes without the outbox, after what was posted: for the last words of a connection, which nobody sees to once
+    /// they count as written.
+    pub(super) fn poll_write_now(&self, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.line.poll_send(context))?;
+        Pin::new(&mut *self.line.stream.borrow_mut()).poll_write(context, buffer)
+    }
 }
 
 impl AsyncWrite for PostedStream {
@@ -129,8 +136,7 @@ impl AsyncWrite for PostedStream {
         let line = &self.line;
         let waiting = line.unsent.borrow().len();
         if line.stuck.get() || waiting + buffer.len() > LARGE {
-            ready!(line.poll_send(context))?;
-            return Pin::new(&mut *line.stream.borrow_mut()).poll_write(context, buffer);
+            return self.poll_write_now(context, buffer);
         }
         line.unsent.borrow_mut().extend_from_slice(buffer);
         if waiting == 0 && !buffer.is_empty() {
@@ -159,6 +165,10 @@ impl AsyncRead for PostedStream {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
     use tokio::task::{LocalSet, yield_now};
@@ -269,6 +279,72 @@ mod tests {
             caller.read_to_end(&mut read).await.unwrap();
             writer.await.unwrap();
             assert!(read == expected);
+        };
+        LocalSet::new().run_until(all).await;
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Fills the system's room for a connection, until none is found for a while: it grows at first.
+    async fn stuff(stream: &mut PostedStream) -> usize {
+        let (block, mut sent, mut in_vain) = (vec![b'x'; 2 * LARGE], 0, 0);
+        while in_vain < 100 {
+            match Pin::new(&mut *stream).poll_write(&mut Context::from_waker(Waker::noop()), &block) {
+                Poll::Ready(written) => (sent, in_vain) = (sent + written.unwrap(), 0),
+                Poll::Pending => in_vain += 1,
+            }
+            yield_now().await;
+        }
+        sent
+    }
+
+    /// Whoever was told that all is written looks at the connection again only when woken.
+    #[tokio::test]
+    async fn an_answer_that_is_stuck_wakes_its_connection_and_arrives_in_the_end() {
+        let all = async {
+            let outbox = Outbox::open();
+            let (mut stream, mut caller) = connected(&outbox).await;
+            let sent = stuff(&mut stream).await;
+            let woken = Arc::new(Woken::default());
+            let waker = Waker::from(Arc::clone(&woken));
+            let told = Pin::new(&mut stream).poll_write(&mut Context::from_waker(&waker), b"end");
+            assert!(matches!(told, Poll::Ready(Ok(3))), "{told:?}");
+            assert!(Pin::new(&mut stream).poll_flush(&mut Context::from_waker(&waker)).is_ready());
+            assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+            yield_now().await;
+            yield_now().await;
+            assert_eq!(woken.0.load(Ordering::Relaxed), 1, "the outbox could not send it");
+            let mut read = vec![0; sent + 3];
+            let (flushed, got) = tokio::join!(poll_fn(|context| Pin::new(&mut stream).poll_flush(context)), async {
+                caller.read_exact(&mut read).await.unwrap()
+            });
+            flushed.unwrap();
+            assert_eq!((got, read.get(sent..)), (sent + 3, Some(b"end".as_slice())));
+        };
+        LocalSet::new().run_until(all).await;
+    }
+
+    #[tokio::test]
+    async fn last_words_wait_until_there_is_room() {
+        let all = async {
+            let outbox = Outbox::open();
+            let (mut stream, caller) = connected(&outbox).await;
+            let sent = stuff(&mut stream).await;
+            assert!(stream.poll_write_now(&mut Context::from_waker(Waker::noop()), b"end").is_pending());
+            let last = async {
+                let written = poll_fn(|context| stream.poll_write_now(context, b"end")).await.unwrap();
+                drop(stream);
+                written
+            };
+            let (written, read) = tokio::join!(last, read_to_end(caller));
+            assert_eq!((written, read.len(), read.ends_with(b"xend")), (3, sent + 3, true));
         };
         LocalSet::new().run_until(all).await;
     }

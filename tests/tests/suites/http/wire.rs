@@ -3,7 +3,7 @@
 use pos_tests::server::{USER_AGENT, send};
 use reqwest::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::server;
 
@@ -114,6 +114,26 @@ async fn a_call_with_something_malformed_behind_it_is_answered() {
     let mut answer = vec![0; 12];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, b"HTTP/1.1 200");
+    server.stop().await;
+}
+
+/// To one who reads little at a time, so that the server has to wait with both.
+#[tokio::test]
+async fn a_large_answer_with_something_malformed_behind_it_arrives_whole() {
+    let (_store, server) = server().await;
+    let address = server.url.trim_start_matches("http://").parse().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    stream.write_all(b"GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nHost: a\r\n\r\nNONSENSE\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length = head.split_once("content-length: ").unwrap().1.split_once("\r\n").unwrap().0.parse::<usize>().unwrap();
+    assert!(length > 500_000, "more than the system takes at once: {length}");
+    let last = String::from_utf8_lossy(answer.get(end + length..).unwrap());
+    assert!(last.starts_with("HTTP/1.1 400 ") && last.contains("\"4000\"") && last.ends_with("}}"), "{last}");
     server.stop().await;
 }
 

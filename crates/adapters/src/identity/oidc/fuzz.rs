@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
+use super::algorithm::Algorithm;
 use super::claims::ClaimRules;
 use super::jwt::Jwt;
 use super::strict_json;
@@ -93,23 +94,39 @@ fn bytes_of(part: &str) -> Option<Vec<u8>> {
     complete.then(|| (0..whole).step_by(8).map(byte).collect())
 }
 
-/// What RFC 7515 and the contract (section 4) make of a header: its key's id, if it is one.
-fn stated_header(bytes: &[u8]) -> Option<Option<String>> {
+/// What RFC 7515 and the contract (section 4) make of a header: the algorithm and the key's id, if it is one.
+fn stated_header(bytes: &[u8]) -> Option<(Algorithm, Option<String>)> {
     let header = strict_json::object(bytes)?;
-    let algorithms = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384"];
-    let known = header.get("alg").is_some_and(|alg| algorithms.iter().any(|known| alg == known));
+    let algorithm = ALGORITHMS.iter().find(|(name, _)| header.get("alg").is_some_and(|alg| alg == name));
     let typ = header.get("typ").map(|typ| typ.as_str().unwrap_or("?").to_ascii_lowercase());
     let types = ["jwt", "at+jwt", "application/jwt", "application/at+jwt"];
     let typed = typ.is_none_or(|typ| types.contains(&typ.as_str()));
     let key_id = header.get("kid");
     let named = key_id.is_none_or(Value::is_string);
-    let good = known && typed && named && !header.contains_key("crit");
-    good.then(|| key_id.and_then(Value::as_str).map(str::to_owned))
+    let good = typed && named && !header.contains_key("crit");
+    let (_, algorithm) = algorithm.filter(|_| good)?;
+    Some((*algorithm, key_id.and_then(Value::as_str).map(str::to_owned)))
 }
+
+const ALGORITHMS: [(&str, Algorithm); 8] = [
+    ("RS256", Algorithm::Rs256),
+    ("RS384", Algorithm::Rs384),
+    ("RS512", Algorithm::Rs512),
+    ("PS256", Algorithm::Ps256),
+    ("PS384", Algorithm::Ps384),
+    ("PS512", Algorithm::Ps512),
+    ("ES256", Algorithm::Es256),
+    ("ES384", Algorithm::Es384),
+];
 
 fn header() -> impl Strategy<Value = String> {
     let member = |texts: &'static [&'static str]| select(texts).prop_map(str::to_owned);
-    let alg = member(&["\"alg\":\"RS256\",", "\"alg\":\"ES384\",", "\"alg\":\"HS256\",", "\"alg\":\"none\",", ""]);
+    let others = ["rs256", "ES512", "EdDSA", "HS256", "none", ""];
+    let names: Vec<&str> = ALGORITHMS.iter().map(|(name, _)| *name).chain(others).collect();
+    let alg = prop_oneof![
+        8 => select(names).prop_map(|name| format!("\"alg\":\"{name}\",")),
+        1 => member(&["", "\"alg\":1,", "\"alg\":[\"RS256\"],"]),
+    ];
     let typ =
         member(&["", "\"typ\":\"JWT\",", "\"typ\":\"application/at+JWT\",", "\"typ\":\"logout+jwt\",", "\"typ\":1,"]);
     let kid = member(&["", "\"kid\":\"k1\",", "\"kid\":null,", "\"kid\":\"\","]);
@@ -276,13 +293,13 @@ proptest! {
         let parts: Vec<&str> = token.split('.').collect();
         let expected = match parts.as_slice() {
             [header, payload, signature] => (|| {
-                let key_id = stated_header(&bytes_of(header)?)?;
+                let (algorithm, key_id) = stated_header(&bytes_of(header)?)?;
                 let payload = strict_json::object(&bytes_of(payload)?)?;
-                (!bytes_of(signature)?.is_empty()).then_some((key_id, payload))
+                (!bytes_of(signature)?.is_empty()).then_some((algorithm, key_id, payload))
             })(),
             _ => None,
         };
-        let read = Jwt::parse(&token).ok().map(|jwt| (jwt.key_id, jwt.payload));
+        let read = Jwt::parse(&token).ok().map(|jwt| (jwt.algorithm, jwt.key_id, jwt.payload));
         prop_assert_eq!(read, expected, "{}", token);
     }
 

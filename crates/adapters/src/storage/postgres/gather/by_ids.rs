@@ -45,7 +45,12 @@ impl ByIds {
             Some(prepared) => prepared,
             None => self.statement.insert(self.client.prepare_typed(DEVICES, &[Type::TEXT_ARRAY]).await?),
         };
-        self.client.query(statement, &[ids]).await
+        let rows = self.client.query(statement, &[ids]).await;
+        if rows.is_err() {
+            // It may be what is wrong: the server forgot it, or a column is not what it was. It is prepared anew.
+            self.statement = None;
+        }
+        rows
     }
 }
 

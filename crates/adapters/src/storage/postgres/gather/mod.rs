@@ -68,6 +68,8 @@ impl<G: Gather> Waiting<G> {
 /// The lanes of one kind of call.
 struct Lanes<G: Gather> {
     opener: Arc<PgManager>,
+    /// Of threads that are a whole runtime, as HTTP workers are. Whoever runs one of many threads on such a thread later
+    /// must have ended the first.
     of_threads: ThreadLocal<Slot<G>>,
     shared: Slot<G>,
 }
