@@ -44,7 +44,7 @@ impl Row {
         Self::EmbeddedCodes,
     ];
 
-    /// Whether it is the server, as it ships, under the load of the run.
+    /// Whether it is the server over PostgreSQL, as it ships, under the load of the run.
     pub(crate) fn is_ours(self) -> bool {
         matches!(self, Self::Polls | Self::GatheredPolls | Self::LoneGatheredPolls | Self::Codes | Self::Claims)
     }

@@ -12,6 +12,6 @@ mod span_fields;
 pub mod telemetry;
 pub mod wiring;
 
-/// Small short-lived allocations are most of what a call costs beside the system's own work.
+/// A call makes dozens of small allocations that do not outlive it (docs/decisions/0034-what-a-poll-costs.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

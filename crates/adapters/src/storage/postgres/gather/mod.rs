@@ -1,6 +1,6 @@
 //! Calls of one kind, gathered: while one statement is with the database, those that arrive meanwhile wait together, and
-//! go as one statement the moment it is back. There is no timer, so a lone call waits for nothing; under load one round
-//! trip serves many.
+//! go as one statement once it is back and its callers had their turn. There is no timer, so a lone call waits for
+//! nothing; under load one round trip serves many.
 //!
 //! Every HTTP worker has a lane of its own, with its own connection, on its own thread: a call crosses no thread.
 //! Callers on a runtime of many threads share one lane. A lane is opened by its first call and ends with its runtime;
