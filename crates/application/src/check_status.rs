@@ -10,7 +10,7 @@ use pos_port_storage::{DeviceChanges, DeviceRepository, StorageError, Woken};
 use time::OffsetDateTime;
 
 use crate::in_use;
-use crate::sighting::{TerminalCall, note_change};
+use crate::sighting::{TerminalCall, is_change, note};
 
 /// Tells a polling terminal whether it has been claimed. The hot path: one look-up.
 pub struct CheckStatus {
@@ -118,10 +118,15 @@ impl CheckStatus {
     }
 
     async fn first_look(&self, call: &TerminalCall) -> Result<Look, CheckStatusError> {
-        let device = self.find(call).await?;
-        let now = self.clock.now();
-        note_change(&*self.devices, &device, call, now).await;
-        Ok(Look::at(&device, now))
+        let (look, now, changed) = {
+            let device = self.find(call).await?;
+            let now = self.clock.now();
+            (Look::at(&device, now), now, is_change(&device, call))
+        };
+        if changed {
+            note(&*self.devices, call, now).await;
+        }
+        Ok(look)
     }
 
     async fn find(&self, call: &TerminalCall) -> Result<Device, CheckStatusError> {

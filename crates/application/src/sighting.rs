@@ -23,9 +23,14 @@ pub(crate) async fn note_change(
     call: &TerminalCall,
     now: OffsetDateTime,
 ) {
-    if device.last_seen().is_none_or(|seen| seen.agent != call.agent) {
+    if is_change(device, call) {
         note(devices, call, now).await;
     }
+}
+
+/// Whether the terminal says something else of itself than before.
+pub(crate) fn is_change(device: &Device, call: &TerminalCall) -> bool {
+    device.last_seen().is_none_or(|seen| seen.agent != call.agent)
 }
 
 /// Keeps what the terminal said, and that it said so now.

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use uuid::Uuid;
+
 use crate::UserId;
 use crate::event::UnknownEvent;
 
@@ -53,22 +55,22 @@ impl FromStr for Actor {
 /// The id that ties an answer, its log lines and its events together: 32 lower-case hex digits, not all zero (W3C Trace
 /// Context, section 3.2.2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TraceId(u128);
+pub struct TraceId(Uuid);
 
 impl TraceId {
     /// The least of them.
-    pub const LEAST: Self = Self(1);
+    pub const LEAST: Self = Self(Uuid::from_u128(1));
 
     /// The id of this number; `None` for zero, which the standard forbids.
     #[must_use]
     pub fn from_bits(bits: u128) -> Option<Self> {
-        (bits != 0).then_some(Self(bits))
+        (bits != 0).then_some(Self(Uuid::from_u128(bits)))
     }
 
     /// The number.
     #[must_use]
     pub fn bits(self) -> u128 {
-        self.0
+        self.0.as_u128()
     }
 
     /// Reads 32 lower-case hex digits; `None` for anything else.
@@ -82,7 +84,7 @@ impl TraceId {
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        self.0.simple().fmt(f)
     }
 }
 

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
+use smol_str::SmolStr;
+
 /// An application version: one to four dotted numbers, and an optional suffix after `-` or `+` (`1.4.2`, `2.0-rc.1`).
 ///
 /// Versions compare number by number, a missing number counting as zero; with equal numbers a `-` suffix comes before
@@ -11,8 +13,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone)]
 pub struct AppVersion {
     numbers: [u32; 4],
-    suffix: String,
-    text: String,
+    text: SmolStr,
 }
 
 /// A text that is no version.
@@ -31,8 +32,13 @@ impl AppVersion {
     }
 
     fn pre_release(&self) -> Option<&str> {
-        self.suffix.strip_prefix('-')
+        let (_, suffix) = self.text.split_at(suffix_at(&self.text));
+        suffix.strip_prefix('-')
     }
+}
+
+fn suffix_at(text: &str) -> usize {
+    text.find(['-', '+']).unwrap_or(text.len())
 }
 
 impl FromStr for AppVersion {
@@ -42,7 +48,7 @@ impl FromStr for AppVersion {
         if text.len() > Self::MAX_LEN {
             return Err(InvalidAppVersion);
         }
-        let (dotted, suffix) = text.split_at(text.find(['-', '+']).unwrap_or(text.len()));
+        let (dotted, suffix) = text.split_at(suffix_at(text));
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
         if suffix.len() == 1 || !suffix.chars().all(allowed) {
             return Err(InvalidAppVersion);
@@ -54,7 +60,7 @@ impl FromStr for AppVersion {
             let place = places.next().filter(|_| digits).ok_or(InvalidAppVersion)?;
             *place = part.parse().map_err(|_| InvalidAppVersion)?;
         }
-        Ok(Self { numbers, suffix: suffix.to_owned(), text: text.to_owned() })
+        Ok(Self { numbers, text: text.into() })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use smol_str::{SmolStr, format_smolstr};
 use uuid::Uuid;
 
 /// The name a terminal left the factory with, and the one it sends as `X-Device-Id`.
@@ -10,7 +11,7 @@ use uuid::Uuid;
 /// [`DeviceId::parse`] accepts any name of the form a terminal may send (contract, section 2): whether such a name
 /// belongs to a device is for the store to say.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeviceId(String);
+pub struct DeviceId(SmolStr);
 
 /// Why a text is no device id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +39,7 @@ impl DeviceId {
     /// The id that 32 random bits name, for a newly provisioned device.
     #[must_use]
     pub fn from_bits(bits: u32) -> Self {
-        Self(format!("{}{bits:08X}", Self::PREFIX))
+        Self(format_smolstr!("{}{bits:08X}", Self::PREFIX))
     }
 
     /// Reads an id as a terminal sends it: the prefix, at most 64 visible ASCII characters.
@@ -55,7 +56,7 @@ impl DeviceId {
         if !text.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(InvalidDeviceId::NotVisibleAscii);
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     /// Reads an id that is to be given to a new device: `POS-` and eight upper-case hex digits.
@@ -65,7 +66,7 @@ impl DeviceId {
     pub fn parse_new(text: &str) -> Result<Self, InvalidDeviceId> {
         let hex = text.strip_prefix(Self::PREFIX).ok_or(InvalidDeviceId::Prefix)?;
         let canonical = hex.len() == 8 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
-        if canonical { Ok(Self(text.to_owned())) } else { Err(InvalidDeviceId::NotCanonical) }
+        if canonical { Ok(Self(text.into())) } else { Err(InvalidDeviceId::NotCanonical) }
     }
 
     /// The id as it is written.
@@ -94,7 +95,7 @@ impl fmt::Display for MerchantId {
 /// A person or an API client, by the identity provider's subject (`sub`): 1 to 255 bytes, without control characters
 /// (OpenID Connect Core 1.0, section 2).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(String);
+pub struct UserId(SmolStr);
 
 /// A subject that is empty, over 255 bytes long, or holds a control character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +109,7 @@ impl UserId {
     /// [`InvalidUserId`].
     pub fn parse(text: &str) -> Result<Self, InvalidUserId> {
         let fits = (1..=255).contains(&text.len()) && !text.chars().any(char::is_control);
-        if fits { Ok(Self(text.to_owned())) } else { Err(InvalidUserId) }
+        if fits { Ok(Self(text.into())) } else { Err(InvalidUserId) }
     }
 
     /// The subject as the provider wrote it.

@@ -1,5 +1,7 @@
 //! What a terminal says of itself in `User-Agent`.
 
+use smol_str::SmolStr;
+
 use crate::AppVersion;
 
 /// A terminal's `User-Agent`: `Viopay-POS/{version} ({OS}; {model})` (contract, section 2).
@@ -10,9 +12,9 @@ pub struct UserAgent {
     /// The application's version.
     pub app_version: AppVersion,
     /// The operating system, for example `Android 12`.
-    pub os: Option<String>,
+    pub os: Option<SmolStr>,
     /// The hardware model, for example `PAX-A920`.
-    pub model: Option<String>,
+    pub model: Option<SmolStr>,
 }
 
 /// A text that is no terminal's `User-Agent`.
@@ -60,7 +62,8 @@ impl UserAgent {
     }
 }
 
-fn part(text: &str) -> Option<String> {
-    let kept: String = text.trim().chars().take(UserAgent::MAX_PART_LEN).collect();
-    (!kept.is_empty()).then_some(kept)
+fn part(text: &str) -> Option<SmolStr> {
+    let text = text.trim();
+    let kept = text.get(..UserAgent::MAX_PART_LEN).unwrap_or(text);
+    (!kept.is_empty()).then(|| kept.into())
 }

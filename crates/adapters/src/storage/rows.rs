@@ -146,17 +146,18 @@ impl<M, T, S, B> DeviceRow<M, T, S, B>
 where
     M: NativeMerchant,
     T: NativeInstant,
-    S: AsRef<str> + Display + Into<String>,
+    S: AsRef<str> + Display,
     B: AsRef<[u8]>,
 {
     pub(super) fn device(self) -> Result<Device, CorruptRow> {
         let reader = Reader { table: "devices", row: self.device_id };
         let instant = |column, value: Option<T>| reader.maybe(column, value, T::instant);
+        let text = |text: S| text.as_ref().into();
         let last_seen = match (self.app_version, instant("seen_at", self.seen_at)?) {
             (Some(version), Some(at)) => {
                 let app_version = reader.read("app_version", version.as_ref().parse().ok())?;
                 Some(Sighting {
-                    agent: UserAgent { app_version, os: self.os.map(S::into), model: self.model.map(S::into) },
+                    agent: UserAgent { app_version, os: self.os.map(text), model: self.model.map(text) },
                     at,
                 })
             }

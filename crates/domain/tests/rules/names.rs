@@ -89,7 +89,7 @@ proptest! {
     fn a_user_agent_gives_its_parts(version in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}", os in "[A-Za-z][A-Za-z0-9. ]{0,20}[a-z]", model in "[A-Z][A-Za-z0-9-]{0,20}") {
         let agent = UserAgent::parse(&format!("Viopay-POS/{version} ({os}; {model})")).unwrap();
         prop_assert_eq!(agent.app_version.as_str(), version);
-        prop_assert_eq!((agent.os, agent.model), (Some(os), Some(model)));
+        prop_assert_eq!((agent.os.as_deref(), agent.model.as_deref()), (Some(os.as_str()), Some(model.as_str())));
     }
 }
 

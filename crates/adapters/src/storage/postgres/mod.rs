@@ -187,15 +187,21 @@ fn saved(changed: Result<i64, Failure>) -> Result<(), SaveError> {
     }
 }
 
-#[async_trait]
-impl DeviceRepository for PgStore {
-    async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
-        if let Some(gathered) = &self.gathered {
-            return gathered.lookups.find(id).await;
-        }
+impl PgStore {
+    async fn find_alone(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
         let query = devices::table.find(id.as_str());
         let row: Option<DeviceRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
         Ok(row.map(DeviceRow::device).transpose()?)
+    }
+}
+
+#[async_trait]
+impl DeviceRepository for PgStore {
+    async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
+        match &self.gathered {
+            Some(gathered) => gathered.lookups.find(id).await,
+            None => Box::pin(self.find_alone(id)).await,
+        }
     }
 
     async fn find_by_pairing_code(&self, code: PairingCode) -> Result<Option<Device>, StorageError> {
