@@ -18,13 +18,13 @@ mod world;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use pos_adapters::http::CallSpans;
 use pos_adapters::identity::oidc::{OidcSettings, OidcVerifier};
 use pos_port_identity::TokenVerifier as _;
 use pos_tests::server::{Answer, TestServer, send};
 use pos_tests::stores::TestStore;
 use reqwest::Method;
 use serde_json::json;
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -64,7 +64,7 @@ impl Lines {
         let servers =
             filter_fn(|metadata| !["hyper", "reqwest"].iter().any(|client| metadata.target().starts_with(client)));
         let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_span_events(FmtSpan::FULL);
-        tracing_subscriber::registry().with(layer.with_writer(lines.clone()).with_filter(servers)).init();
+        tracing_subscriber::registry().with(servers).with(CallSpans).with(layer.with_writer(lines.clone())).init();
         lines
     }
 

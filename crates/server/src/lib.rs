@@ -8,7 +8,6 @@ pub mod commands;
 pub mod http_server;
 mod reclaiming;
 pub mod settings;
-mod span_fields;
 pub mod telemetry;
 pub mod wiring;
 

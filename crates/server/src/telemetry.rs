@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal};
 
+use pos_adapters::http::CallSpans;
 use tracing::Subscriber;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -13,7 +14,6 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::settings::{LogFormat, LogSettings};
-use crate::span_fields::JsonSpanFields;
 
 /// Why the log was not set up.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +81,11 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filtered = tracing_subscriber::registry().with(filter(&settings.level)?);
+    let filtered = tracing_subscriber::registry().with(filter(&settings.level)?).with(CallSpans);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     Ok(match settings.format {
         LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_current_span(true).with_span_list(true);
-            Box::new(filtered.with(lines.fmt_fields(JsonSpanFields)))
+            Box::new(filtered.with(lines.json().flatten_event(true).with_current_span(true).with_span_list(true)))
         }
         LogFormat::Pretty => Box::new(filtered.with(lines.pretty().with_ansi(colours))),
     })

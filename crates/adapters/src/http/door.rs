@@ -13,16 +13,17 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
 use futures_util::FutureExt as _;
 use pos_domain::{CallContext, TraceId};
-use tracing::Instrument as _;
 
 use super::api_error::{ApiError, Failure};
+use super::call_log::{CallLog, Logged};
+use super::extract::PREFER;
 use super::metrics::RouteMetrics;
 use super::room::{Place, Room};
+use super::watch::Watch;
 use super::{Api, Limits, envelope, trace_id};
 use crate::clock::Stopwatch;
 
 const X_TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// How long a call may take from the end of its head to the head of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,7 @@ impl Patience {
 pub(super) struct Doorway {
     pub(super) counters: RouteMetrics,
     pub(super) patience: Patience,
+    pub(super) watch: Rc<Watch>,
     /// Where its calls find a place; none where nobody is turned away.
     pub(super) room: Option<Rc<Room>>,
 }
@@ -60,8 +62,8 @@ pub(super) async fn door(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let watch = Stopwatch::start();
-    let Doorway { counters: route, patience, room } = &*doorway;
+    let since = Stopwatch::start();
+    let Doorway { counters: route, patience, watch, room } = &*doorway;
     let http_request = request.request().clone();
     let Some(api) = http_request.app_data::<web::Data<Api>>() else {
         return Err(ApiError::internal("the API is not wired").into());
@@ -74,28 +76,18 @@ pub(super) async fn door(
     let _place = place.flatten().and_then(|place| lent(place, *patience, &request));
     let origin = request.peer_addr().map(|peer| api.trusted_proxies.origin(peer.ip(), request.headers()));
     request.extensions_mut().insert(CallContext { origin, trace_id: Some(trace_id) });
-    let span = tracing::info_span!(
-        "request",
-        %trace_id,
-        method = request.method().as_str(),
-        route = route.path(),
-        device_id = tracing::field::Empty,
-        merchant_id = tracing::field::Empty,
-        user_id = tracing::field::Empty,
-    );
-    let call = async {
+    let log = CallLog::new(trace_id, request.method().clone(), route.path());
+    let work = async {
         within_header_limit(request.headers(), &api.limits)?;
-        let call = AssertUnwindSafe(next.call(request)).catch_unwind();
-        match tokio::time::timeout(patience.limit(&api.limits), call).await {
+        let call = pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
+        match watch.within(since, patience.limit(&api.limits), call).await {
             Ok(Ok(answer)) => answer.map(ServiceResponse::map_into_boxed_body),
             Ok(Err(_)) => Err(ApiError::internal("a handler panicked").into()),
             Err(_) => Err(ApiError::unavailable().caused_by("the request took too long").into()),
         }
-    }
-    .instrument(span);
-    let mut call = pin!(call);
-    let answer =
-        call.as_mut().await.unwrap_or_else(|error: Error| ServiceResponse::from_err(error, http_request.clone()));
+    };
+    let answer = Logged { call: Rc::clone(&log), work: pin!(work) }.await;
+    let answer = answer.unwrap_or_else(|error: Error| ServiceResponse::from_err(error, http_request.clone()));
 
     let (http_request, response) = answer.into_parts();
     // A place that was lent and did not come back.
@@ -103,9 +95,9 @@ pub(super) async fn door(
     let (mut response, error) = envelope::seal(response, trace_id, &*api.entropy);
     stamp(&mut response, trace_id, api);
     let status = response.status();
-    let elapsed = watch.elapsed();
+    let elapsed = since.elapsed();
     if error.is_some() || tracing::enabled!(tracing::Level::DEBUG) {
-        call.span().in_scope(|| log(status.as_u16(), elapsed, error.as_ref()));
+        log.during(|| tell(status.as_u16(), elapsed, error.as_ref()));
     }
     route.observe(http_request.method(), status, elapsed);
     Ok(ServiceResponse::new(http_request, response))
@@ -153,7 +145,7 @@ fn within_header_limit(headers: &HeaderMap, limits: &Limits) -> Result<(), ApiEr
     Ok(())
 }
 
-fn log(status: u16, elapsed: Duration, error: Option<&ApiError>) {
+fn tell(status: u16, elapsed: Duration, error: Option<&ApiError>) {
     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let Some(error) = error else {
         tracing::debug!(status, micros, "answered");

@@ -5,23 +5,19 @@ use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder as _, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use time::OffsetDateTime;
 
+use super::answered::{Answered, Tally};
 use crate::storage::PoolState;
-
-/// Upper bounds of the latency buckets, in seconds.
-const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// The server's counters. Clones count together.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
-    requests: IntCounterVec,
-    latency: HistogramVec,
+    answered: Answered,
     codes_issued: IntCounter,
     claims: IntCounterVec,
     waiting: IntGauge,
@@ -48,7 +44,7 @@ pub enum ReclaimRoundEnd {
 /// The counters of one route, for one worker.
 pub(super) struct RouteMetrics {
     path: &'static str,
-    metrics: Metrics,
+    tally: Tally,
     latency: OnceCell<Histogram>,
     /// What this worker answered before, so that the next such answer looks nothing up.
     known: RefCell<Vec<(Method, StatusCode, IntCounter)>>,
@@ -60,8 +56,6 @@ impl Metrics {
     /// # Errors
     /// When a metric's name is not valid: a fault of the program, seen at start.
     pub fn new() -> Result<Self, prometheus::Error> {
-        let requests = Opts::new("pos_http_requests_total", "Requests answered, by route, method and status.");
-        let latency = HistogramOpts::new("pos_http_request_duration_seconds", "Time to answer, by route.");
         let claims = Opts::new("pos_claims_total", "Claims answered, by outcome.");
         let turned_away =
             Opts::new("pos_http_turned_away_total", "Calls answered 503 because too many were under way.");
@@ -70,8 +64,7 @@ impl Metrics {
         let rounds = Opts::new("pos_reclaim_rounds_total", "Rounds of removing rows that are over, by outcome.");
         let metrics = Self {
             registry: Registry::new(),
-            requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
-            latency: HistogramVec::new(latency.buckets(BUCKETS.to_vec()), &["route"])?,
+            answered: Answered::new()?,
             codes_issued: IntCounter::new("pos_pairing_codes_issued_total", "Pairing codes issued.")?,
             claims: IntCounterVec::new(claims, &["outcome"])?,
             waiting: IntGauge::new("pos_waiting_terminals", "Terminals whose status is held back until it changes.")?,
@@ -84,8 +77,7 @@ impl Metrics {
                 "When this server last removed all rows that were over; 0 before the first time.",
             )?,
         };
-        metrics.registry.register(Box::new(metrics.requests.clone()))?;
-        metrics.registry.register(Box::new(metrics.latency.clone()))?;
+        metrics.registry.register(Box::new(metrics.answered.clone()))?;
         metrics.registry.register(Box::new(metrics.codes_issued.clone()))?;
         metrics.registry.register(Box::new(metrics.claims.clone()))?;
         metrics.registry.register(Box::new(metrics.waiting.clone()))?;
@@ -142,7 +134,7 @@ impl Metrics {
     }
 
     pub(super) fn route(&self, path: &'static str) -> RouteMetrics {
-        RouteMetrics { path, metrics: self.clone(), latency: OnceCell::new(), known: RefCell::default() }
+        RouteMetrics { path, tally: self.answered.tally(), latency: OnceCell::new(), known: RefCell::default() }
     }
 
     /// All of it as text, with the pool as it stands now.
@@ -164,7 +156,7 @@ impl RouteMetrics {
     }
 
     pub(super) fn observe(&self, method: &Method, status: StatusCode, elapsed: Duration) {
-        let latency = self.latency.get_or_init(|| self.metrics.latency.with_label_values(&[self.path]));
+        let latency = self.latency.get_or_init(|| self.tally.latency.with_label_values(&[self.path]));
         latency.observe(elapsed.as_secs_f64());
         self.count(method, status);
     }
@@ -177,7 +169,7 @@ impl RouteMetrics {
             return;
         }
         let word = known_method(method);
-        let counter = self.metrics.requests.with_label_values(&[self.path, word, status.as_str()]);
+        let counter = self.tally.requests.with_label_values(&[self.path, word, status.as_str()]);
         counter.inc();
         if word != OTHER {
             known.push((method.clone(), status, counter));

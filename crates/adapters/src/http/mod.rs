@@ -10,8 +10,10 @@
 //! with its request, answer and handler, a line in `routes/mod.rs` and in `openapi.rs`, and a line for each caller in the
 //! table of routes (`tests/tests/suites/routes`), without which the tests fail.
 
+mod answered;
 mod api_error;
 mod below_router;
+mod call_log;
 mod cursor;
 mod described;
 mod docs;
@@ -28,12 +30,14 @@ mod openapi;
 mod origin;
 mod outbox;
 mod pacing;
+mod pacing_tally;
 mod resource;
 mod room;
 mod routes;
 mod serve;
 mod session_failures;
 mod trace_id;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,6 +56,7 @@ use tokio::sync::Notify;
 
 use crate::storage::PoolMonitor;
 
+pub use call_log::CallSpans;
 pub use metrics::{Metrics, ReclaimRoundEnd};
 pub use openapi::openapi_json;
 pub use origin::TrustedProxies;

@@ -18,6 +18,9 @@ use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 use pos_domain::{DeviceId, PollWindow};
 use pos_port_clock::{Clock, Entropy};
+use thread_local::ThreadLocal;
+
+use super::pacing_tally::PacingTally;
 
 /// A rate and what may come at once. A rate of 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,18 +45,20 @@ pub struct Pacing {
     /// By the address too: an id is no secret, and who calls in its name from elsewhere must not silence the terminal.
     devices: Option<Limiter>,
     addresses: Option<Limiter>,
+    /// How many more calls until those who have been quiet are forgotten.
+    until_sweep: AtomicU64,
+    /// What the threads have counted and not told yet, or told and not counted yet.
+    tallies: ThreadLocal<PacingTally>,
 }
 
 /// Whose calls are counted is kept as a hash of 64 bits, with a secret of this process in it: a million terminals take
 /// some tens of megabytes, and the chance that any two of them share a counter is one in thirty million.
 type Counters = RateLimiter<u64, DashMapStateStore<u64>, PortClock, NoOpMiddleware<Nanos>>;
 
-struct Limiter {
+pub(super) struct Limiter {
     counters: Counters,
     hasher: RandomState,
     clock: PortClock,
-    /// How many more calls until those who have been quiet are forgotten.
-    until_sweep: AtomicU64,
 }
 
 /// The least number of calls between two sweeps. With more counters than that, there are as many calls as counters, so
@@ -75,7 +80,12 @@ impl Pacing {
     /// Nobody has called yet.
     #[must_use]
     pub fn new(pace: Pace, clock: &Arc<dyn Clock>) -> Self {
-        Self { devices: Limiter::new(pace.per_device, clock), addresses: Limiter::new(pace.per_address, clock) }
+        Self {
+            devices: Limiter::new(pace.per_device, clock),
+            addresses: Limiter::new(pace.per_address, clock),
+            until_sweep: AtomicU64::new(SWEEP_EVERY),
+            tallies: ThreadLocal::new(),
+        }
     }
 
     /// Forgets those that have been quiet for so long that it makes no difference. They are forgotten after many calls as
@@ -89,18 +99,32 @@ impl Pacing {
         }
     }
 
+    fn sweep_after(&self, calls: u64) {
+        if self.until_sweep.fetch_sub(calls, Ordering::Relaxed) == calls {
+            self.forget_the_quiet();
+            let limiters = [&self.devices, &self.addresses].into_iter().flatten();
+            let counters = limiters.map(|limiter| limiter.counters.len()).sum::<usize>();
+            let counters = u64::try_from(counters).unwrap_or(u64::MAX).next_multiple_of(PacingTally::CALLS);
+            self.until_sweep.store(counters.max(SWEEP_EVERY), Ordering::Relaxed);
+        }
+    }
+
     /// Counts a call.
     ///
     /// # Errors
     /// How long to wait, when there were too many of this address or of this device.
     pub(super) fn admit(&self, device: &DeviceId, origin: Option<IpAddr>) -> Result<(), Duration> {
+        let tally = self.tallies.get_or_default();
+        if tally.call() {
+            self.sweep_after(PacingTally::CALLS);
+        }
         let network = origin.map(network);
         // The device first: what it is refused costs its neighbours behind the same address nothing.
         if let Some(devices) = &self.devices {
-            devices.admit(&(device.as_str(), network))?;
+            devices.count(devices.key(&(device.as_str(), network)), NonZeroU32::MIN)?;
         }
         match (&self.addresses, network) {
-            (Some(addresses), Some(network)) => addresses.admit(&network),
+            (Some(addresses), Some(network)) => tally.admit(addresses, addresses.key(&network)),
             _ => Ok(()),
         }
     }
@@ -112,7 +136,7 @@ impl Limiter {
         let quota = quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN));
         let clock = PortClock(Arc::clone(clock));
         let counters = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
-        Some(Self { counters, hasher: RandomState::new(), clock, until_sweep: AtomicU64::new(SWEEP_EVERY) })
+        Some(Self { counters, hasher: RandomState::new(), clock })
     }
 
     fn forget_the_quiet(&self) {
@@ -120,14 +144,20 @@ impl Limiter {
         self.counters.shrink_to_fit();
     }
 
-    fn admit(&self, whose: &impl Hash) -> Result<(), Duration> {
-        if self.until_sweep.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.forget_the_quiet();
-            let counters = u64::try_from(self.counters.len()).unwrap_or(u64::MAX);
-            self.until_sweep.store(counters.max(SWEEP_EVERY), Ordering::Relaxed);
+    pub(super) fn key(&self, whose: &impl Hash) -> u64 {
+        self.hasher.hash_one(whose)
+    }
+
+    /// Counts calls that come at once.
+    ///
+    /// # Errors
+    /// How long to wait, when there were too many: none of them is counted.
+    pub(super) fn count(&self, key: u64, calls: NonZeroU32) -> Result<(), Duration> {
+        match self.counters.check_key_n(&key, calls) {
+            Ok(counted) => counted.map_err(|refused| refused.wait_time_from(self.clock.now())),
+            // More at once than there may ever be.
+            Err(_) => Err(Duration::MAX),
         }
-        let counted = self.counters.check_key(&self.hasher.hash_one(whose));
-        counted.map_err(|refused| refused.wait_time_from(self.clock.now()))
     }
 }
 
@@ -228,6 +258,23 @@ mod tests {
         let told: Vec<_> = (0..3).map(|bits| pacing.admit(&DeviceId::from_bits(bits), here).is_ok()).collect();
         assert_eq!(told, [true, true, false]);
         assert_eq!(pacing.admit(&DeviceId::from_bits(9), there), Ok(()));
+    }
+
+    /// Threads count for an address in lots: never more than it may, and only what is left of their lots is missing.
+    #[test]
+    fn an_address_has_its_bound_from_many_threads() {
+        let pace = Pace { per_address: Rate { per_minute: 1, burst: 500 }, ..SHIPPED };
+        let (pacing, _clock) = pacing(pace);
+        let shop = Some(IpAddr::from([10, 0, 0, 1]));
+        let admitted = |thread: u32| {
+            let ids = (0..400).map(|call| DeviceId::from_bits(thread * 1_000 + call));
+            ids.filter(|id| pacing.admit(id, shop).is_ok()).count()
+        };
+        let all: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || admitted(thread))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert!((500 - 4 * 15..=500).contains(&all), "{all}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::Api;
 use super::api_error::{ApiError, Failure};
 use super::door::{Doorway, Patience, door};
 use super::room::{Party, Rooms};
+use super::watch::Watch;
 
 /// A path with what is done there by each method.
 pub(super) struct Served {
@@ -83,10 +84,11 @@ impl Served {
     }
 
     /// A resource that serves these methods, answers 405 with `Allow` to any other, and has the door before them all.
-    pub(super) fn behind_door(self, api: &Api, rooms: &Rooms) -> impl HttpServiceFactory + 'static {
+    pub(super) fn behind_door(self, api: &Api, rooms: &Rooms, watch: &Rc<Watch>) -> impl HttpServiceFactory + 'static {
         let doorway = Rc::new(Doorway {
             counters: api.metrics.route(self.path),
             patience: self.patience,
+            watch: Rc::clone(watch),
             room: rooms.of(self.party),
         });
         let words = self.methods().map(|method| if method == Method::GET { "GET, HEAD" } else { method.as_str() });
@@ -105,9 +107,11 @@ impl Served {
 /// The answer to every path that is none of ours.
 pub(super) fn unknown_path(
     api: &Api,
+    watch: Rc<Watch>,
 ) -> impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()> + 'static
 {
-    let doorway = Rc::new(Doorway { counters: api.metrics.route("unknown"), patience: Patience::Usual, room: None });
+    let doorway =
+        Rc::new(Doorway { counters: api.metrics.route("unknown"), patience: Patience::Usual, watch, room: None });
     web::route()
         .to(|| async { Err::<&str, _>(ApiError::new(Failure::NotFound, "Not found")) })
         .wrap(from_fn(move |request, next| door(doorway.clone(), request, next)))

@@ -16,6 +16,7 @@ use super::below_router::EnvelopedStream;
 use super::outbox::Outbox;
 use super::resource::unknown_path;
 use super::room::Rooms;
+use super::watch::Watch;
 use super::{Api, cors, docs, routes};
 
 /// How to listen.
@@ -54,15 +55,16 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
         let wired = api.clone();
         // Once for each worker, which is one thread.
         let rooms = Rooms::new(wired.limits.places, &wired.metrics);
+        let watch = Watch::open();
         let app = App::new()
             .app_data(api.clone())
             .wrap(Condition::new(!origins.is_empty(), cors(origins)))
             .configure(|config| {
                 for served in routes::all(wired.metrics_enabled).into_iter().chain(docs::all()) {
-                    config.service(served.behind_door(&wired, &rooms));
+                    config.service(served.behind_door(&wired, &rooms, &watch));
                 }
             })
-            .default_service(unknown_path(&wired));
+            .default_service(unknown_path(&wired, Rc::clone(&watch)));
         let app =
             map_config(app.into_factory().map_err(|error: Error| error.error_response()), |_| AppConfig::default());
         let outbox = Outbox::open();

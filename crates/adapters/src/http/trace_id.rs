@@ -1,12 +1,14 @@
 //! The trace id of a request: the caller's, or a fresh one.
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use pos_domain::TraceId;
 use pos_port_clock::Entropy;
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The caller's, when it sent one valid `traceparent` (W3C Trace Context, section 3.2); else a fresh one.
 pub(super) fn of_request(headers: &HeaderMap, entropy: &dyn Entropy) -> TraceId {
-    let mut sent = headers.get_all("traceparent");
+    let mut sent = headers.get_all(TRACEPARENT);
     let sole = match (sent.next(), sent.next()) {
         (Some(value), None) => value.to_str().ok().and_then(of_traceparent),
         _ => None,

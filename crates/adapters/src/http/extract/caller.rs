@@ -3,12 +3,13 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 use pos_port_identity::{Principal, VerifyError};
 
+use super::api;
 use super::header::{Sole, sole};
-use crate::http::Api;
 use crate::http::api_error::ApiError;
+use crate::http::call_log::by_user;
 
 /// A caller whose bearer token was verified (RFC 6750), whoever it is.
 pub(in crate::http) struct Caller(pub(in crate::http) Principal);
@@ -28,15 +29,15 @@ impl FromRequest for Caller {
 
 async fn verify(request: &HttpRequest) -> Result<Caller, ApiError> {
     let token = bearer_token(request)?;
-    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+    let api = api(request)?;
     let principal = api.verifier.verify(token).await.map_err(refused)?;
-    tracing::Span::current().record("user_id", principal.user_id.as_str());
+    by_user(&principal.user_id);
     Ok(Caller(principal))
 }
 
 fn bearer_token(request: &HttpRequest) -> Result<&str, ApiError> {
     let missing = || ApiError::unauthorized("Authorization header with a Bearer token is required", ASK_FOR_TOKEN);
-    let Sole::Value(credentials) = sole(request.headers(), AUTHORIZATION.as_str()) else {
+    let Sole::Value(credentials) = sole(request.headers(), &AUTHORIZATION) else {
         return Err(missing());
     };
     let (scheme, token) = credentials.split_once(' ').ok_or_else(missing)?;

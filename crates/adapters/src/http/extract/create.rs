@@ -2,6 +2,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
+use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpRequest};
 use pos_domain::{Fingerprint, IdempotencyKey};
 use serde::de::DeserializeOwned;
@@ -47,7 +48,7 @@ pub(in crate::http) fn key(request: &HttpRequest) -> Result<Option<IdempotencyKe
     let invalid = |why: &str| {
         Err(ApiError::invalid(format!("{KEY} header is invalid")).details(json!({ "message": format!("{KEY} {why}") })))
     };
-    match sole(request.headers(), KEY) {
+    match sole(request.headers(), &HeaderName::from_static("idempotency-key")) {
         Sole::Missing if request.headers().contains_key(KEY) => invalid("must not be empty"),
         Sole::Missing => Ok(None),
         Sole::Repeated => invalid("must be sent once"),

@@ -3,11 +3,11 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::web::Query;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 
 use super::RequestBody;
+use super::api;
 use super::json::{accept, invalid_body, read, validation_message};
-use crate::http::Api;
 use crate::http::api_error::ApiError;
 
 /// A form that has passed its own validation, for callers whose specification sends one.
@@ -21,7 +21,7 @@ impl<T: RequestBody> FromRequest for ValidForm<T> {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+            let api = api(&request)?;
             accept(
                 request.headers(),
                 "application/x-www-form-urlencoded",

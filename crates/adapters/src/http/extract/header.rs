@@ -1,4 +1,4 @@
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 
 /// How a header that must be sent once was sent.
 pub(in crate::http) enum Sole<'a> {
@@ -10,7 +10,7 @@ pub(in crate::http) enum Sole<'a> {
 }
 
 /// The value of `name` without the white space around it; an empty one counts as missing.
-pub(in crate::http) fn sole<'a>(headers: &'a HeaderMap, name: &str) -> Sole<'a> {
+pub(in crate::http) fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Sole<'a> {
     let mut all = headers.get_all(name);
     match (all.next(), all.next()) {
         (None, _) => Sole::Missing,

@@ -4,14 +4,14 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
+use super::api;
 use super::header::{Sole, sole};
-use crate::http::Api;
 use crate::http::api_error::{ApiError, Failure};
 
 /// A request body that can be read and validated.
@@ -60,13 +60,13 @@ pub(super) async fn json_bytes(request: &HttpRequest, payload: Payload) -> Resul
 
 /// The longest body that is accepted.
 pub(super) fn most_bytes(request: &HttpRequest) -> Result<usize, ApiError> {
-    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+    let api = api(request)?;
     Ok(api.limits.max_body_bytes)
 }
 
 /// Whether the body is announced as of this media type, and as it is.
 pub(super) fn accept(headers: &HeaderMap, wanted: &str, otherwise: &'static str) -> Result<(), ApiError> {
-    let media_type = match sole(headers, CONTENT_TYPE.as_str()) {
+    let media_type = match sole(headers, &CONTENT_TYPE) {
         Sole::Value(text) => text.split(';').next().unwrap_or_default().trim(),
         Sole::Missing | Sole::Repeated | Sole::NotAscii => "",
     };

@@ -3,15 +3,17 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 use pos_application::Mandate;
 use pos_domain::MerchantId;
 use pos_port_identity::Principal;
 
+use super::api;
 use super::merchant::refused;
 use super::{Caller, Context, merchant_id};
 use crate::http::Api;
 use crate::http::api_error::ApiError;
+use crate::http::call_log::about_merchant;
 use crate::http::fleet_failures::told;
 
 /// A caller with a mandate in the affairs of one merchant: its own ([`Own`]), or the one that the path names and that is
@@ -81,7 +83,7 @@ impl<S: Side> FromRequest for Mandated<S> {
         Box::pin(async move {
             let Caller(principal) = Caller::extract(&request).await?;
             let (mandate, merchant_id) = S::resolve(api(&request)?, &request, &principal).await?;
-            tracing::Span::current().record("merchant_id", tracing::field::display(merchant_id));
+            about_merchant(merchant_id);
             Ok(Self { mandate, merchant_id, side: PhantomData })
         })
     }
@@ -98,8 +100,4 @@ impl FromRequest for OfReseller {
             of_reseller(api(&request)?, &request, &principal).await.map(Self)
         })
     }
-}
-
-fn api(request: &HttpRequest) -> Result<&web::Data<Api>, ApiError> {
-    request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))
 }

@@ -2,13 +2,14 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest};
 use pos_application::NotActing;
 use pos_domain::{Claimant, Denial};
 
 use super::Caller;
-use crate::http::Api;
+use super::api;
 use crate::http::api_error::{ApiError, Failure};
+use crate::http::call_log::about_merchant;
 
 /// A caller who acts for a merchant: by the session that was initiated with its token's session or, where the settings
 /// do not ask for one, by what the token says (contract, section 4).
@@ -24,9 +25,9 @@ impl FromRequest for Merchant {
         let request = request.clone();
         Box::pin(async move {
             let Caller(principal) = Caller::extract(&request).await?;
-            let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+            let api = api(&request)?;
             let claimant = api.sessions.current.claimant(&principal).await.map_err(refused)?;
-            tracing::Span::current().record("merchant_id", tracing::field::display(claimant.merchant_id));
+            about_merchant(claimant.merchant_id);
             Ok(Self(claimant))
         })
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::http::api_error::ApiError;
+use crate::http::call_log::about_device;
 use crate::http::fleet_failures::told;
 
 /// The device that the path names, and how an answer speaks of it.
@@ -15,7 +16,7 @@ pub(in crate::http) fn device_id(request: &HttpRequest) -> Result<(DeviceId, Val
     let text = segments(request)?.device_id;
     let about = json!({ "device_id": text });
     let id = DeviceId::parse(&text).map_err(|_| told(FleetError::UnknownDevice, about.clone()))?;
-    tracing::Span::current().record("device_id", id.as_str());
+    about_device(&id);
     Ok((id, about))
 }
 

@@ -3,7 +3,7 @@ use std::future::{Ready, ready};
 use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{HeaderMap, HeaderName};
 use actix_web::{FromRequest, HttpRequest, web};
 
 use crate::http::Api;
@@ -11,6 +11,9 @@ use crate::http::Api;
 /// How long a caller would rather wait for a change than be answered at once (`Prefer: wait=25`, RFC 7240, section 4.3),
 /// at most what the server allows. A preference that cannot be read is none (section 2).
 pub(in crate::http) struct Prefer(pub(in crate::http) Option<Duration>);
+
+/// Its header.
+pub(in crate::http) const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 impl FromRequest for Prefer {
     type Error = Infallible;
@@ -25,7 +28,7 @@ impl FromRequest for Prefer {
 
 /// The first `wait`: of several with one name the first counts (section 2).
 fn wait(headers: &HeaderMap) -> Option<Duration> {
-    let lines = headers.get_all("prefer").filter_map(|line| line.to_str().ok());
+    let lines = headers.get_all(PREFER).filter_map(|line| line.to_str().ok());
     let preferences = lines.flat_map(|line| line.split(',')).map(|one| one.split(';').next().unwrap_or_default());
     let mut named = preferences.filter_map(|one| one.split_once('='));
     let (_, seconds) = named.find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))?;
@@ -34,7 +37,7 @@ fn wait(headers: &HeaderMap) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::select;
@@ -44,7 +47,7 @@ mod tests {
     fn sent<'t>(lines: impl IntoIterator<Item = &'t str>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for line in lines {
-            headers.append(HeaderName::from_static("prefer"), HeaderValue::from_str(line).unwrap());
+            headers.append(PREFER, HeaderValue::from_str(line).unwrap());
         }
         headers
     }

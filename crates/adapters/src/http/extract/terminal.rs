@@ -2,23 +2,30 @@ use std::fmt::Display;
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::HeaderMap;
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::http::header::{HeaderMap, HeaderName, USER_AGENT};
+use actix_web::{FromRequest, HttpRequest};
 use pos_application::TerminalCall;
 use pos_domain::{CallContext, DeviceId, UserAgent};
 use serde_json::json;
 
 use super::Context;
+use super::api;
 use super::header::{Sole, sole};
-use crate::http::Api;
 use crate::http::api_error::{ApiError, Failure};
+use crate::http::call_log::about_device;
 
 /// "POS Activation auth": the three terminal headers, checked in the contract's order (section 2).
 pub(in crate::http) struct Terminal(pub(in crate::http) TerminalCall);
 
-const DEVICE_ID: &str = "X-Device-Id";
-const USER_AGENT: &str = "User-Agent";
-const CLIENT_TYPE: &str = "X-Client-Type";
+static DEVICE_ID: Header = Header { name: HeaderName::from_static("x-device-id"), told: "X-Device-Id" };
+static AGENT: Header = Header { name: USER_AGENT, told: "User-Agent" };
+static CLIENT_TYPE: Header = Header { name: HeaderName::from_static("x-client-type"), told: "X-Client-Type" };
+
+/// A header, and what callers know it by.
+struct Header {
+    name: HeaderName,
+    told: &'static str,
+}
 
 impl FromRequest for Terminal {
     type Error = ApiError;
@@ -30,18 +37,18 @@ impl FromRequest for Terminal {
 }
 
 fn read(headers: &HeaderMap, context: CallContext) -> Result<TerminalCall, ApiError> {
-    let device_id = DeviceId::parse(required(headers, DEVICE_ID)?).map_err(|why| invalid(DEVICE_ID, why))?;
-    tracing::Span::current().record("device_id", device_id.as_str());
-    let agent = UserAgent::parse(required(headers, USER_AGENT)?).map_err(|why| invalid(USER_AGENT, why))?;
-    if required(headers, CLIENT_TYPE)? != "pos" {
-        return Err(invalid(CLIENT_TYPE, "must be pos"));
+    let device_id = DeviceId::parse(required(headers, &DEVICE_ID)?).map_err(|why| invalid(&DEVICE_ID, why))?;
+    about_device(&device_id);
+    let agent = UserAgent::parse(required(headers, &AGENT)?).map_err(|why| invalid(&AGENT, why))?;
+    if required(headers, &CLIENT_TYPE)? != "pos" {
+        return Err(invalid(&CLIENT_TYPE, "must be pos"));
     }
     Ok(TerminalCall { device_id, agent, context })
 }
 
 /// The call, unless its device or its address calls too often.
 fn admitted(request: &HttpRequest, call: TerminalCall) -> Result<TerminalCall, ApiError> {
-    let api = request.app_data::<web::Data<Api>>().ok_or_else(|| ApiError::internal("the API is not wired"))?;
+    let api = api(request)?;
     match api.pacing.admit(&call.device_id, call.context.origin) {
         Ok(()) => Ok(call),
         Err(wait) => {
@@ -50,15 +57,16 @@ fn admitted(request: &HttpRequest, call: TerminalCall) -> Result<TerminalCall, A
     }
 }
 
-fn required<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a str, ApiError> {
-    match sole(headers, name) {
+fn required<'a>(headers: &'a HeaderMap, header: &Header) -> Result<&'a str, ApiError> {
+    match sole(headers, &header.name) {
         Sole::Value(text) => Ok(text),
-        Sole::Missing => Err(ApiError::invalid(format!("{name} header is required"))),
-        Sole::Repeated => Err(invalid(name, "must be sent once")),
-        Sole::NotAscii => Err(invalid(name, "must consist of visible ASCII characters")),
+        Sole::Missing => Err(ApiError::invalid(format!("{} header is required", header.told))),
+        Sole::Repeated => Err(invalid(header, "must be sent once")),
+        Sole::NotAscii => Err(invalid(header, "must consist of visible ASCII characters")),
     }
 }
 
-fn invalid(name: &'static str, why: impl Display) -> ApiError {
+fn invalid(header: &Header, why: impl Display) -> ApiError {
+    let name = header.told;
     ApiError::invalid(format!("{name} header is invalid")).details(json!({ "message": format!("{name} {why}") }))
 }

@@ -128,7 +128,7 @@ fn format(headers: &HeaderMap) -> Result<ImportFormat, ApiError> {
         let types = "Content-Type must be text/csv, application/x-ndjson or application/jsonl";
         ApiError::new(Failure::UnsupportedMediaType, types)
     };
-    let Sole::Value(announced) = sole(headers, CONTENT_TYPE.as_str()) else { return Err(refused()) };
+    let Sole::Value(announced) = sole(headers, &CONTENT_TYPE) else { return Err(refused()) };
     let mut parts = announced.split(';').map(str::trim);
     let format = parts.next().and_then(ImportFormat::of_media_type).ok_or_else(refused)?;
     let utf8 = |part: &str| match part.split_once('=') {

@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use actix_web::http::header::RETRY_AFTER;
-use actix_web::web::Data;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use pos_application::{CheckStatusError, Waited};
 use serde::Serialize;
@@ -10,7 +9,7 @@ use utoipa::ToSchema;
 use super::super::Api;
 use super::super::api_error::ApiError;
 use super::super::described::{TerminalErrors, TerminalParams};
-use super::super::extract::{Prefer, Terminal};
+use super::super::extract::{Prefer, Terminal, api};
 use super::super::pacing;
 use super::super::room::Place;
 
@@ -55,12 +54,12 @@ pub(crate) struct StatusResponse {
     )
 )]
 pub(crate) async fn status(
-    api: Data<Api>,
     http: HttpRequest,
     terminal: Terminal,
     Prefer(wait): Prefer,
 ) -> Result<HttpResponse, ApiError> {
-    let checked = checked(&api, &http, &terminal, wait).await.map_err(|error| match error {
+    let api = api(&http)?;
+    let checked = checked(api, &http, &terminal, wait).await.map_err(|error| match error {
         CheckStatusError::UnknownDevice => ApiError::unknown_device(&terminal.0.device_id),
         CheckStatusError::Storage(error) => error.into(),
     })?;
@@ -97,5 +96,6 @@ async fn checked(
     // Who only waits takes no place from those who call; how many may wait has a bound of its own.
     let on_hold = || drop(http.extensions_mut().remove::<Place>());
     // A server that stops keeps nobody waiting.
-    api.check_status.wait(&terminal.0, wait, on_hold, api.drain.started()).await
+    // Boxed: what few calls need is not to be moved about with each.
+    Box::pin(api.check_status.wait(&terminal.0, wait, on_hold, api.drain.started())).await
 }

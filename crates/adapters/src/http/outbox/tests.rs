@@ -16,6 +16,15 @@ async fn connected(outbox: &Rc<Outbox>) -> (PostedStream, TcpStream) {
     (PostedStream::new(stream, Rc::clone(outbox)), caller)
 }
 
+/// With and without the system's ring, as far as there is one.
+fn outboxes() -> impl Iterator<Item = Rc<Outbox>> {
+    let ring = Burst::open(MOST);
+    if ring.is_none() {
+        eprintln!("no io_uring here: only the other way is tested");
+    }
+    ring.map(|ring| Outbox::with(Some(ring))).into_iter().chain([Outbox::with(None)])
+}
+
 async fn read_to_end(mut caller: TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     caller.read_to_end(&mut all).await.unwrap();
@@ -25,30 +34,35 @@ async fn read_to_end(mut caller: TcpStream) -> Vec<u8> {
 #[tokio::test]
 async fn answers_of_one_turn_leave_together_when_it_is_over() {
     let all = async {
-        let outbox = Outbox::open();
-        let mut lines = Vec::new();
-        for _ in 0..3 {
-            lines.push(connected(&outbox).await);
-        }
-        // Its task is waiting.
-        yield_now().await;
-        for (stream, _) in &mut lines {
-            stream.write_all(b"one ").await.unwrap();
-            stream.write_all(b"two").await.unwrap();
-            stream.flush().await.unwrap();
-        }
-        let waiting = |outbox: &Outbox| outbox.full.borrow().len();
-        assert_eq!(waiting(&outbox), 3, "each once, and none sent yet");
-        yield_now().await;
-        assert_eq!(waiting(&outbox), 0);
-        for (stream, mut caller) in lines {
-            let mut read = [0; 7];
-            caller.read_exact(&mut read).await.unwrap();
-            assert_eq!(&read, b"one two");
-            drop(stream);
+        for outbox in outboxes() {
+            together(&outbox).await;
         }
     };
     LocalSet::new().run_until(all).await;
+}
+
+async fn together(outbox: &Rc<Outbox>) {
+    let mut lines = Vec::new();
+    for _ in 0..3 {
+        lines.push(connected(outbox).await);
+    }
+    // Its task is waiting.
+    yield_now().await;
+    for (stream, _) in &mut lines {
+        stream.write_all(b"one ").await.unwrap();
+        stream.write_all(b"two").await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    let waiting = |outbox: &Outbox| outbox.full.borrow().len();
+    assert_eq!(waiting(outbox), 3, "each once, and none sent yet");
+    yield_now().await;
+    assert_eq!(waiting(outbox), 0);
+    for (stream, mut caller) in lines {
+        let mut read = [0; 7];
+        caller.read_exact(&mut read).await.unwrap();
+        assert_eq!(&read, b"one two");
+        drop(stream);
+    }
 }
 
 #[tokio::test]
@@ -160,6 +174,47 @@ async fn an_answer_that_is_stuck_wakes_its_connection_and_arrives_in_the_end() {
         });
         flushed.unwrap();
         assert_eq!((got, read.get(sent..)), (sent + 3, Some(b"end".as_slice())));
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+#[tokio::test]
+async fn one_that_is_stuck_holds_up_none_of_those_that_leave_with_it() {
+    let all = async {
+        for outbox in outboxes() {
+            let (mut stuck, mut slow) = connected(&outbox).await;
+            let sent = stuff(&mut stuck).await;
+            let (mut one, mut first) = connected(&outbox).await;
+            let (mut other, mut second) = connected(&outbox).await;
+            one.write_all(b"one").await.unwrap();
+            stuck.write_all(b"end").await.unwrap();
+            other.write_all(b"two").await.unwrap();
+            let (mut read, mut at_once) = (vec![0; sent + 3], [0; 6]);
+            let (left, right) = at_once.split_at_mut(3);
+            first.read_exact(left).await.unwrap();
+            second.read_exact(right).await.unwrap();
+            assert_eq!(&at_once, b"onetwo");
+            let (flushed, got) = tokio::join!(stuck.flush(), slow.read_exact(&mut read));
+            flushed.unwrap();
+            assert_eq!((got.unwrap(), read.get(sent..)), (sent + 3, Some(b"end".as_slice())));
+        }
+    };
+    LocalSet::new().run_until(all).await;
+}
+
+/// Better no connection than one on which something is missing.
+#[tokio::test]
+async fn a_connection_whose_answer_was_lost_is_over() {
+    let all = async {
+        let outbox = Outbox::open();
+        let (mut stream, _caller) = connected(&outbox).await;
+        let woken = Arc::new(Woken::default());
+        stream.line.belongs_to(&Waker::from(Arc::clone(&woken)));
+        stream.line.lose();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        for told in [stream.flush().await, stream.write_all(b"x").await, stream.shutdown().await] {
+            assert_eq!(told.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+        }
     };
     LocalSet::new().run_until(all).await;
 }

@@ -1,20 +1,30 @@
 //! Answers on their way out. What the connections of a worker have to say is sent together, once each of them that was
-//! ready had its turn: the callers are woken by a handful of writes in a row, instead of one here and one there between
-//! which the system turns to whom it just woke. There is no timer; an answer that is alone leaves at once.
+//! ready had its turn: the callers are woken at one time, instead of one here and one there between which the system turns
+//! to whom it just woke. There is no timer; an answer that is alone leaves at once.
+
+mod burst;
+mod line;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::future::poll_fn;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+
+use self::burst::Burst;
+use self::line::Line;
 
 /// The connections of one worker that have something to say.
 pub(super) struct Outbox {
     full: RefCell<Vec<Rc<Line>>>,
+    burst: RefCell<Option<Burst>>,
     idle: Cell<Option<Waker>>,
 }
 
@@ -27,7 +37,11 @@ const LARGE: usize = 4 * 1024;
 impl Outbox {
     /// An empty one, emptied by a task of the worker that calls.
     pub(super) fn open() -> Rc<Self> {
-        let outbox = Rc::new(Self { full: RefCell::default(), idle: Cell::default() });
+        Self::with(Burst::open(MOST))
+    }
+
+    fn with(burst: Option<Burst>) -> Rc<Self> {
+        let outbox = Rc::new(Self { full: RefCell::default(), burst: RefCell::new(burst), idle: Cell::default() });
         let emptied = Rc::clone(&outbox);
         actix_web::rt::spawn(async move {
             loop {
@@ -58,76 +72,37 @@ impl Outbox {
     }
 
     fn send(&self) {
-        for line in self.full.borrow_mut().drain(..) {
-            line.send();
+        let (mut full, mut burst) = (self.full.borrow_mut(), self.burst.borrow_mut());
+        match burst.as_mut() {
+            Some(ring) if full.len() > 1 => {
+                if let Err(error) = ring.send(full.drain(..)) {
+                    tracing::error!(%error, "io_uring failed: answers are sent one by one from now on");
+                    *burst = None;
+                }
+            }
+            _ => full.drain(..).for_each(|line| line.send()),
         }
-    }
-}
-
-/// One connection, shared with the outbox while it has something to say.
-struct Line {
-    stream: RefCell<TcpStream>,
-    unsent: RefCell<Vec<u8>>,
-    /// The connection's task, to be told when not all could be sent.
-    owner: Cell<Option<Waker>>,
-    /// Whether it was told, and has to see to the rest itself.
-    stuck: Cell<bool>,
-}
-
-impl Line {
-    fn send(&self) {
-        let mut unsent = self.unsent.borrow_mut();
-        if unsent.is_empty() {
-            return;
-        }
-        let sent = self.stream.borrow().try_write(&unsent).unwrap_or(0);
-        if sent == unsent.len() {
-            unsent.clear();
-            return;
-        }
-        unsent.drain(..sent);
-        self.stuck.set(true);
-        if let Some(owner) = self.owner.take() {
-            owner.wake();
-        }
-    }
-
-    /// Ready once nothing is unsent, or with the reason why that will never be.
-    fn poll_send(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (mut stream, mut unsent) = (self.stream.borrow_mut(), self.unsent.borrow_mut());
-        while !unsent.is_empty() {
-            match ready!(Pin::new(&mut *stream).poll_write(context, &unsent))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                sent => unsent.drain(..sent),
-            };
-        }
-        self.stuck.set(false);
-        Poll::Ready(Ok(()))
     }
 }
 
 /// A connection that writes by way of its worker's outbox.
 pub(super) struct PostedStream {
+    reader: OwnedReadHalf,
     line: Rc<Line>,
     outbox: Rc<Outbox>,
 }
 
 impl PostedStream {
     pub(super) fn new(stream: TcpStream, outbox: Rc<Outbox>) -> Self {
-        let line = Line {
-            stream: RefCell::new(stream),
-            unsent: RefCell::default(),
-            owner: Cell::default(),
-            stuck: Cell::default(),
-        };
-        Self { line: Rc::new(line), outbox }
+        let (reader, writer) = stream.into_split();
+        Self { reader, line: Rc::new(Line::new(writer)), outbox }
     }
 
     /// Writes without the outbox, after what was posted: for the last words of a connection, which nobody sees to once
     /// they count as written.
     pub(super) fn poll_write_now(&self, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.line.poll_send(context))?;
-        Pin::new(&mut *self.line.stream.borrow_mut()).poll_write(context, buffer)
+        self.line.poll_write(context, buffer)
     }
 }
 
@@ -135,12 +110,12 @@ impl AsyncWrite for PostedStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
         let line = &self.line;
         let waiting = line.unsent.borrow().len();
-        if line.stuck.get() || waiting + buffer.len() > LARGE {
+        if line.is_stuck() || waiting + buffer.len() > LARGE {
             return self.poll_write_now(context, buffer);
         }
         line.unsent.borrow_mut().extend_from_slice(buffer);
         if waiting == 0 && !buffer.is_empty() {
-            line.owner.set(Some(context.waker().clone()));
+            line.belongs_to(context.waker());
             self.outbox.add(line);
         }
         Poll::Ready(Ok(buffer.len()))
@@ -148,21 +123,24 @@ impl AsyncWrite for PostedStream {
 
     /// What was posted counts as sent: it leaves without anybody's doing. Only what is stuck is waited for.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.line.stuck.get() { self.line.poll_send(context) } else { Poll::Ready(Ok(())) }
+        if self.line.is_stuck() { self.line.poll_send(context) } else { Poll::Ready(Ok(())) }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.line.poll_send(context))?;
-        Pin::new(&mut *self.line.stream.borrow_mut()).poll_shutdown(context)
+        Poll::Ready(SockRef::from(self.line.stream()).shutdown(Shutdown::Write))
     }
 }
 
 impl AsyncRead for PostedStream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.line.stream.borrow_mut()).poll_read(context, buffer)
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(context, buffer)
     }
 }
 
 #[cfg(test)]
-#[path = "outbox_tests.rs"]
 mod tests;

@@ -1,0 +1,146 @@
+//! What the log says of the call under way: its trace id, its route, and whom it turned out to be about.
+//!
+//! Each line that is written during a call carries that, in a span around it. Next to no call writes a line, and a span
+//! costs a tenth of what a poll does; so what it would say is kept at hand, and the span is made when the first line is.
+
+use std::cell::{OnceCell, RefCell};
+use std::fmt::Display;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::http::Method;
+use pos_domain::{DeviceId, MerchantId, TraceId, UserId};
+use tracing::field::display;
+use tracing::{Event, Span, Subscriber};
+use tracing_subscriber::layer;
+
+thread_local! {
+    static UNDER_WAY: RefCell<Option<Rc<CallLog>>> = const { RefCell::new(None) };
+}
+
+/// What the log says of one call.
+pub(super) struct CallLog {
+    trace_id: TraceId,
+    method: Method,
+    route: &'static str,
+    device_id: OnceCell<DeviceId>,
+    merchant_id: OnceCell<MerchantId>,
+    user_id: OnceCell<UserId>,
+    span: OnceCell<Span>,
+}
+
+impl CallLog {
+    pub(super) fn new(trace_id: TraceId, method: Method, route: &'static str) -> Rc<Self> {
+        let (device_id, merchant_id, user_id) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Rc::new(Self { trace_id, method, route, device_id, merchant_id, user_id, span: OnceCell::new() })
+    }
+
+    /// Does a piece of the call's work.
+    pub(super) fn during<T>(self: &Rc<Self>, work: impl FnOnce() -> T) -> T {
+        let _under_way = UnderWay::begin(Rc::clone(self));
+        work()
+    }
+
+    fn enter(&self) {
+        let mut is_new = false;
+        let span = self.span.get_or_init(|| {
+            is_new = true;
+            self.new_span()
+        });
+        if is_new {
+            span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+        }
+    }
+
+    /// Of the highest level, so that whatever is logged has it.
+    fn new_span(&self) -> Span {
+        let Self { trace_id, method, route, .. } = self;
+        tracing::error_span!(
+            "request",
+            %trace_id,
+            method = method.as_str(),
+            route,
+            device_id = self.device_id.get().map(DeviceId::as_str),
+            merchant_id = self.merchant_id.get().map(display),
+            user_id = self.user_id.get().map(UserId::as_str),
+        )
+    }
+
+    fn note<T>(&self, place: &OnceCell<T>, name: &'static str, value: T)
+    where
+        T: Display,
+    {
+        if let Some(span) = self.span.get() {
+            span.record(name, display(&value));
+        }
+        let _ = place.set(value);
+    }
+}
+
+/// A call whose work is being done on this thread.
+struct UnderWay;
+
+impl UnderWay {
+    fn begin(call: Rc<CallLog>) -> Self {
+        if let Some(span) = call.span.get() {
+            span.with_subscriber(|(id, subscriber)| subscriber.enter(id));
+        }
+        UNDER_WAY.set(Some(call));
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(span) = UNDER_WAY.take().as_ref().and_then(|call| call.span.get()) {
+            span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
+        }
+    }
+}
+
+fn under_way<T>(act: impl FnOnce(&CallLog) -> T) -> Option<T> {
+    UNDER_WAY.with_borrow(|call| call.as_deref().map(act))
+}
+
+/// Sees that a line that is about to be written stands in the span of the call it belongs to. Whoever sets up the log puts
+/// this before the layer that writes. A filter goes before both: one for a single layer would take the span for the line.
+#[derive(Debug, Clone, Copy)]
+pub struct CallSpans;
+
+impl<S: Subscriber> layer::Layer<S> for CallSpans {
+    fn event_enabled(&self, _: &Event<'_>, _: layer::Context<'_, S>) -> bool {
+        under_way(CallLog::enter);
+        true
+    }
+}
+
+/// The call is about this device.
+pub(super) fn about_device(id: &DeviceId) {
+    under_way(|call| call.note(&call.device_id, "device_id", id.clone()));
+}
+
+/// The call is about this merchant's affairs.
+pub(super) fn about_merchant(id: MerchantId) {
+    under_way(|call| call.note(&call.merchant_id, "merchant_id", id));
+}
+
+/// The call is this user's.
+pub(super) fn by_user(id: &UserId) {
+    under_way(|call| call.note(&call.user_id, "user_id", id.clone()));
+}
+
+/// The work of a call.
+pub(super) struct Logged<F> {
+    pub(super) call: Rc<CallLog>,
+    pub(super) work: F,
+}
+
+impl<F: Future + Unpin> Future for Logged<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        this.call.during(|| Pin::new(&mut this.work).poll(context))
+    }
+}
