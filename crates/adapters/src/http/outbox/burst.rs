@@ -3,7 +3,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use compio_buf::{BufResult, IntoInner as _};
-use compio_driver::op::{Send, SendFlags};
+use compio_driver::op::{OpCodeFlag, Send, SendFlags};
 use compio_driver::{Key, Proactor, PushEntry};
 
 use super::line::Line;
@@ -22,7 +22,7 @@ impl Burst {
     pub(super) fn open(most: usize) -> Option<Self> {
         // And one for the ring's own.
         let capacity = u32::try_from(most + 1).ok()?;
-        match Proactor::builder().capacity(capacity).build() {
+        match Proactor::builder().capacity(capacity).detect_opcode_support(OpCodeFlag::Send).build() {
             Ok(ring) => Some(Self { ring, under_way: Vec::with_capacity(most) }),
             Err(error) => {
                 tracing::debug!(%error, "no io_uring: answers are sent one by one");
