@@ -100,11 +100,14 @@ impl Drop for UnderWay {
 }
 
 fn under_way<T>(act: impl FnOnce(&CallLog) -> T) -> Option<T> {
-    UNDER_WAY.with_borrow(|call| call.as_deref().map(act))
+    // A line may be written while the thread ends.
+    let told = UNDER_WAY.try_with(|call| call.try_borrow().ok().and_then(|call| call.as_deref().map(act)));
+    told.ok().flatten()
 }
 
 /// Sees that a line that is about to be written stands in the span of the call it belongs to. Whoever sets up the log puts
 /// this before the layer that writes. A filter goes before both: one for a single layer would take the span for the line.
+/// For the log of the whole process; a subscriber for a part of it gets no such spans.
 #[derive(Debug, Clone, Copy)]
 pub struct CallSpans;
 

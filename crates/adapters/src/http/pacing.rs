@@ -57,6 +57,7 @@ type Counters = RateLimiter<u64, DashMapStateStore<u64>, PortClock, NoOpMiddlewa
 
 pub(super) struct Limiter {
     counters: Counters,
+    burst: u32,
     hasher: RandomState,
     clock: PortClock,
 }
@@ -136,7 +137,7 @@ impl Limiter {
         let quota = quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN));
         let clock = PortClock(Arc::clone(clock));
         let counters = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
-        Some(Self { counters, hasher: RandomState::new(), clock })
+        Some(Self { counters, burst: quota.burst_size().get(), hasher: RandomState::new(), clock })
     }
 
     fn forget_the_quiet(&self) {
@@ -144,6 +145,12 @@ impl Limiter {
         self.counters.shrink_to_fit();
     }
 
+    /// How many calls may come at once after a pause.
+    pub(super) fn burst(&self) -> u32 {
+        self.burst
+    }
+
+    /// By what the calls of one caller are counted.
     pub(super) fn key(&self, whose: &impl Hash) -> u64 {
         self.hasher.hash_one(whose)
     }
@@ -260,21 +267,37 @@ mod tests {
         assert_eq!(pacing.admit(&DeviceId::from_bits(9), there), Ok(()));
     }
 
-    /// Threads count for an address in lots: never more than it may, and only what is left of their lots is missing.
+    /// Threads count for an address in lots: only what is left of these is missing.
     #[test]
     fn an_address_has_its_bound_from_many_threads() {
-        let pace = Pace { per_address: Rate { per_minute: 1, burst: 500 }, ..SHIPPED };
+        let pace = Pace { per_address: Rate { per_minute: 1, burst: 2_000 }, ..SHIPPED };
         let (pacing, _clock) = pacing(pace);
         let shop = Some(IpAddr::from([10, 0, 0, 1]));
         let admitted = |thread: u32| {
-            let ids = (0..400).map(|call| DeviceId::from_bits(thread * 1_000 + call));
+            let ids = (0..1_000).map(|call| DeviceId::from_bits(thread * 1_000 + call));
             ids.filter(|id| pacing.admit(id, shop).is_ok()).count()
         };
         let all: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || admitted(thread))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
-        assert!((500 - 4 * 15..=500).contains(&all), "{all}");
+        assert!((2_000 - 4 * 15..=2_000).contains(&all), "{all}");
+    }
+
+    /// More addresses than there are lots, in turn: each has all of its calls, at most a lot of them unspent.
+    #[test]
+    fn addresses_do_not_take_each_others_calls() {
+        let pace = Pace { per_address: Rate { per_minute: 1, burst: 1_600 }, ..SHIPPED };
+        let (pacing, _clock) = pacing(pace);
+        let mut admitted = vec![0; 600];
+        for call in 0..1_600 {
+            for (shop, admitted) in (0_u32..).zip(&mut admitted) {
+                let origin = Some(IpAddr::from(shop.to_be_bytes()));
+                *admitted += u32::from(pacing.admit(&DeviceId::from_bits(call * 600 + shop), origin).is_ok());
+            }
+        }
+        let told: Vec<_> = admitted.iter().filter(|admitted| **admitted < 1_200).collect();
+        assert!(told.is_empty(), "{told:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::pacing::Limiter;
 
 /// The tally of one thread.
 pub(super) struct PacingTally {
-    untold: Cell<u64>,
+    calls: Cell<u64>,
     lots: [Cell<Lot>; PacingTally::LOTS],
 }
 
@@ -22,42 +22,48 @@ struct Lot {
 
 impl Default for PacingTally {
     fn default() -> Self {
-        Self { untold: Cell::default(), lots: std::array::from_fn(|_| Cell::default()) }
+        Self { calls: Cell::default(), lots: std::array::from_fn(|_| Cell::default()) }
     }
 }
 
 impl PacingTally {
     /// So many calls are told together.
     pub(super) const CALLS: u64 = 64;
-    /// How many callers have a lot at a time; one more takes the place of another, whose calls stay counted.
+    /// After so many calls the lots of those who did not come again make room.
+    const FORGOTTEN: u64 = 65_536;
+    /// How many callers have a lot at a time. One for whom there is no room is counted call by call.
     const LOTS: usize = 256;
     const LOT: NonZeroU32 = NonZeroU32::new(16).unwrap();
+    /// Lots are for limits that they make no difference to.
+    const LEAST_BURST: u32 = 100 * Self::LOT.get();
 
     /// Whether another [`Self::CALLS`] calls were made with this one.
     pub(super) fn call(&self) -> bool {
-        let untold = self.untold.get() + 1;
-        self.untold.set(untold % Self::CALLS);
-        untold == Self::CALLS
+        let calls = self.calls.get() + 1;
+        self.calls.set(calls);
+        if calls.is_multiple_of(Self::FORGOTTEN) {
+            self.lots.iter().for_each(|lot| lot.set(Lot::default()));
+        }
+        calls.is_multiple_of(Self::CALLS)
     }
 
-    /// Counts a call of one who calls much. There are never more than if each was counted when it comes, but those of a lot may
-    /// come later.
+    /// Counts a call of one who calls much, to within a lot: calls that were counted may come later, or never.
     ///
     /// # Errors
     /// How long to wait, when there were too many.
     pub(super) fn admit(&self, limiter: &Limiter, key: u64) -> Result<(), Duration> {
         let place = usize::try_from(key).unwrap_or(0) % Self::LOTS;
-        let Some(place) = self.lots.get(place) else {
-            return limiter.count(key, NonZeroU32::MIN);
-        };
-        let lot = place.get();
-        if lot.key == key && lot.left > 0 {
-            place.set(Lot { key, left: lot.left - 1 });
-            return Ok(());
-        }
-        if limiter.count(key, Self::LOT).is_ok() {
-            place.set(Lot { key, left: Self::LOT.get() - 1 });
-            return Ok(());
+        if let Some(place) = self.lots.get(place) {
+            let lot = place.get();
+            if lot.left == 0 {
+                if limiter.burst() >= Self::LEAST_BURST && limiter.count(key, Self::LOT).is_ok() {
+                    place.set(Lot { key, left: Self::LOT.get() - 1 });
+                    return Ok(());
+                }
+            } else if lot.key == key {
+                place.set(Lot { key, left: lot.left - 1 });
+                return Ok(());
+            }
         }
         limiter.count(key, NonZeroU32::MIN)
     }

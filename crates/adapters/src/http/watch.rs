@@ -134,6 +134,8 @@ mod tests {
             let mut endless = pin!(pending::<()>());
             let mut call = Box::pin(watch.within(Stopwatch::start(), hour, endless.as_mut()));
             assert!(futures_util::poll!(&mut call).is_pending());
+            watch.look_around();
+            assert!(futures_util::poll!(&mut call).is_pending(), "it has an hour");
             assert_eq!(watch.waiting.borrow().len(), 1);
             drop(call);
             assert!(watch.waiting.borrow().is_empty());

@@ -17,12 +17,26 @@ pub(super) struct Burst {
 
 type Sending = Send<Vec<u8>, Rc<Line>>;
 
+/// How often the system is asked again that has no room for a burst at this moment.
+const TRIES: usize = 1_000;
+
+/// Hands over what was pushed. What is sent without waiting is done, or refused, by the time the call is back.
+fn submit(ring: &mut Proactor) -> io::Result<()> {
+    match ring.poll(Some(Duration::ZERO)) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut) => Err(error),
+        _ => Ok(()),
+    }
+}
+
 impl Burst {
     /// Nothing where the system has no ring, or not for us.
     pub(super) fn open(most: usize) -> Option<Self> {
         // And one for the ring's own.
         let capacity = u32::try_from(most + 1).ok()?;
-        match Proactor::builder().capacity(capacity).detect_opcode_support(OpCodeFlag::Send).build() {
+        let ring = Proactor::builder().capacity(capacity).detect_opcode_support(OpCodeFlag::Send).build();
+        // A system that is too old for how it is asked says so with the first call.
+        let tried = ring.and_then(|mut ring| submit(&mut ring).map(|()| ring));
+        match tried {
             Ok(ring) => Some(Self { ring, under_way: Vec::with_capacity(most) }),
             Err(error) => {
                 tracing::debug!(%error, "no io_uring: answers are sent one by one");
@@ -48,11 +62,11 @@ impl Burst {
                 PushEntry::Ready(BufResult(told, sending)) => line.sent(told, sending.into_inner()),
             }
         }
+        let mut tries = TRIES;
         while !self.under_way.is_empty() {
-            // What is sent without waiting is done, or refused, by the time the call is back.
-            if let Err(error) = self.ring.poll(Some(Duration::ZERO))
-                && !matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut)
-            {
+            tries -= 1;
+            let told = if tries == 0 { Err(io::ErrorKind::TimedOut.into()) } else { submit(&mut self.ring) };
+            if let Err(error) = told {
                 self.under_way.drain(..).for_each(|(line, _)| line.lose());
                 return Err(error);
             }

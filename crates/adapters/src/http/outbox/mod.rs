@@ -128,7 +128,11 @@ impl AsyncWrite for PostedStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.line.poll_send(context))?;
-        Poll::Ready(SockRef::from(self.line.stream()).shutdown(Shutdown::Write))
+        Poll::Ready(match SockRef::from(self.line.stream()).shutdown(Shutdown::Write) {
+            // The other end was first.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            told => told,
+        })
     }
 }
 
