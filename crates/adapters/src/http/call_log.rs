@@ -67,10 +67,7 @@ impl CallLog {
         )
     }
 
-    fn note<T>(&self, place: &OnceCell<T>, name: &'static str, value: T)
-    where
-        T: Display,
-    {
+    fn note<T: Display>(&self, place: &OnceCell<T>, name: &'static str, value: T) {
         if let Some(span) = self.span.get() {
             span.record(name, display(&value));
         }
@@ -99,10 +96,16 @@ impl Drop for UnderWay {
     }
 }
 
-fn under_way<T>(act: impl FnOnce(&CallLog) -> T) -> Option<T> {
+/// Nothing where no call is under way.
+fn under_way(act: impl FnOnce(&CallLog)) {
     // A line may be written while the thread ends.
-    let told = UNDER_WAY.try_with(|call| call.try_borrow().ok().and_then(|call| call.as_deref().map(act)));
-    told.ok().flatten()
+    let _ = UNDER_WAY.try_with(|call| {
+        if let Ok(call) = call.try_borrow()
+            && let Some(call) = call.as_deref()
+        {
+            act(call);
+        }
+    });
 }
 
 /// Sees that a line that is about to be written stands in the span of the call it belongs to. Whoever sets up the log puts

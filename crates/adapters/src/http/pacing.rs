@@ -284,7 +284,8 @@ mod tests {
         assert!((2_000 - 4 * 15..=2_000).contains(&all), "{all}");
     }
 
-    /// More addresses than there are lots, in turn: each has all of its calls, at most a lot of them unspent.
+    /// More addresses than there are lots, in turn: what an address does not get are lots of its own that were forgotten,
+    /// fifteen calls every 65 536 of all.
     #[test]
     fn addresses_do_not_take_each_others_calls() {
         let pace = Pace { per_address: Rate { per_minute: 1, burst: 1_600 }, ..SHIPPED };
