@@ -38,7 +38,7 @@ impl AppVersion {
 }
 
 fn suffix_at(text: &str) -> usize {
-    text.find(['-', '+']).unwrap_or(text.len())
+    text.bytes().position(|b| matches!(b, b'-' | b'+')).unwrap_or(text.len())
 }
 
 impl FromStr for AppVersion {
@@ -49,8 +49,8 @@ impl FromStr for AppVersion {
             return Err(InvalidAppVersion);
         }
         let (dotted, suffix) = text.split_at(suffix_at(text));
-        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
-        if suffix.len() == 1 || !suffix.chars().all(allowed) {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+');
+        if suffix.len() == 1 || !suffix.bytes().all(allowed) {
             return Err(InvalidAppVersion);
         }
         let mut numbers = [0; 4];
@@ -89,7 +89,7 @@ impl PartialOrd for AppVersion {
 
 impl PartialEq for AppVersion {
     fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
+        self.text == other.text || self.cmp(other) == Ordering::Equal
     }
 }
 

@@ -18,6 +18,7 @@ mod cursor;
 mod described;
 mod docs;
 mod door;
+mod draining;
 mod envelope;
 mod extract;
 mod fields;

@@ -13,6 +13,7 @@ use actix_web::{App, Error, web};
 use tokio::net::TcpStream;
 
 use super::below_router::EnvelopedStream;
+use super::draining::Draining;
 use super::outbox::Outbox;
 use super::resource::unknown_path;
 use super::room::Rooms;
@@ -68,11 +69,11 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
         let app =
             map_config(app.into_factory().map_err(|error: Error| error.error_response()), |_| AppConfig::default());
         let outbox = Outbox::open();
-        let (draining, entropy) = (draining.clone(), entropy.clone());
+        let (draining, entropy) = (Draining::hear(draining.clone()), entropy.clone());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
-                let draining = draining.clone();
-                async move { draining.notified().await }
+                let draining = Rc::clone(&draining);
+                async move { draining.begun().await }
             })
             .keep_alive(options.keep_alive)
             .client_request_timeout(options.client_header_timeout)

@@ -54,7 +54,8 @@ impl NativeInstant for OffsetDateTime {
 /// Microseconds since the epoch.
 impl NativeInstant for i64 {
     fn instant(self) -> Option<OffsetDateTime> {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self) * 1_000).ok()
+        let (seconds, micros) = (self.div_euclid(1_000_000), self.rem_euclid(1_000_000));
+        OffsetDateTime::from_unix_timestamp(seconds).ok()?.replace_microsecond(u32::try_from(micros).ok()?).ok()
     }
 }
 

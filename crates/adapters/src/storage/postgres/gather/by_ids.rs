@@ -1,15 +1,38 @@
+use std::error::Error as StdError;
+
 use diesel::QueryResult;
 use time::OffsetDateTime;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type, accepts};
 use tokio_postgres::{Client, Error, Row, Statement};
 use uuid::Uuid;
 
 use super::super::connection::{ConnectError, Link};
 use super::super::link::told;
-use crate::storage::rows;
+use crate::storage::rows::{self, NativeInstant};
 
 /// A row as it lies in what the server sent.
-type DeviceRow<'r> = rows::DeviceRow<Uuid, OffsetDateTime, &'r str, &'r [u8]>;
+type DeviceRow<'r> = rows::DeviceRow<Uuid, SentInstant, &'r str, &'r [u8]>;
+
+/// Microseconds since the year 2000, as the server counts them.
+#[derive(Clone, Copy)]
+pub(super) struct SentInstant(i64);
+
+/// What they count from, since 1970.
+const YEAR_2000: i64 = 946_684_800_000_000;
+
+impl NativeInstant for SentInstant {
+    fn instant(self) -> Option<OffsetDateTime> {
+        self.0.checked_add(YEAR_2000)?.instant()
+    }
+}
+
+impl<'r> FromSql<'r> for SentInstant {
+    fn from_sql(_: &Type, raw: &'r [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(i64::from_be_bytes(raw.try_into()?)))
+    }
+
+    accepts!(TIMESTAMPTZ);
+}
 
 /// A connection that only looks devices up by their ids. Each poll comes through here, so the one statement is written
 /// out and its rows are read where they lie, without a query builder in between.

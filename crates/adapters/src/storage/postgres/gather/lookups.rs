@@ -73,14 +73,16 @@ async fn look_up(lane: &mut Lane<ByIds>, ids: &[&str]) -> Result<Vec<Row>, Stora
     outcome.map_err(|trouble| Failure::from(trouble).into())
 }
 
-/// Hands each caller its device, or word of the row that cannot be read.
+/// Hands each caller its device, or word of the row that cannot be read. The callers stand in the order of their ids.
 fn answer(batch: &mut Vec<Waiting<Wanted>>, rows: &[Row]) {
     let mut by_id: Vec<(&str, &Row)> = rows.iter().filter_map(|row| Some((row.try_get(0).ok()?, row))).collect();
+    // The index gives them in this order, and nothing promises it.
     by_id.sort_unstable_by_key(|(id, _)| *id);
+    let mut rows = by_id.into_iter().peekable();
     for caller in batch.drain(..) {
-        let place = by_id.binary_search_by_key(&caller.call.0.as_str(), |(id, _)| id).ok();
-        let row = place.and_then(|place| by_id.get(place));
-        let found = row.map(|(_, row)| device(row)).transpose();
+        let wanted = caller.call.0.as_str();
+        while rows.next_if(|(id, _)| *id < wanted).is_some() {}
+        let found = rows.peek().filter(|(id, _)| *id == wanted).map(|(_, row)| device(row)).transpose();
         caller.answer(found);
     }
 }
