@@ -52,7 +52,9 @@ impl Database {
 
     pub(crate) async fn description(&self) -> anyhow::Result<String> {
         let mut settings = Vec::new();
-        for setting in ["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "max_wal_size"] {
+        for setting in
+            ["fsync", "synchronous_commit", "full_page_writes", "shared_buffers", "huge_pages", "max_wal_size"]
+        {
             settings.push(format!("{setting} {}", self.show(setting).await?));
         }
         Ok(format!("PostgreSQL  {}, {}", self.show("server_version").await?, settings.join(", ")))

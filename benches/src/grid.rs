@@ -1,11 +1,12 @@
 //! The tables: polls against connections and devices.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Bench, POLL, WARM_UP};
 use crate::sample::Sample;
+use crate::slices::in_turn;
 use crate::wrk::{self, Terminals};
 
 /// The number of the first device of the tables; the devices of the other loads stay well below.
@@ -86,12 +87,10 @@ impl Bench<'_> {
     /// Fills the database step by step, and measures every cell at each step.
     pub(crate) async fn tables(&mut self, grid: &mut Grid) -> anyhow::Result<()> {
         let (options, folder) = (self.options, self.folder);
-        let cell = Duration::from_secs(options.cell_seconds.into());
         let each: usize = options.table_connections.iter().map(|at| if UNGATHERED.contains(at) { 3 } else { 2 }).sum();
         let cells = each * options.table_devices.len();
         let most = options.table_devices.iter().max().copied().unwrap_or_default();
-        let fewest = options.table_devices.iter().min().copied().unwrap_or_default();
-        eprintln!("  {cells} cells of {} s, and filling up to {most} devices", cell.as_secs());
+        eprintln!("  {cells} cells of {} s, and filling up to {most} devices", options.cell_seconds);
         self.database.take_codes_away().await?;
         let (mut filled, mut done) = (0, 0);
         for devices in options.table_devices.iter().copied() {
@@ -103,22 +102,15 @@ impl Bench<'_> {
             self.database.settle().await?;
             eprintln!("  {devices} devices, made known within {:.0} s", begun.elapsed().as_secs_f64());
             let warm = Terminals { connections: options.connections, first: FIRST, devices };
-            let (off, on) = self.both().await?;
+            let [_, on, off] = self.every().await?;
             wrk::of_terminals(off, POLL, WARM_UP, warm, folder).await?;
             wrk::of_terminals(on, POLL, WARM_UP, warm, folder).await?;
             for connections in options.table_connections.iter().copied() {
                 let terminals = Terminals { connections, first: FIRST, devices };
-                let mut columns = vec![Column::Bare, Column::Gathered];
-                columns.extend(UNGATHERED.contains(&connections).then_some(Column::Single));
-                for column in columns {
-                    let (server, terminals) = match column {
-                        // It does not know one device from another, but wrk holds a request for each: with the same
-                        // devices at every step, its rate does not fall for that.
-                        Column::Bare => (&mut self.bare, Terminals { devices: fewest, ..terminals }),
-                        Column::Gathered => (&mut self.server, terminals),
-                        Column::Single => (self.both().await?.0, terminals),
-                    };
-                    let sample = wrk::of_terminals(server, POLL, cell, terminals, folder).await?;
+                let columns = if UNGATHERED.contains(&connections) { 3 } else { 2 };
+                let servers = self.every().await?.into_iter().take(columns);
+                let samples = in_turn(servers, options.cell_seconds, terminals, folder).await?;
+                for (column, sample) in [Column::Bare, Column::Gathered, Column::Single].into_iter().zip(samples) {
                     done += 1;
                     let rate = sample.per_second();
                     eprintln!("  {done:>3}/{cells} {column:?}, {connections} connections: {rate:.0} a second");
@@ -132,6 +124,8 @@ impl Bench<'_> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     pub(crate) fn cell(column: Column, devices: u32, connections: u32, answered: u64) -> Cell {

@@ -21,6 +21,7 @@ mod plan;
 mod report;
 mod results;
 mod sample;
+mod slices;
 mod sqlite;
 mod table;
 mod verdicts;

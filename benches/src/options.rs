@@ -61,7 +61,7 @@ pub(crate) struct Run {
     #[arg(long, value_delimiter = ',', default_values_t = Load::ALL)]
     pub(crate) only: Vec<Load>,
     /// Length of each cell of the tables, in seconds
-    #[arg(long, default_value_t = 2, value_parser = value_parser!(u32).range(1..=60))]
+    #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(1..=60))]
     pub(crate) cell_seconds: u32,
     /// The tables' columns: how many connections
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64, 256, 1_024],

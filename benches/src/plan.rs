@@ -18,7 +18,8 @@ use crate::overload;
 use crate::pgbench::{self, Script};
 use crate::report::{Report, Row};
 use crate::results::Results;
-use crate::wrk;
+use crate::slices::in_turn;
+use crate::wrk::{self, Terminals};
 
 /// Long enough for pools to fill and statements to be prepared.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
@@ -152,16 +153,23 @@ impl<'r> Bench<'r> {
         Ok((self.ungathered.as_mut().context("the server without gathering")?, &mut self.server))
     }
 
+    /// All that answer polls: the bare handler, the server, and the one with gathering off.
+    pub(crate) async fn every(&mut self) -> anyhow::Result<[&mut Listening; 3]> {
+        self.both().await?;
+        let Self { bare, server, ungathered, .. } = self;
+        Ok([bare, server, ungathered.as_mut().context("the server without gathering")?])
+    }
+
     async fn polls(&mut self, report: &mut Report) -> anyhow::Result<()> {
         let Self { options, folder, .. } = *self;
-        let length = options.measurement();
         self.show_codes().await?;
         wrk::run(&mut self.bare, POLL, WARM_UP, options, folder).await?;
         wrk::run(&mut self.server, POLL, WARM_UP, options, folder).await?;
         for _ in 0..options.repetitions {
-            report.add(Row::BarePolls, wrk::run(&mut self.bare, POLL, length, options, folder).await?);
-            report.add(Row::Polls, wrk::run(&mut self.server, POLL, length, options, folder).await?);
-            report.add(Row::PgPolls, pgbench::run(Script::FindDevice, length, options, folder).await?);
+            let servers = [&mut self.bare, &mut self.server];
+            let samples = in_turn(servers, options.seconds, Terminals::of(options), folder).await?;
+            [Row::BarePolls, Row::Polls].into_iter().zip(samples).for_each(|(row, sample)| report.add(row, sample));
+            report.add(Row::PgPolls, pgbench::run(Script::FindDevice, options.measurement(), options, folder).await?);
         }
         Ok(())
     }

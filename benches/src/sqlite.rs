@@ -8,7 +8,8 @@ use crate::fleet::terminal_request;
 use crate::http_load::send_all;
 use crate::plan::{Bench, CODE, POLL, WARM_UP};
 use crate::report::{Report, Row};
-use crate::wrk;
+use crate::slices::in_turn;
+use crate::wrk::{self, Terminals};
 
 impl Bench<'_> {
     /// Polls, beside the bare handler; then codes.
@@ -28,13 +29,15 @@ impl Bench<'_> {
         }
         wrk::run(&mut self.bare, POLL, WARM_UP, options, folder).await?;
         wrk::run(&mut embedded, POLL, WARM_UP, options, folder).await?;
-        let length = options.measurement();
         for _ in 0..options.repetitions {
-            report.add(Row::BareBeside, wrk::run(&mut self.bare, POLL, length, options, folder).await?);
-            report.add(Row::EmbeddedPolls, wrk::run(&mut embedded, POLL, length, options, folder).await?);
+            let servers = [&mut self.bare, &mut embedded];
+            let samples = in_turn(servers, options.seconds, Terminals::of(options), folder).await?;
+            let rows = [Row::BareBeside, Row::EmbeddedPolls];
+            rows.into_iter().zip(samples).for_each(|(row, sample)| report.add(row, sample));
         }
         for _ in 0..options.repetitions {
-            report.add(Row::EmbeddedCodes, wrk::run(&mut embedded, CODE, length, options, folder).await?);
+            let codes = wrk::run(&mut embedded, CODE, options.measurement(), options, folder).await?;
+            report.add(Row::EmbeddedCodes, codes);
         }
         embedded.stop().await
     }

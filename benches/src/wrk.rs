@@ -22,8 +22,7 @@ pub(crate) async fn run(
     options: &Run,
     folder: &Path,
 ) -> anyhow::Result<Sample> {
-    let terminals = Terminals { connections: options.connections, first: FIRST, devices: options.devices };
-    of_terminals(server, (method, path), length, terminals, folder).await
+    of_terminals(server, (method, path), length, Terminals::of(options), folder).await
 }
 
 /// Who sends.
@@ -33,6 +32,13 @@ pub(crate) struct Terminals {
     /// The number in the first device's id.
     pub(crate) first: u32,
     pub(crate) devices: u32,
+}
+
+impl Terminals {
+    /// Those of a run, but for its tables.
+    pub(crate) fn of(options: &Run) -> Self {
+        Self { connections: options.connections, first: FIRST, devices: options.devices }
+    }
 }
 
 /// Sends `method path` from random devices of these for `length`.
