@@ -41,6 +41,14 @@ fn suffix_at(text: &str) -> usize {
     text.bytes().position(|b| matches!(b, b'-' | b'+')).unwrap_or(text.len())
 }
 
+fn number(digits: &[u8]) -> Option<u32> {
+    let add = |sum: u32, digit: &u8| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit <= 9)?;
+        sum.checked_mul(10)?.checked_add(digit.into())
+    };
+    (!digits.is_empty()).then(|| digits.iter().try_fold(0, add)).flatten()
+}
+
 impl FromStr for AppVersion {
     type Err = InvalidAppVersion;
 
@@ -55,10 +63,8 @@ impl FromStr for AppVersion {
         }
         let mut numbers = [0; 4];
         let mut places = numbers.iter_mut();
-        for part in dotted.split('.') {
-            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-            let place = places.next().filter(|_| digits).ok_or(InvalidAppVersion)?;
-            *place = part.parse().map_err(|_| InvalidAppVersion)?;
+        for part in dotted.as_bytes().split(|b| *b == b'.') {
+            *places.next().ok_or(InvalidAppVersion)? = number(part).ok_or(InvalidAppVersion)?;
         }
         Ok(Self { numbers, text: text.into() })
     }

@@ -41,11 +41,7 @@ impl PairingCode {
     /// [`InvalidPairingCode`].
     pub fn parse(text: &str) -> Result<Self, InvalidPairingCode> {
         let symbols: [u8; Self::LEN] = text.as_bytes().try_into().map_err(|_| InvalidPairingCode)?;
-        if symbols.iter().all(|symbol| Self::ALPHABET.contains(symbol)) {
-            Ok(Self(symbols))
-        } else {
-            Err(InvalidPairingCode)
-        }
+        if symbols.into_iter().all(is_symbol) { Ok(Self(symbols)) } else { Err(InvalidPairingCode) }
     }
 
     /// Reads a code as a person types it: surrounding white space and letter case do not matter.
@@ -61,6 +57,11 @@ impl PairingCode {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
+}
+
+/// Whether [`PairingCode::ALPHABET`] has it.
+fn is_symbol(byte: u8) -> bool {
+    matches!(byte, b'A'..=b'H' | b'J'..=b'N' | b'P'..=b'Z' | b'2'..=b'9')
 }
 
 impl fmt::Debug for PairingCode {

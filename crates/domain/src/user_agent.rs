@@ -56,14 +56,19 @@ impl UserAgent {
         let rest = text.strip_prefix(Self::PRODUCT).ok_or(InvalidUserAgent::Product)?;
         let (version, comment) = rest.split_once(' ').unwrap_or((rest, ""));
         let app_version = version.parse().map_err(|_| InvalidUserAgent::Version)?;
-        let inside = comment.trim().strip_prefix('(').and_then(|open| open.split_once(')')).map(|(inside, _)| inside);
-        let mut parts = inside.unwrap_or_default().split(';').map(part);
-        Ok(Self { app_version, os: parts.next().flatten(), model: parts.next().flatten() })
+        let inside = comment.trim_ascii().strip_prefix('(').and_then(|open| open.split_once(')'));
+        let (os, rest) = until_semicolon(inside.map_or("", |(inside, _)| inside));
+        Ok(Self { app_version, os: part(os), model: part(until_semicolon(rest).0) })
     }
 }
 
+/// What stands before the first semicolon, and what behind it.
+fn until_semicolon(text: &str) -> (&str, &str) {
+    text.split_once(';').unwrap_or((text, ""))
+}
+
 fn part(text: &str) -> Option<SmolStr> {
-    let text = text.trim();
+    let text = text.trim_ascii();
     let kept = text.get(..UserAgent::MAX_PART_LEN).unwrap_or(text);
     (!kept.is_empty()).then(|| kept.into())
 }

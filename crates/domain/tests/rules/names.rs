@@ -43,6 +43,14 @@ fn the_alphabet_is_the_contracts() {
 }
 
 #[test]
+fn what_the_alphabet_has_is_read_and_nothing_else() {
+    for symbol in 0..128_u8 {
+        let text = String::from_utf8(vec![symbol; PairingCode::LEN]).unwrap();
+        assert_eq!(PairingCode::parse(&text).is_ok(), PairingCode::ALPHABET.contains(&symbol), "{symbol}");
+    }
+}
+
+#[test]
 fn what_is_no_code_is_refused() {
     let nul = "K7M3N\0";
     for bad in

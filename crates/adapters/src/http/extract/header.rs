@@ -15,7 +15,7 @@ pub(in crate::http) fn sole<'a>(headers: &'a HeaderMap, name: &HeaderName) -> So
     match (all.next(), all.next()) {
         (None, _) => Sole::Missing,
         (Some(_), Some(_)) => Sole::Repeated,
-        (Some(value), None) => match value.to_str().map(str::trim) {
+        (Some(value), None) => match value.to_str().map(str::trim_ascii) {
             Ok("") => Sole::Missing,
             Ok(text) => Sole::Value(text),
             Err(_) => Sole::NotAscii,
