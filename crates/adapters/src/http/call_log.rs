@@ -1,4 +1,5 @@
-//! What the log says of the call under way: its trace id, its route, and whom it turned out to be about.
+//! The call under way: where it came from, and what the log says of it: its trace id, its route, and whom it turned out to be
+//! about.
 //!
 //! Each line that is written during a call carries that, in a span around it. Next to no call writes a line, and a span
 //! costs a tenth of what a poll does; so what it would say is kept at hand, and the span is made when the first line is.
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use actix_web::http::Method;
-use pos_domain::{DeviceId, MerchantId, TraceId, UserId};
+use pos_domain::{CallContext, DeviceId, MerchantId, UserId};
 use tracing::field::display;
 use tracing::{Event, Span, Subscriber};
 use tracing_subscriber::layer;
@@ -21,7 +22,7 @@ thread_local! {
 
 /// What the log says of one call.
 pub(super) struct CallLog {
-    trace_id: TraceId,
+    context: CallContext,
     method: Method,
     route: &'static str,
     device_id: OnceCell<DeviceId>,
@@ -31,9 +32,9 @@ pub(super) struct CallLog {
 }
 
 impl CallLog {
-    pub(super) fn new(trace_id: TraceId, method: Method, route: &'static str) -> Rc<Self> {
+    pub(super) fn new(context: CallContext, method: Method, route: &'static str) -> Rc<Self> {
         let (device_id, merchant_id, user_id) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Rc::new(Self { trace_id, method, route, device_id, merchant_id, user_id, span: OnceCell::new() })
+        Rc::new(Self { context, method, route, device_id, merchant_id, user_id, span: OnceCell::new() })
     }
 
     /// Does a piece of the call's work.
@@ -55,10 +56,10 @@ impl CallLog {
 
     /// Of the highest level, so that whatever is logged has it.
     fn new_span(&self) -> Span {
-        let Self { trace_id, method, route, .. } = self;
+        let Self { context, method, route, .. } = self;
         tracing::error_span!(
             "request",
-            %trace_id,
+            trace_id = context.trace_id.map(display),
             method = method.as_str(),
             route,
             device_id = self.device_id.get().map(DeviceId::as_str),
@@ -97,15 +98,14 @@ impl Drop for UnderWay {
 }
 
 /// Nothing where no call is under way.
-fn under_way(act: impl FnOnce(&CallLog)) {
+fn under_way<T>(act: impl FnOnce(&CallLog) -> T) -> Option<T> {
     // A line may be written while the thread ends.
-    let _ = UNDER_WAY.try_with(|call| {
-        if let Ok(call) = call.try_borrow()
-            && let Some(call) = call.as_deref()
-        {
-            act(call);
-        }
-    });
+    UNDER_WAY.try_with(|call| call.try_borrow().ok()?.as_deref().map(act)).ok().flatten()
+}
+
+/// Where the call comes from, for the audit trail.
+pub(super) fn context() -> CallContext {
+    under_way(|call| call.context).unwrap_or_default()
 }
 
 /// Sees that a line that is about to be written stands in the span of the call it belongs to. Whoever sets up the log puts

@@ -75,8 +75,8 @@ pub(super) async fn door(
     }
     let _place = place.flatten().and_then(|place| lent(place, *patience, &request));
     let origin = request.peer_addr().map(|peer| api.trusted_proxies.origin(peer.ip(), request.headers()));
-    request.extensions_mut().insert(CallContext { origin, trace_id: Some(trace_id) });
-    let log = CallLog::new(trace_id, request.method().clone(), route.path());
+    let context = CallContext { origin, trace_id: Some(trace_id) };
+    let log = CallLog::new(context, request.method().clone(), route.path());
     let work = async {
         within_header_limit(request.headers(), &api.limits)?;
         let call = pin!(AssertUnwindSafe(next.call(request)).catch_unwind());

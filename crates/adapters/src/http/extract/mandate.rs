@@ -10,10 +10,10 @@ use pos_port_identity::Principal;
 
 use super::api;
 use super::merchant::refused;
-use super::{Caller, Context, merchant_id};
+use super::{Caller, merchant_id};
 use crate::http::Api;
 use crate::http::api_error::ApiError;
-use crate::http::call_log::about_merchant;
+use crate::http::call_log::{about_merchant, context};
 use crate::http::fleet_failures::told;
 
 /// A caller with a mandate in the affairs of one merchant: its own ([`Own`]), or the one that the path names and that is
@@ -44,13 +44,9 @@ pub(in crate::http) struct Own;
 pub(in crate::http) struct Parent;
 
 impl Side for Own {
-    async fn resolve(
-        api: &Api,
-        request: &HttpRequest,
-        principal: &Principal,
-    ) -> Result<(Mandate, MerchantId), ApiError> {
+    async fn resolve(api: &Api, _: &HttpRequest, principal: &Principal) -> Result<(Mandate, MerchantId), ApiError> {
         let member = api.sessions.current.of_merchant(principal).await.map_err(refused)?;
-        let mandate = Mandate::of(&member, Context::of(request));
+        let mandate = Mandate::of(&member, context());
         let id = mandate.merchant_id().ok_or_else(|| ApiError::internal("a merchant's session without a merchant"))?;
         Ok((mandate, id))
     }
@@ -62,16 +58,16 @@ impl Side for Parent {
         request: &HttpRequest,
         principal: &Principal,
     ) -> Result<(Mandate, MerchantId), ApiError> {
-        let mandate = of_reseller(api, request, principal).await?;
+        let mandate = of_reseller(api, principal).await?;
         let (id, about) = merchant_id(request)?;
         let narrowed = api.fleet.merchants.mandate(&mandate, id).await;
         Ok((narrowed.map_err(|error| told(error, about))?, id))
     }
 }
 
-async fn of_reseller(api: &Api, request: &HttpRequest, principal: &Principal) -> Result<Mandate, ApiError> {
+async fn of_reseller(api: &Api, principal: &Principal) -> Result<Mandate, ApiError> {
     let member = api.sessions.current.of_reseller(principal).await.map_err(refused)?;
-    Ok(Mandate::of(&member, Context::of(request)))
+    Ok(Mandate::of(&member, context()))
 }
 
 impl<S: Side> FromRequest for Mandated<S> {
@@ -97,7 +93,7 @@ impl FromRequest for OfReseller {
         let request = request.clone();
         Box::pin(async move {
             let Caller(principal) = Caller::extract(&request).await?;
-            of_reseller(api(&request)?, &request, &principal).await.map(Self)
+            of_reseller(api(&request)?, &principal).await.map(Self)
         })
     }
 }

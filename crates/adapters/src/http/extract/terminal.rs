@@ -8,11 +8,10 @@ use pos_application::TerminalCall;
 use pos_domain::{CallContext, DeviceId, UserAgent};
 use serde_json::json;
 
-use super::Context;
 use super::api;
 use super::header::{Sole, sole};
 use crate::http::api_error::{ApiError, Failure};
-use crate::http::call_log::about_device;
+use crate::http::call_log::{about_device, context};
 
 /// "POS Activation auth": the three terminal headers, checked in the contract's order (section 2).
 pub(in crate::http) struct Terminal(pub(in crate::http) TerminalCall);
@@ -32,7 +31,7 @@ impl FromRequest for Terminal {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(read(request.headers(), Context::of(request)).and_then(|call| admitted(request, call)).map(Self))
+        ready(read(request.headers(), context()).and_then(|call| admitted(request, call)).map(Self))
     }
 }
 

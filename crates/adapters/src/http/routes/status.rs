@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use actix_web::http::header::RETRY_AFTER;
+use actix_web::http::header::{HeaderValue, RETRY_AFTER};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
 use pos_application::{CheckStatusError, Waited};
 use serde::Serialize;
@@ -71,7 +71,7 @@ pub(crate) async fn status(
             answer.insert_header(("Preference-Applied", format!("wait={}", wait.as_secs())));
         }
         (_, Some(window)) => {
-            answer.insert_header((RETRY_AFTER, pacing::within(window, &*api.entropy)));
+            answer.insert_header((RETRY_AFTER, HeaderValue::from(pacing::within(window, &*api.entropy))));
         }
         (_, None) => {}
     }
