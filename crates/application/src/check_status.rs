@@ -124,7 +124,8 @@ impl CheckStatus {
             (Look::at(&device, now), now, is_change(&device, call))
         };
         if changed {
-            note(&*self.devices, call, now).await;
+            // Boxed: what few calls need is not to be moved about with each.
+            Box::pin(note(&*self.devices, call, now)).await;
         }
         Ok(look)
     }

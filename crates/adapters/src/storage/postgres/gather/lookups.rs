@@ -16,8 +16,8 @@ pub(in super::super) struct Lookups(Lanes<Wanted>);
 /// One look-up.
 struct Wanted(DeviceId);
 
-/// What one finds. Boxed, as it is handed on from hand to hand.
-type Found = Result<Option<Box<Device>>, StorageError>;
+/// What one finds.
+type Found = Result<Option<Device>, StorageError>;
 
 impl Lookups {
     pub(in super::super) fn new(opener: Arc<PgManager>) -> Self {
@@ -26,7 +26,7 @@ impl Lookups {
 
     /// The device of this id.
     pub(in super::super) async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
-        Ok(self.0.call(Wanted(id.clone())).await??.map(|device| *device))
+        self.0.call(Wanted(id.clone())).await?
     }
 }
 
@@ -87,7 +87,7 @@ fn answer(batch: &mut Vec<Waiting<Wanted>>, rows: &[Row]) {
     }
 }
 
-fn device(row: &Row) -> Result<Box<Device>, StorageError> {
+fn device(row: &Row) -> Result<Device, StorageError> {
     let row = device_row(row).map_err(|error| StorageError::Fault(error.into()))?;
-    Ok(Box::new(row.device()?))
+    Ok(row.device()?)
 }
