@@ -101,12 +101,12 @@ impl Bench<'_> {
             }
             self.database.settle().await?;
             eprintln!("  {devices} devices, made known within {:.0} s", begun.elapsed().as_secs_f64());
-            let warm = Terminals { connections: options.connections, first: FIRST, devices };
+            let warm = Terminals::new(options.connections, FIRST, devices);
             let [_, on, off] = self.every().await?;
             wrk::of_terminals(off, POLL, WARM_UP, warm, folder).await?;
             wrk::of_terminals(on, POLL, WARM_UP, warm, folder).await?;
             for connections in options.table_connections.iter().copied() {
-                let terminals = Terminals { connections, first: FIRST, devices };
+                let terminals = Terminals::new(connections, FIRST, devices);
                 let columns = if UNGATHERED.contains(&connections) { 3 } else { 2 };
                 let servers = self.every().await?.into_iter().take(columns);
                 let samples = in_turn(servers, options.cell_seconds, terminals, folder).await?;

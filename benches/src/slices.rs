@@ -15,7 +15,7 @@ use crate::wrk::{self, Terminals};
 const SLICE: Duration = Duration::from_secs(1);
 
 /// Polls of each of these servers for so many seconds in all. The order changes from turn to turn, so that no server always
-/// comes after the same other.
+/// comes after the same other, and so do the terminals; in one turn all servers have the same.
 pub(crate) async fn in_turn<'s>(
     servers: impl IntoIterator<Item = &'s mut Listening>,
     seconds: u32,
@@ -24,6 +24,7 @@ pub(crate) async fn in_turn<'s>(
 ) -> anyhow::Result<Vec<Sample>> {
     let mut all: Vec<_> = servers.into_iter().map(|server| (server, Vec::new())).collect();
     for _ in 0..seconds {
+        let terminals = terminals.others();
         for (server, slices) in &mut all {
             slices.push(wrk::of_terminals(server, POLL, SLICE, terminals, folder).await?);
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -32,12 +33,24 @@ pub(crate) struct Terminals {
     /// The number in the first device's id.
     pub(crate) first: u32,
     pub(crate) devices: u32,
+    /// Which of them, in which order: the same for the same seed.
+    pub(crate) seed: u32,
 }
 
 impl Terminals {
+    pub(crate) fn new(connections: u32, first: u32, devices: u32) -> Self {
+        Self { connections, first, devices, seed: 0 }.others()
+    }
+
     /// Those of a run, but for its tables.
     pub(crate) fn of(options: &Run) -> Self {
-        Self { connections: options.connections, first: FIRST, devices: options.devices }
+        Self::new(options.connections, FIRST, options.devices)
+    }
+
+    /// As many, drawn anew.
+    pub(crate) fn others(self) -> Self {
+        static DRAWN: AtomicU32 = AtomicU32::new(0);
+        Self { seed: std::process::id().wrapping_add(DRAWN.fetch_add(1, Ordering::Relaxed)), ..self }
     }
 }
 
@@ -46,10 +59,10 @@ pub(crate) async fn of_terminals(
     server: &mut Listening,
     (method, path): (&str, &str),
     length: Duration,
-    Terminals { connections, first, devices }: Terminals,
+    Terminals { connections, first, devices, seed }: Terminals,
     folder: &Path,
 ) -> anyhow::Result<Sample> {
-    let (first, devices, seed) = (first.to_string(), devices.to_string(), std::process::id().to_string());
+    let (first, devices, seed) = (first.to_string(), devices.to_string(), seed.to_string());
     let script = ("terminal.lua", SCRIPT);
     by_script(server, script, &[method, path, &first, &devices, &seed], length, connections, folder).await
 }

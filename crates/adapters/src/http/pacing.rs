@@ -4,14 +4,14 @@
 //! and no rule of the product hangs on it. Behind a balancer a terminal may therefore get as many times the rate as
 //! there are servers.
 
-use std::hash::{BuildHasher as _, Hash};
+use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use foldhash::quality::RandomState;
+use foldhash::quality::RandomState as PlaceState;
 use governor::clock::Clock as GovernorClock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
@@ -54,7 +54,7 @@ pub struct Pacing {
 
 /// Whose calls are counted is kept as a hash of 64 bits, with a secret of this process in it: a million terminals take
 /// some tens of megabytes, and the chance that any two of them share a counter is one in thirty million.
-type Counters = RateLimiter<u64, DashMapStateStore<u64, RandomState>, PortClock, NoOpMiddleware<Nanos>>;
+type Counters = RateLimiter<u64, DashMapStateStore<u64, PlaceState>, PortClock, NoOpMiddleware<Nanos>>;
 
 pub(super) struct Limiter {
     counters: Counters,
@@ -138,7 +138,7 @@ impl Limiter {
         let quota = quota.allow_burst(NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN));
         let clock = PortClock(Arc::clone(clock));
         let counters = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
-        Some(Self { counters, burst: quota.burst_size().get(), hasher: RandomState::default(), clock })
+        Some(Self { counters, burst: quota.burst_size().get(), hasher: RandomState::new(), clock })
     }
 
     fn forget_the_quiet(&self) {
