@@ -1,6 +1,6 @@
 //! Word that the server stops, for the connections of one worker.
 //!
-//! Every connection asks for it each time it does something. All of one server asking at one place, under one lock, would
+//! Every connection asks for it each time it does something. All of one server asking at one place, under a few locks, would
 //! wait for each other; so a task of each worker hears of it and passes it on.
 
 use std::cell::Cell;
