@@ -6,11 +6,20 @@ use pos_adapters::storage;
 use pos_server::settings::Settings;
 use pos_server::wiring::storage_options;
 use tokio_postgres::{Client, NoTls};
+use url::Url;
 
 use crate::fleet::Fleet;
 
 /// How many devices one statement provisions.
 const BATCH: usize = 1_000;
+
+/// The server's setting that names its database.
+pub(crate) const DATABASE_URL: &str = "POS__DATABASE__URL";
+
+/// The server's own settings with this database.
+pub(crate) fn settings_over(url: &str) -> anyhow::Result<Settings> {
+    Ok(Settings::load(None, std::iter::once((DATABASE_URL.to_owned(), url.to_owned())))?)
+}
 
 /// The server's schema in its database, and these devices.
 pub(crate) async fn provision(
@@ -29,25 +38,28 @@ pub(crate) async fn provision(
 }
 
 /// A connection beside the server's.
-pub(crate) struct Database(Client);
+pub(crate) struct Database {
+    client: Client,
+    url: String,
+}
 
 impl Database {
     /// Connects, and refuses a database that holds something or that would not keep what it says it keeps.
     pub(crate) async fn connect(url: &str) -> anyhow::Result<Self> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.context("cannot connect to PostgreSQL")?;
         tokio::spawn(connection);
-        let this = Self(client);
+        let this = Self { client, url: url.to_owned() };
         for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
             let value = this.show(setting).await?;
             anyhow::ensure!(value == "on", "{setting} is {value}: writes that may be lost are no measure of ours");
         }
-        let used: bool = this.0.query_one("SELECT to_regclass('devices') IS NOT NULL", &[]).await?.get(0);
+        let used: bool = this.client.query_one("SELECT to_regclass('devices') IS NOT NULL", &[]).await?.get(0);
         anyhow::ensure!(!used, "the database is in use: give an empty one, the measurements write and delete");
         Ok(this)
     }
 
     async fn show(&self, setting: &str) -> anyhow::Result<String> {
-        Ok(self.0.query_one("SELECT current_setting($1)", &[&setting]).await?.get(0))
+        Ok(self.client.query_one("SELECT current_setting($1)", &[&setting]).await?.get(0))
     }
 
     pub(crate) async fn description(&self) -> anyhow::Result<String> {
@@ -60,9 +72,18 @@ impl Database {
         Ok(format!("PostgreSQL  {}, {}", self.show("server_version").await?, settings.join(", ")))
     }
 
-    /// The server's schema, the fleet, and a function with which pgbench makes codes.
-    pub(crate) async fn fill(&self, settings: &Settings, fleet: Fleet) -> anyhow::Result<()> {
-        provision(settings, fleet.all(), fleet).await?;
+    /// The server's schema, this fleet, and a function that makes codes.
+    pub(crate) async fn fill(&self, fleet: Fleet) -> anyhow::Result<()> {
+        self.fill_with(fleet.all(), fleet).await
+    }
+
+    /// The same without a device.
+    pub(crate) async fn prepare(&self, fleet: Fleet) -> anyhow::Result<()> {
+        self.fill_with(std::iter::empty(), fleet).await
+    }
+
+    async fn fill_with(&self, devices: impl Iterator<Item = u32>, fleet: Fleet) -> anyhow::Result<()> {
+        provision(&settings_over(&self.url)?, devices, fleet).await?;
         // Symbol by symbol, five bits each: the documented alphabet, A-Z2-9 without O and I.
         let symbols: Vec<String> = (0..6)
             .map(|place| format!("substr('ABCDEFGHJKLMNPQRSTUVWXYZ23456789', 1 + ($1 >> {} & 31)::int, 1)", 5 * place))
@@ -71,7 +92,7 @@ impl Database {
         let function = format!(
             "CREATE FUNCTION bench_code(bigint) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $f$ SELECT {body} $f$"
         );
-        Ok(self.0.batch_execute(&function).await?)
+        Ok(self.client.batch_execute(&function).await?)
     }
 
     /// Makes devices known that nobody but polls ever meets: seen, and with a code that waits all day. In one statement,
@@ -86,7 +107,7 @@ impl Database {
              FROM generate_series({first}::bigint, {last}::bigint) AS n",
             crate::fleet::merchant(0)
         );
-        Ok(self.0.batch_execute(&sql).await?)
+        Ok(self.client.batch_execute(&sql).await?)
     }
 
     /// Makes a device known for each way a poll can be answered, at these numbers: without a code, with one that
@@ -108,21 +129,24 @@ impl Database {
                 id(number),
                 id(pending)
             );
-            self.0.batch_execute(&sql).await?;
+            self.client.batch_execute(&sql).await?;
         }
         Ok(())
     }
 
-    /// An empty database beside this one, at the same server; its name is `name`.
-    pub(crate) async fn beside(&self, name: &str) -> anyhow::Result<()> {
-        Ok(self.0.batch_execute(&format!("CREATE DATABASE {name}")).await?)
+    /// An empty database beside this one, at the same server; its name is `name`. Its URL.
+    pub(crate) async fn beside(&self, name: &str) -> anyhow::Result<String> {
+        let mut url = Url::parse(&self.url).context("the database's URL")?;
+        url.set_path(name);
+        self.client.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        Ok(url.into())
     }
 
     /// Takes every code off its screen, so that no measurement meets the codes of another.
     pub(crate) async fn take_codes_away(&self) -> anyhow::Result<()> {
         let sql = "UPDATE devices SET pairing_code = NULL, code_issued_at = NULL, code_expires_at = NULL \
                    WHERE status = 'inactive' AND pairing_code IS NOT NULL";
-        Ok(self.0.batch_execute(sql).await?)
+        Ok(self.client.batch_execute(sql).await?)
     }
 
     /// Puts the code `bench_code(number)` on each of these devices.
@@ -138,13 +162,13 @@ impl Database {
              INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, kind)
              SELECT device_id, version, merchant_id, now(), 'terminal', 'pairing_code_issued' FROM changed"
         );
-        Ok(self.0.batch_execute(&sql).await?)
+        Ok(self.client.batch_execute(&sql).await?)
     }
 
     /// The same start for every measurement: no dead rows, fresh statistics, no checkpoint due.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
         for sql in ["VACUUM (ANALYZE) devices, device_events, ended_pairing_codes, claim_failures", "CHECKPOINT"] {
-            self.0.batch_execute(sql).await?;
+            self.client.batch_execute(sql).await?;
         }
         Ok(())
     }
@@ -152,13 +176,13 @@ impl Database {
     /// How many codes were ever issued, by the audit trail.
     pub(crate) async fn codes_issued(&self) -> anyhow::Result<u64> {
         let sql = "SELECT count(*) FROM device_events WHERE kind = 'pairing_code_issued'";
-        Ok(u64::try_from(self.0.query_one(sql, &[]).await?.get::<_, i64>(0))?)
+        Ok(u64::try_from(self.client.query_one(sql, &[]).await?.get::<_, i64>(0))?)
     }
 
     /// How many of these devices are claimed.
     pub(crate) async fn claimed(&self, devices: std::ops::Range<u32>) -> anyhow::Result<i64> {
         let (first, last) = (crate::fleet::device_id(devices.start), crate::fleet::device_id(devices.end - 1));
         let sql = "SELECT count(*) FROM devices WHERE device_id BETWEEN $1 AND $2 AND status = 'claimed'";
-        Ok(self.0.query_one(sql, &[&first, &last]).await?.get(0))
+        Ok(self.client.query_one(sql, &[&first, &last]).await?.get(0))
     }
 }

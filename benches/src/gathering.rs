@@ -22,7 +22,7 @@ impl Bench<'_> {
             for (terminals, rows) in
                 [(many, [Row::GatheredPolls, Row::SinglePolls]), (lone, [Row::LoneGatheredPolls, Row::LoneSinglePolls])]
             {
-                let samples = in_turn([&mut *on, &mut *off], SECONDS, terminals, folder).await?;
+                let samples = in_turn([(&mut *on, terminals), (&mut *off, terminals)], SECONDS, folder).await?;
                 rows.into_iter().zip(samples).for_each(|(row, sample)| report.add(row, sample));
             }
         }

@@ -9,6 +9,7 @@ mod children;
 mod claims;
 mod database;
 mod fleet;
+mod fleets;
 mod gathering;
 mod grid;
 mod http_load;

@@ -136,7 +136,7 @@ impl Run {
         let claims = self.claims_whole();
         format!(
             "load        {connections} connections, {devices} devices, {repetitions} repetitions of {seconds} s \
-             (claims: of {claims}; cells of the tables: once, {cell_seconds} s)"
+             (claims: of {claims}; cells of the tables: {cell_seconds} s)"
         )
     }
 

@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pos_server::settings::Settings;
 
 use crate::children::Listening;
 use crate::claims::{AUDIENCE, Portal};
-use crate::database::Database;
+use crate::database::{DATABASE_URL, Database};
 use crate::fleet::{Fleet, terminal_request};
 use crate::http_load::send_all;
 use crate::machine;
@@ -109,9 +108,8 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
 impl<'r> Bench<'r> {
     async fn start(options: &'r Run, folder: &'r Path, database: Database) -> anyhow::Result<Self> {
         let fleet = Fleet::of(options);
-        let url = ("POS__DATABASE__URL", options.database_url.as_str());
-        let settings = Settings::load(None, [(url.0.to_owned(), url.1.to_owned())].into_iter())?;
-        database.fill(&settings, fleet).await?;
+        let url = (DATABASE_URL, options.database_url.as_str());
+        database.fill(fleet).await?;
         let portal = Portal::open(options.claimants).await?;
         let own = [
             url,
@@ -143,6 +141,12 @@ impl<'r> Bench<'r> {
         self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect()
     }
 
+    /// The same over another database.
+    pub(crate) fn variables_over<'v>(&'v self, url: &'v str) -> Vec<(&'v str, &'v str)> {
+        let other = |(name, value)| (name, if name == DATABASE_URL { url } else { value });
+        self.variables().into_iter().map(other).collect()
+    }
+
     /// The same server with gathering off, and the one with it.
     pub(crate) async fn both(&mut self) -> anyhow::Result<(&mut Listening, &mut Listening)> {
         if self.ungathered.is_none() {
@@ -153,21 +157,15 @@ impl<'r> Bench<'r> {
         Ok((self.ungathered.as_mut().context("the server without gathering")?, &mut self.server))
     }
 
-    /// All that answer polls: the bare handler, the server, and the one with gathering off.
-    pub(crate) async fn every(&mut self) -> anyhow::Result<[&mut Listening; 3]> {
-        self.both().await?;
-        let Self { bare, server, ungathered, .. } = self;
-        Ok([bare, server, ungathered.as_mut().context("the server without gathering")?])
-    }
-
     async fn polls(&mut self, report: &mut Report) -> anyhow::Result<()> {
         let Self { options, folder, .. } = *self;
         self.show_codes().await?;
         wrk::run(&mut self.bare, POLL, WARM_UP, options, folder).await?;
         wrk::run(&mut self.server, POLL, WARM_UP, options, folder).await?;
         for _ in 0..options.repetitions {
-            let servers = [&mut self.bare, &mut self.server];
-            let samples = in_turn(servers, options.seconds, Terminals::of(options), folder).await?;
+            let terminals = Terminals::of(options);
+            let servers = [(&mut self.bare, terminals), (&mut self.server, terminals)];
+            let samples = in_turn(servers, options.seconds, folder).await?;
             [Row::BarePolls, Row::Polls].into_iter().zip(samples).for_each(|(row, sample)| report.add(row, sample));
             report.add(Row::PgPolls, pgbench::run(Script::FindDevice, options.measurement(), options, folder).await?);
         }

@@ -12,6 +12,7 @@ use crate::machine::Memory;
 use crate::overload::Overload;
 use crate::peers::Peer;
 use crate::report::Report;
+use crate::sample::Sample;
 use crate::verdicts::{InLines, verdicts};
 
 /// All measurements of a run.
@@ -84,16 +85,21 @@ impl Results {
         )?;
         for devices in devices {
             for connections in &connections {
-                for (column, name) in [(Column::Gathered, "on"), (Column::Single, "off")] {
-                    let Some(sample) = self.grid.get(column, devices, *connections) else { continue };
-                    let mib = |kib: fn(Memory) -> u64| sample.memory.map_or(f64::NAN, |all| kib(all) as f64 / 1_024.0);
+                for (column, name) in [(Column::Gathered { devices }, "on"), (Column::Single { devices }, "off")] {
+                    let median = |number: &dyn Fn(&Sample) -> Option<f64>| {
+                        self.grid.median(column, *connections, number).unwrap_or(f64::NAN)
+                    };
+                    if self.grid.of(column, *connections).next().is_none() {
+                        continue;
+                    }
+                    let mib = |kib: fn(Memory) -> u64| median(&|sample| Some(kib(sample.memory?) as f64 / 1_024.0));
                     writeln!(
                         f,
                         "{:<24} {connections:>11} {:>9.0} {:>9.2} {:>9.3} {:>9.1} {:>9.1}",
                         format!("{devices} devices, {name}"),
-                        sample.per_second(),
-                        sample.p99_millis().unwrap_or(f64::NAN),
-                        self.grid.of_bare(column, devices, *connections).unwrap_or(f64::NAN),
+                        median(&|sample| Some(sample.per_second())),
+                        median(&Sample::p99_millis),
+                        self.grid.of_bare(column, *connections).unwrap_or(f64::NAN),
                         mib(|memory| memory.now),
                         mib(|memory| memory.peak),
                     )?;

@@ -14,18 +14,18 @@ use crate::wrk::{self, Terminals};
 /// each server share such moments out between them.
 const SLICE: Duration = Duration::from_secs(1);
 
-/// Polls of each of these servers for so many seconds in all. The order changes from turn to turn, so that no server always
-/// comes after the same other, and so do the terminals; in one turn all servers have the same.
+/// Polls of each of these servers by its terminals, for so many seconds in all. The order changes from turn to turn, so that
+/// no server always comes after the same other, and so do the devices that are drawn; in one turn all are drawn alike.
 pub(crate) async fn in_turn<'s>(
-    servers: impl IntoIterator<Item = &'s mut Listening>,
+    servers: impl IntoIterator<Item = (&'s mut Listening, Terminals)>,
     seconds: u32,
-    terminals: Terminals,
     folder: &Path,
 ) -> anyhow::Result<Vec<Sample>> {
     let mut all: Vec<_> = servers.into_iter().map(|server| (server, Vec::new())).collect();
     for _ in 0..seconds {
-        let terminals = terminals.others();
-        for (server, slices) in &mut all {
+        let seed = wrk::new_seed();
+        for ((server, terminals), slices) in &mut all {
+            let terminals = Terminals { seed, ..*terminals };
             slices.push(wrk::of_terminals(server, POLL, SLICE, terminals, folder).await?);
         }
         all.reverse();

@@ -1,9 +1,7 @@
 //! The embedded default under the same load: the same server, with a file of SQLite on the disk that PostgreSQL writes to.
 
-use pos_server::settings::Settings;
-
 use crate::children::Listening;
-use crate::database::provision;
+use crate::database::{provision, settings_over};
 use crate::fleet::terminal_request;
 use crate::http_load::send_all;
 use crate::plan::{Bench, CODE, POLL, WARM_UP};
@@ -16,12 +14,9 @@ impl Bench<'_> {
     pub(crate) async fn sqlite(&mut self, report: &mut Report) -> anyhow::Result<()> {
         let (options, folder) = (self.options, self.folder);
         let url = format!("sqlite://{}", folder.join("embedded.db").display());
-        let named = ("POS__DATABASE__URL", url.as_str());
-        let settings = Settings::load(None, [(named.0.to_owned(), url.clone())].into_iter())?;
+        let settings = settings_over(&url)?;
         provision(&settings, self.fleet.polling(), self.fleet).await?;
-        let mut variables = self.variables();
-        variables.retain(|(name, _)| *name != named.0);
-        variables.push(named);
+        let variables = self.variables_over(&url);
         let mut embedded = Listening::start_as("embedded", "server", folder, &variables).await?;
         for (method, path) in [("POST", "/pos/bootstrap"), CODE] {
             let calls = self.fleet.polling().map(|device| terminal_request(method, path, device)).collect();
@@ -30,8 +25,9 @@ impl Bench<'_> {
         wrk::run(&mut self.bare, POLL, WARM_UP, options, folder).await?;
         wrk::run(&mut embedded, POLL, WARM_UP, options, folder).await?;
         for _ in 0..options.repetitions {
-            let servers = [&mut self.bare, &mut embedded];
-            let samples = in_turn(servers, options.seconds, Terminals::of(options), folder).await?;
+            let terminals = Terminals::of(options);
+            let servers = [(&mut self.bare, terminals), (&mut embedded, terminals)];
+            let samples = in_turn(servers, options.seconds, folder).await?;
             let rows = [Row::BareBeside, Row::EmbeddedPolls];
             rows.into_iter().zip(samples).for_each(|(row, sample)| report.add(row, sample));
         }

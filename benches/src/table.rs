@@ -8,7 +8,7 @@ use std::fs;
 
 use anyhow::Context as _;
 
-use crate::grid::Column;
+use crate::grid::{Cell, Column};
 use crate::machine::Memory;
 use crate::options::Table;
 use crate::overload::Line;
@@ -20,48 +20,62 @@ use crate::verdicts::verdicts;
 /// The tables there are, by the names in the markers.
 const NAMES: [&str; 6] = ["machine", "targets", "rates", "grid", "peers", "overload"];
 
-/// Writes the tables to the screen, or into files.
+/// Writes the tables to the screen, or into files. What the run did not measure is left as it is.
 pub(crate) fn write(options: &Table) -> anyhow::Result<()> {
     let results = Results::read(&options.from)?;
     if options.into.is_empty() {
         for name in NAMES {
-            println!("{}\n", section(&results, name)?);
+            println!("{}\n", section(&results, name)?.unwrap_or_else(|| format!("{name}: not measured")));
         }
     }
     for file in &options.into {
         let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let (text, replaced) = filled(&text, &results)?;
-        anyhow::ensure!(replaced > 0, "{} has no markers", file.display());
+        let Filled { text, replaced, left } = filled(&text, &results)?;
+        anyhow::ensure!(replaced.len() + left.len() > 0, "{} has no markers", file.display());
         fs::write(file, text)?;
-        println!("{}: {replaced} tables", file.display());
+        let told = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        println!("{}: filled {}; not measured, left as before: {}", file.display(), told(&replaced), told(&left));
     }
     Ok(())
 }
 
-/// The text with every marked part replaced, and how many there were.
-fn filled(text: &str, results: &Results) -> anyhow::Result<(String, usize)> {
-    let (mut whole, mut replaced) = (text.to_owned(), 0);
-    for name in NAMES {
-        let (begin, end) = (format!("<!-- bench:{name} -->"), format!("<!-- /bench:{name} -->"));
-        let Some((before, rest)) = whole.split_once(&begin) else { continue };
-        let (_, after) = rest.split_once(&end).with_context(|| format!("{begin} has no end"))?;
-        whole = format!("{before}{begin}\n{}\n{end}{after}", section(results, name)?);
-        replaced += 1;
-    }
-    Ok((whole, replaced))
+/// A file's text with what was measured in it.
+struct Filled {
+    text: String,
+    replaced: Vec<&'static str>,
+    /// Which marked parts this run says nothing about.
+    left: Vec<&'static str>,
 }
 
-fn section(results: &Results, name: &str) -> anyhow::Result<String> {
-    let text = match name {
-        "machine" => format!("```\n{}\n```", results.machine.join("\n")),
-        "targets" => targets(results)?,
-        "rates" => rates(results)?,
-        "grid" => grid(results)?,
-        "peers" => peers(results)?,
-        "overload" => overload(results)?,
+fn filled(text: &str, results: &Results) -> anyhow::Result<Filled> {
+    let mut filled = Filled { text: text.to_owned(), replaced: Vec::new(), left: Vec::new() };
+    for name in NAMES {
+        let (begin, end) = (format!("<!-- bench:{name} -->"), format!("<!-- /bench:{name} -->"));
+        let Some((before, rest)) = filled.text.split_once(&begin) else { continue };
+        let (_, after) = rest.split_once(&end).with_context(|| format!("{begin} has no end"))?;
+        let Some(section) = section(results, name)? else {
+            filled.left.push(name);
+            continue;
+        };
+        filled.text = format!("{before}{begin}\n{section}\n{end}{after}");
+        filled.replaced.push(name);
+    }
+    Ok(filled)
+}
+
+/// None when nothing of it was measured. The machine goes with the targets: it is what they were measured on.
+fn section(results: &Results, name: &str) -> anyhow::Result<Option<String>> {
+    let judged = verdicts(results).iter().any(|verdict| verdict.is_met().is_some());
+    let (measured, table): (bool, fn(&Results) -> anyhow::Result<String>) = match name {
+        "machine" => (judged, |results| Ok(format!("```\n{}\n```", results.machine.join("\n")))),
+        "targets" => (judged, targets),
+        "rates" => (Row::ALL.into_iter().any(|row| results.report.of(row).next().is_some()), rates),
+        "grid" => (!results.grid.0.is_empty(), grid),
+        "peers" => (!results.peers.is_empty(), peers),
+        "overload" => (!results.overload.is_empty(), overload),
         other => anyhow::bail!("there is no table {other}"),
     };
-    Ok(text.trim_end().to_owned())
+    measured.then(|| Ok(table(results)?.trim_end().to_owned())).transpose()
 }
 
 fn targets(results: &Results) -> anyhow::Result<String> {
@@ -106,12 +120,16 @@ fn rates(results: &Results) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// A line for each number of connections: the rate, what it is of the bare handler's, and the p99.
+/// A line for each number of connections: medians of the rate, of what it is of the bare handler's, and of the p99.
 fn grid(results: &Results) -> anyhow::Result<String> {
-    let (devices, connections) = results.grid.sizes();
+    let grid = &results.grid;
+    let (devices, connections) = grid.sizes();
     let mut text = String::new();
-    for (column, name) in [(Column::Gathered, "gathering on, as shipped"), (Column::Single, "gathering off")] {
-        if !results.grid.0.iter().any(|cell| cell.column == column) {
+    for (gathered, name) in [(true, "gathering on, as shipped"), (false, "gathering off")] {
+        let column = |devices| if gathered { Column::Gathered { devices } } else { Column::Single { devices } };
+        let measured = |at: u32| devices.iter().any(|count| grid.of(column(*count), at).next().is_some());
+        let rows: Vec<u32> = connections.iter().copied().filter(|at| measured(*at)).collect();
+        if rows.is_empty() {
             continue;
         }
         write!(text, "| {name}: connections |")?;
@@ -119,38 +137,33 @@ fn grid(results: &Results) -> anyhow::Result<String> {
             write!(text, " {count} devices |")?;
         }
         writeln!(text, "\n|---|{}", "---|".repeat(devices.len()))?;
-        for at in &connections {
-            if !devices.iter().any(|count| results.grid.get(column, *count, *at).is_some()) {
-                continue;
-            }
+        for at in rows {
             write!(text, "| {at} |")?;
-            for count in &devices {
-                let Some(sample) = results.grid.get(column, *count, *at) else {
+            for column in devices.iter().copied().map(column) {
+                let Some(rate) = grid.median(column, at, |sample| Some(sample.per_second())) else {
                     write!(text, " – |")?;
                     continue;
                 };
-                let of_bare = number(results.grid.of_bare(column, *count, *at), 3);
-                let p99 = number(sample.p99_millis(), 2);
-                write!(text, " {:.0} a second, {of_bare} of bare, p99 {p99} ms |", sample.per_second())?;
+                let of_bare = number(grid.of_bare(column, at), 3);
+                let p99 = number(grid.median(column, at, Sample::p99_millis), 2);
+                write!(text, " {rate:.0} a second, {of_bare} of bare, p99 {p99} ms |")?;
             }
             writeln!(text)?;
         }
         writeln!(text)?;
+        let ours = |cell: &&Cell| devices.iter().any(|count| cell.column == column(*count));
         let most = |kib: fn(Memory) -> u64| {
-            let cells = results.grid.0.iter().filter(|cell| cell.column == column);
+            let cells = grid.0.iter().filter(ours);
             cells.filter_map(|cell| Some(kib(cell.sample.memory?) as f64 / 1_024.0)).max_by(f64::total_cmp)
         };
         if let Some((now, peak)) = most(|memory| memory.now).zip(most(|memory| memory.peak)) {
             writeln!(text, "The most memory at a cell's end: {now:.1} MiB; the most there ever was: {peak:.1} MiB.\n")?;
         }
     }
-    Ok(if text.is_empty() { "Not measured.".to_owned() } else { text })
+    Ok(text)
 }
 
 fn peers(results: &Results) -> anyhow::Result<String> {
-    if results.peers.is_empty() {
-        return Ok("Not measured.".to_owned());
-    }
     let mut text =
         "| peer | a second | of ours | p99 ms | RSS MiB | failed | |\n|---|---|---|---|---|---|---|\n".to_owned();
     for peer in &results.peers {
@@ -171,7 +184,7 @@ fn overload(results: &Results) -> anyhow::Result<String> {
         }
         writeln!(text)?;
     }
-    Ok(if text.is_empty() { "Not measured.".to_owned() } else { text })
+    Ok(text)
 }
 
 fn number(value: Option<f64>, digits: usize) -> String {
@@ -187,29 +200,49 @@ mod tests {
     #[test]
     fn what_is_between_markers_is_replaced_and_nothing_else() {
         let mut results = Results::default();
-        results.grid.0.push(cell(Column::Bare, 10, 64, 200));
-        results.grid.0.push(cell(Column::Gathered, 10, 64, 100));
+        results.grid.0.push(cell(Column::Bare, 64, 200));
+        results.grid.0.push(cell(Column::Gathered { devices: 10 }, 64, 100));
         let before = "a\n<!-- bench:grid -->\nold\n<!-- /bench:grid -->\nb\n";
-        let (after, replaced) = filled(before, &results).unwrap();
-        assert_eq!(replaced, 1);
+        let after = filled(before, &results).unwrap();
+        assert_eq!(after.replaced, ["grid"]);
+        let after = after.text;
         assert!(after.starts_with("a\n<!-- bench:grid -->\n| gathering on"), "{after}");
         assert!(after.contains("| 64 | 100 a second, 0.500 of bare, p99 – ms |"), "{after}");
         assert!(after.ends_with("|\n<!-- /bench:grid -->\nb\n") && !after.contains("old"), "{after}");
-        assert_eq!(filled(&after, &results).unwrap().0, after, "once more changes nothing");
+        assert_eq!(filled(&after, &results).unwrap().text, after, "once more changes nothing");
         assert!(filled("<!-- bench:grid -->", &results).is_err());
-        assert_eq!(filled("no markers", &results).unwrap().1, 0);
+        assert!(filled("no markers", &results).unwrap().replaced.is_empty());
     }
 
     #[test]
-    fn every_table_can_be_written_of_an_empty_run_and_of_its_json() {
+    fn what_was_not_measured_is_left_as_it_was() {
+        let before: String =
+            NAMES.into_iter().map(|name| format!("<!-- bench:{name} -->\n{name}\n<!-- /bench:{name} -->\n")).collect();
+        let machine = vec!["two cores".to_owned()];
+        let none = Results { machine: machine.clone(), ..Results::default() };
+        let after = filled(&before, &none).unwrap();
+        assert_eq!((after.text.as_str(), after.left.as_slice()), (before.as_str(), NAMES.as_slice()));
+        let overload = filled(&before, &Results { overload: vec![overload_of(0)], ..none }).unwrap();
+        assert_eq!(overload.replaced, ["overload"]);
+        let mut some = Results { machine, ..Results::default() };
+        for devices in [10, 1_000] {
+            some.grid.0.push(cell(Column::Gathered { devices }, 64, 100));
+        }
+        assert_eq!(filled(&before, &some).unwrap().replaced, ["machine", "targets", "grid"]);
+    }
+
+    #[test]
+    fn a_run_is_read_again_from_its_json() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deep/run.json");
-        Results { machine: vec!["two cores".to_owned()], refused: 3, ..Results::default() }.keep(&file).unwrap();
-        let results = Results::read(&file).unwrap();
-        assert_eq!(results.refused, 3);
-        assert_eq!(section(&results, "machine").unwrap(), "```\ntwo cores\n```");
-        assert!(section(&results, "targets").unwrap().contains("not measured"));
-        assert!(NAMES.iter().all(|name| section(&results, name).is_ok()));
+        let mut results = Results { machine: vec!["two cores".to_owned()], refused: 3, ..Results::default() };
+        for (column, answered) in [(Column::Bare, 9), (Column::Single { devices: 10 }, 7)] {
+            results.grid.0.push(cell(column, 1, answered));
+        }
+        results.keep(&file).unwrap();
+        let read = Results::read(&file).unwrap();
+        assert_eq!((read.refused, read.machine), (3, results.machine));
+        assert_eq!(read.grid.of_bare(Column::Single { devices: 10 }, 1), Some(7.0 / 9.0));
     }
 
     #[test]
@@ -222,7 +255,7 @@ mod tests {
         results.keep(&file).unwrap();
         let results = Results::read(&file).unwrap();
         assert_eq!((results.broken(), results.failed()), (2, 2));
-        let text = section(&results, "overload").unwrap();
+        let text = section(&results, "overload").unwrap().unwrap();
         assert!(text.contains("| 4× | 3.60× | 0.90× | 75.0 % | 10.0 | 10.0 | 2.0 | 7 | 0 |"), "{text}");
     }
 

@@ -39,19 +39,19 @@ pub(crate) struct Terminals {
 
 impl Terminals {
     pub(crate) fn new(connections: u32, first: u32, devices: u32) -> Self {
-        Self { connections, first, devices, seed: 0 }.others()
+        Self { connections, first, devices, seed: new_seed() }
     }
 
     /// Those of a run, but for its tables.
     pub(crate) fn of(options: &Run) -> Self {
         Self::new(options.connections, FIRST, options.devices)
     }
+}
 
-    /// As many, drawn anew.
-    pub(crate) fn others(self) -> Self {
-        static DRAWN: AtomicU32 = AtomicU32::new(0);
-        Self { seed: std::process::id().wrapping_add(DRAWN.fetch_add(1, Ordering::Relaxed)), ..self }
-    }
+/// Another with each call.
+pub(crate) fn new_seed() -> u32 {
+    static DRAWN: AtomicU32 = AtomicU32::new(0);
+    std::process::id().wrapping_add(DRAWN.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Sends `method path` from random devices of these for `length`.

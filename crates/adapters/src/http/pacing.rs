@@ -93,19 +93,21 @@ impl Pacing {
     /// Forgets those that have been quiet for so long that it makes no difference. They are forgotten after many calls as
     /// well, so memory stays bounded without it; this gives the memory of a storm back when it is over.
     pub fn forget_the_quiet(&self) {
-        if let Some(devices) = &self.devices {
-            devices.forget_the_quiet();
-        }
-        if let Some(addresses) = &self.addresses {
-            addresses.forget_the_quiet();
+        for limiter in self.limiters() {
+            limiter.counters.retain_recent();
+            limiter.counters.shrink_to_fit();
         }
     }
 
+    fn limiters(&self) -> impl Iterator<Item = &Limiter> {
+        [&self.devices, &self.addresses].into_iter().flatten()
+    }
+
+    /// The memory of the forgotten is kept: as many will call again before the next sweep.
     fn sweep_after(&self, calls: u64) {
         if self.until_sweep.fetch_sub(calls, Ordering::Relaxed) == calls {
-            self.forget_the_quiet();
-            let limiters = [&self.devices, &self.addresses].into_iter().flatten();
-            let counters = limiters.map(|limiter| limiter.counters.len()).sum::<usize>();
+            self.limiters().for_each(|limiter| limiter.counters.retain_recent());
+            let counters = self.limiters().map(|limiter| limiter.counters.len()).sum::<usize>();
             let counters = u64::try_from(counters).unwrap_or(u64::MAX).next_multiple_of(PacingTally::CALLS);
             self.until_sweep.store(counters.max(SWEEP_EVERY), Ordering::Relaxed);
         }
@@ -139,11 +141,6 @@ impl Limiter {
         let clock = PortClock(Arc::clone(clock));
         let counters = RateLimiter::new(quota, DashMapStateStore::default(), clock.clone());
         Some(Self { counters, burst: quota.burst_size().get(), hasher: RandomState::new(), clock })
-    }
-
-    fn forget_the_quiet(&self) {
-        self.counters.retain_recent();
-        self.counters.shrink_to_fit();
     }
 
     /// How many calls may come at once after a pause.
