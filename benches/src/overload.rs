@@ -2,7 +2,7 @@
 //!
 //! First its capacity, by callers that each wait for their answer. Then calls come at a fixed pace, a multiple of that,
 //! whether the ones before are answered or not. A server that queues to death answers fewer and fewer in time; one that
-//! knows its bounds goes on at its capacity and tells the rest 503 at once.
+//! knows its bounds goes on at its capacity and tells the rest 503 within a bounded time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::sample::Latency;
 const MULTIPLES: [u32; 4] = [1, 2, 4, 8];
 
 /// Connections that calls come on. A call that finds all of them waiting for answers comes late.
-const CONNECTIONS: usize = 3_000;
+const CONNECTIONS: usize = 10_000;
 
 /// A call that is so late is not sent any more, so that a measurement ends.
 const TOO_LATE: Duration = Duration::from_secs(1);

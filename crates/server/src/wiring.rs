@@ -124,6 +124,7 @@ impl Parts {
                     terminals: settings.http.max_terminal_calls,
                     portals: settings.http.max_portal_calls,
                     imports: settings.import.max_at_once,
+                    patience: settings.http.max_place_wait,
                 },
             },
             metrics_enabled: settings.metrics.enabled,

@@ -69,11 +69,13 @@ pub(super) async fn door(
         return Err(ApiError::internal("the API is not wired").into());
     };
     let trace_id = trace_id::of_request(request.headers(), &*api.entropy);
-    let place = room.as_ref().map(Room::enter);
-    if let Some(None) = place {
-        return Ok(turned_away(http_request.clone(), trace_id, api, route));
-    }
-    let _place = place.flatten().and_then(|place| lent(place, *patience, &request));
+    let _place = match room {
+        None => None,
+        Some(room) => match room.enter().await {
+            None => return Ok(turned_away(http_request.clone(), trace_id, api, route)),
+            Some(place) => lent(place, *patience, &request),
+        },
+    };
     let origin = request.peer_addr().map(|peer| api.trusted_proxies.origin(peer.ip(), request.headers()));
     let context = CallContext { origin, trace_id: Some(trace_id) };
     let log = CallLog::new(context, request.method().clone(), route.path());

@@ -2,21 +2,28 @@
 //!
 //! Without a bound every call is taken in and waits: for the database, for a connection, for the others. Once more
 //! arrive than are answered, each waits longer than the one before, until all are answered too late to be of use. With
-//! one, a call waits at most as long as those that fit before it take, and the rest are told at once to come back later.
+//! one, a call waits at most as long as those that fit before it take.
 //!
-//! A worker is one thread, so a room is counted in a cell, without a lock and without an atomic. Callers of different
-//! kinds have rooms of their own: merchants who wait for a slow identity provider leave the terminals' places alone.
+//! One more stands in line, for a moment: a burst is served that is larger than the room, and above all whoever must be
+//! told to come back later is told so later. A caller that is sent away at once asks again at once, and on a server that
+//! answers all of these nothing is left for the calls it could serve.
+//!
+//! Callers of different kinds have rooms of their own: merchants who wait for a slow identity provider leave the terminals'
+//! places alone.
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::IntCounter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 use super::metrics::Metrics;
 use crate::clock::Stopwatch;
 
-/// How many calls of each kind one worker has under way at most; further ones are answered 503/5003 at once.
+/// How many calls of each kind one worker has under way at most; one that gets no place in time is answered 503/5003.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Places {
     /// Of terminals. One whose status is held back (`Prefer: wait`) takes none while it waits.
@@ -25,6 +32,8 @@ pub struct Places {
     pub portals: usize,
     /// Files that are imported.
     pub imports: usize,
+    /// How long a call stands in line for a place.
+    pub patience: Duration,
 }
 
 /// Whose calls share a room.
@@ -49,7 +58,7 @@ pub(super) struct Rooms {
 
 impl Rooms {
     pub(super) fn new(places: Places, metrics: &Metrics) -> Self {
-        let room = |name, most| Rc::new(Room::new(name, most, metrics.turned_away(name)));
+        let room = |name, most| Rc::new(Room::new(name, most, places.patience, metrics.turned_away(name)));
         Self {
             terminals: room("terminals", places.terminals),
             portals: room("portals", places.portals),
@@ -69,11 +78,12 @@ impl Rooms {
     }
 }
 
-/// Places for one kind of caller.
+/// Places for one kind of caller, and the line for them: first come, first served.
 pub(super) struct Room {
     name: &'static str,
     most: usize,
-    taken: Cell<usize>,
+    places: Arc<Semaphore>,
+    patience: Duration,
     turned_away: IntCounter,
     unsaid: Cell<u64>,
     last_said: Cell<Option<Stopwatch>>,
@@ -83,21 +93,34 @@ pub(super) struct Room {
 /// server has no time for.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// One call's place. It is free again when this is dropped, however the call ends.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+}
+
 impl Room {
-    fn new(name: &'static str, most: usize, turned_away: IntCounter) -> Self {
-        let (taken, unsaid, last_said) = (Cell::default(), Cell::default(), Cell::default());
-        Self { name, most, taken, turned_away, unsaid, last_said }
+    fn new(name: &'static str, most: usize, patience: Duration, turned_away: IntCounter) -> Self {
+        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+        Self { name, most, places, patience, turned_away, unsaid: Cell::default(), last_said: Cell::default() }
     }
 
-    /// A place, if one is free.
-    pub(super) fn enter(self: &Rc<Self>) -> Option<Place> {
-        let taken = self.taken.get();
-        if taken >= self.most {
-            self.say();
-            return None;
+    /// A place, if one gets free in time. A caller that goes away leaves the line.
+    pub(super) async fn enter(&self) -> Option<Place> {
+        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(Place { _permit: permit });
         }
-        self.taken.set(taken + 1);
-        Some(Place(Rc::clone(self)))
+        // On the heap: hardly any call comes here, and each one's state would have room for it.
+        Box::pin(self.stand_in_line()).await
+    }
+
+    async fn stand_in_line(&self) -> Option<Place> {
+        match timeout(self.patience, Arc::clone(&self.places).acquire_owned()).await {
+            Ok(Ok(permit)) => Some(Place { _permit: permit }),
+            Ok(Err(_)) | Err(_) => {
+                self.say();
+                None
+            }
+        }
     }
 
     fn say(&self) {
@@ -111,30 +134,74 @@ impl Room {
     }
 }
 
-/// One call's place. It is free again when this is dropped, however the call ends.
-pub(super) struct Place(Rc<Room>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taken.set(self.0.taken.get().saturating_sub(1));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures_util::FutureExt as _;
+    use tokio::time::{Instant, advance};
+
     use super::*;
 
-    #[test]
-    fn a_room_has_so_many_places_and_each_is_given_back_once() {
-        let metrics = Metrics::new().unwrap();
-        let rooms = Rooms::new(Places { terminals: 2, portals: 1, imports: 1 }, &metrics);
+    const PATIENCE: Duration = Duration::from_millis(250);
+
+    fn rooms(patience: Duration) -> Rooms {
+        Rooms::new(Places { terminals: 2, portals: 1, imports: 1, patience }, &Metrics::new().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_room_has_so_many_places_and_each_is_given_back_once() {
+        let rooms = rooms(Duration::ZERO);
         let room = rooms.of(Party::Terminals).unwrap();
-        let (one, _two) = (room.enter().unwrap(), room.enter().unwrap());
-        assert!(room.enter().is_none() && room.enter().is_none());
-        assert!(rooms.of(Party::Portals).unwrap().enter().is_some(), "others have places of their own");
+        let (one, _two) = (room.enter().await.unwrap(), room.enter().await.unwrap());
+        assert!(room.enter().await.is_none() && room.enter().await.is_none());
+        let others = rooms.of(Party::Portals).unwrap();
+        assert!(others.enter().await.is_some(), "others have places of their own");
         drop(one);
-        let _again = room.enter().unwrap();
-        assert!(room.enter().is_none());
+        let _again = room.enter().await.unwrap();
+        assert!(room.enter().await.is_none());
         assert_eq!((room.turned_away.get(), rooms.of(Party::Operators).is_none()), (3, true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_finds_no_place_stands_in_line_and_is_turned_away_when_its_time_is_up() {
+        let room = rooms(PATIENCE).of(Party::Portals).unwrap();
+        let _taken = room.enter().await.unwrap();
+        let begun = Instant::now();
+        assert!(room.enter().await.is_none());
+        assert_eq!((begun.elapsed(), room.turned_away.get()), (PATIENCE, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_goes_to_who_has_stood_longest_and_has_not_gone_away() {
+        let room = rooms(PATIENCE).of(Party::Portals).unwrap();
+        let taken = room.enter().await.unwrap();
+        let mut gone = Box::pin(room.enter());
+        assert!(gone.as_mut().now_or_never().is_none());
+        let mut first = pin!(room.enter());
+        assert!(first.as_mut().now_or_never().is_none());
+        advance(PATIENCE / 2).await;
+        let mut second = pin!(room.enter());
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(gone);
+        drop(taken);
+        let first = first.now_or_never().expect("its turn").unwrap();
+        assert!(second.as_mut().now_or_never().is_none());
+        drop(first);
+        assert!(second.now_or_never().expect("its turn").is_some());
+        assert_eq!(room.turned_away.get(), 0);
+    }
+
+    /// The place is given to it, and it leaves before it hears so.
+    #[tokio::test(start_paused = true)]
+    async fn a_place_that_was_given_to_one_who_left_goes_to_the_next() {
+        let room = rooms(PATIENCE).of(Party::Portals).unwrap();
+        let taken = room.enter().await.unwrap();
+        let mut leaving = Box::pin(room.enter());
+        let mut next = pin!(room.enter());
+        assert!(leaving.as_mut().now_or_never().is_none() && next.as_mut().now_or_never().is_none());
+        drop(taken);
+        drop(leaving);
+        assert!(next.now_or_never().expect("its turn").is_some());
     }
 }

@@ -1,4 +1,5 @@
-//! More calls at once than the server takes in: as many as there are places are served, the others are told at once.
+//! More calls at once than the server takes in: as many as there are places are served, the others stand in line for a while
+//! and are told to come back later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,21 +101,22 @@ impl PoolMonitor for NoPool {
     }
 }
 
-/// One worker, so that all places are in one room, with so many of each kind.
+/// One worker, so that all places are in one room, with so many of each kind, and nobody in line.
 fn places(terminals: usize, portals: usize, imports: usize) -> Vec<(&'static str, String)> {
     vec![
         ("POS__HTTP__WORKERS", "1".into()),
         ("POS__HTTP__MAX_TERMINAL_CALLS", terminals.to_string()),
         ("POS__HTTP__MAX_PORTAL_CALLS", portals.to_string()),
         ("POS__IMPORT__MAX_AT_ONCE", imports.to_string()),
+        ("POS__HTTP__MAX_PLACE_WAIT_MS", "0".into()),
     ]
 }
 
-fn gated(terminals: usize) -> (TestServer, Arc<Gate>) {
+fn gated(settings: Vec<(&'static str, String)>) -> (TestServer, Arc<Gate>) {
     let (store, gate) = (Arc::new(InMemoryStore::default()), Gate::shut());
     let devices = Arc::new(Gated(store.clone(), gate.clone()));
     let opened = OpenedStorage { storage: Storage { devices, ..Storage::of(store) }, pool: Arc::new(NoPool) };
-    (TestServer::start(&opened, Options { settings: places(terminals, 2, 1), ..Options::default() }), gate)
+    (TestServer::start(&opened, Options { settings, ..Options::default() }), gate)
 }
 
 fn poll(server: &TestServer, device: &str) -> RequestBuilder {
@@ -138,7 +140,7 @@ async fn metrics(server: &TestServer) -> String {
 
 #[tokio::test]
 async fn of_many_calls_as_many_as_have_a_place_are_served_and_the_rest_told_at_once() {
-    let (server, gate) = gated(4);
+    let (server, gate) = gated(places(4, 2, 1));
     let device = server.device().await;
     let waiting = polls(&server, &device, 4);
     gate.until_inside(4).await;
@@ -161,8 +163,25 @@ async fn of_many_calls_as_many_as_have_a_place_are_served_and_the_rest_told_at_o
 }
 
 #[tokio::test]
+async fn a_burst_larger_than_the_room_is_served_while_it_stands_in_line() {
+    let mut settings = places(4, 2, 1);
+    settings.retain(|(name, _)| *name != "POS__HTTP__MAX_PLACE_WAIT_MS");
+    settings.push(("POS__HTTP__MAX_PLACE_WAIT_MS", "10000".into()));
+    let (server, gate) = gated(settings);
+    let device = server.device().await;
+    let burst = polls(&server, &device, 44);
+    gate.until_inside(4).await;
+    gate.open();
+    for served in burst {
+        assert_eq!(timeout(LONG, served).await.expect("its turn").unwrap().status, 200);
+    }
+    assert!(metrics(&server).await.contains("pos_http_turned_away_total{of=\"terminals\"} 0"));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_server_without_a_free_place_says_how_it_is_and_serves_the_other_kind() {
-    let (server, gate) = gated(1);
+    let (server, gate) = gated(places(1, 2, 1));
     let device = server.device().await;
     let waiting = polls(&server, &device, 1);
     gate.until_inside(1).await;
@@ -182,7 +201,7 @@ async fn a_server_without_a_free_place_says_how_it_is_and_serves_the_other_kind(
 
 #[tokio::test]
 async fn a_caller_that_goes_away_gives_its_place_back() {
-    let (server, gate) = gated(2);
+    let (server, gate) = gated(places(2, 2, 1));
     let device = server.device().await;
     for _ in 0..3 {
         let leaving = polls(&server, &device, 2);

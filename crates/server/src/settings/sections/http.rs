@@ -29,6 +29,8 @@ pub struct HttpSettings {
     pub max_terminal_calls: usize,
     /// Calls of portals, machines and the identity provider under way for each worker.
     pub max_portal_calls: usize,
+    /// How long one more call waits for a place.
+    pub max_place_wait: Duration,
     /// Origins that browsers may call from, serialised as browsers do.
     pub cors_allowed_origins: Vec<String>,
     /// Proxies whose word on a caller's address is taken.
@@ -52,6 +54,7 @@ impl HttpSettings {
         let max_connections = reader.number("http.max_connections", 1..=1_000_000);
         let max_terminal_calls = reader.number("http.max_terminal_calls", 1..=1_000_000);
         let max_portal_calls = reader.number("http.max_portal_calls", 1..=1_000_000);
+        let max_place_wait = reader.millis("http.max_place_wait_ms", 0..=10_000);
         let cors_allowed_origins = reader.texts("http.cors_allowed_origins", origin);
         let trusted_proxies = reader.texts("http.trusted_proxies", network);
         Some(Self {
@@ -65,6 +68,7 @@ impl HttpSettings {
             max_connections: max_connections?,
             max_terminal_calls: max_terminal_calls?,
             max_portal_calls: max_portal_calls?,
+            max_place_wait: max_place_wait?,
             cors_allowed_origins: cors_allowed_origins?,
             trusted_proxies: trusted_proxies?,
         })
