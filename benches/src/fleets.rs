@@ -1,5 +1,6 @@
 //! The tables' measurements: fleets of several sizes, each with a database and servers of its own, polled in turn.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -30,8 +31,9 @@ impl Bench<'_> {
     /// connections; all of it as often as there are repetitions.
     pub(crate) async fn tables(&mut self, grid: &mut Grid) -> anyhow::Result<()> {
         let (options, folder) = (self.options, self.folder);
+        let sizes: BTreeSet<u32> = options.table_devices.iter().copied().collect();
         let mut fleets = Vec::new();
-        for devices in options.table_devices.iter().copied() {
+        for devices in sizes.iter().copied() {
             fleets.push(self.fleet_of(devices).await?);
         }
         let turns = options.table_connections.len() * options.repetitions as usize;
@@ -40,7 +42,7 @@ impl Bench<'_> {
             for connections in options.table_connections.iter().copied() {
                 let of = |devices| Terminals::new(connections, FIRST, devices);
                 let too = UNGATHERED.contains(&connections);
-                let fewest = options.table_devices.iter().min().copied().unwrap_or(1);
+                let fewest = sizes.first().copied().unwrap_or(1);
                 let (mut columns, mut servers) = (vec![Column::Bare], vec![(&mut self.bare, of(fewest))]);
                 for SizedFleet { devices, gathered, single } in &mut fleets {
                     let devices = *devices;

@@ -1,5 +1,7 @@
 //! The tables: polls against connections and devices, as they were measured.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::sample::{Sample, Spread};
@@ -87,7 +89,7 @@ impl Grid {
 }
 
 fn sorted(numbers: impl Iterator<Item = u32>) -> Vec<u32> {
-    numbers.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    numbers.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 #[cfg(test)]

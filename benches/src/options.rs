@@ -63,11 +63,11 @@ pub(crate) struct Run {
     /// Length of each cell of the tables, in seconds
     #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(1..=60))]
     pub(crate) cell_seconds: u32,
-    /// The tables' columns: how many connections
+    /// The tables' lines: how many connections
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64, 256, 1_024],
           value_parser = value_parser!(u32).range(1..=4_096))]
     pub(crate) table_connections: Vec<u32>,
-    /// The tables' rows, least first: how many devices
+    /// The tables' columns: how many devices. Each makes a database beside the one given
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000],
           value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub(crate) table_devices: Vec<u32>,
@@ -110,7 +110,7 @@ pub(crate) enum Load {
 }
 
 impl Load {
-    /// In the order in which they are measured: the tables fill the database, so they come last.
+    /// In the order in which they are measured. The tables fill PostgreSQL's memory, so they come last.
     pub(crate) const ALL: [Self; 6] =
         [Self::Polls, Self::Gathering, Self::Codes, Self::Claims, Self::Sqlite, Self::Tables];
 }

@@ -65,37 +65,18 @@ pub(crate) async fn run(options: &Run) -> anyhow::Result<ExitCode> {
     results.machine.push(options.in_words());
     println!("{}\n", results.machine.join("\n"));
     let mut bench = Bench::start(options, folder.path(), database).await?;
-    for load in Load::ALL {
-        if load == Load::Tables
-            && let Some(peers) = &options.peers
-        {
-            results.peers = bench.peers(peers).await?;
-        }
-        if !options.only.contains(&load) {
-            continue;
-        }
-        eprintln!("measuring {load} …");
-        match load {
-            Load::Polls => bench.polls(&mut results.report).await?,
-            Load::Gathering => bench.gathering(&mut results.report).await?,
-            Load::Codes => bench.codes(&mut results.report).await?,
-            Load::Claims => bench.claims(&mut results.report).await?,
-            Load::Sqlite => bench.sqlite(&mut results.report).await?,
-            Load::Tables => bench.tables(&mut results.grid).await?,
-            Load::Overload => {}
-        }
-    }
+    let outcome = bench.measure(&mut results).await;
     results.machine.push(format!("load after  {}", machine::load_average()));
-    results.refused = bench.refused().await?;
+    // What there is of it, also when it was cut short.
     if let Some(file) = &options.json {
         results.keep(file)?;
     }
+    outcome?;
     print!("{results}");
     // Last, as it is there to be refused.
     if options.only.contains(&Load::Overload) {
         eprintln!("measuring {} …", Load::Overload);
         let outcome = overload::run(&mut bench.server, bench.fleet, options, &mut results.overload).await;
-        // What there is of it, also when it was cut short.
         if let Some(file) = &options.json {
             results.keep(file)?;
         }
@@ -126,6 +107,32 @@ impl<'r> Bench<'r> {
         let calls = fleet.all().map(|device| terminal_request("POST", "/pos/bootstrap", device)).collect();
         send_all(bench.server.address, options.connections as usize, calls).await?.all_well("bootstraps")?;
         Ok(bench)
+    }
+
+    /// All that was asked for but overload, and what the server itself counted as refused.
+    async fn measure(&mut self, results: &mut Results) -> anyhow::Result<()> {
+        for load in Load::ALL {
+            if load == Load::Tables
+                && let Some(peers) = &self.options.peers
+            {
+                results.peers = self.peers(peers).await?;
+            }
+            if !self.options.only.contains(&load) {
+                continue;
+            }
+            eprintln!("measuring {load} …");
+            match load {
+                Load::Polls => self.polls(&mut results.report).await?,
+                Load::Gathering => self.gathering(&mut results.report).await?,
+                Load::Codes => self.codes(&mut results.report).await?,
+                Load::Claims => self.claims(&mut results.report).await?,
+                Load::Sqlite => self.sqlite(&mut results.report).await?,
+                Load::Tables => self.tables(&mut results.grid).await?,
+                Load::Overload => {}
+            }
+        }
+        results.refused = self.refused().await?;
+        Ok(())
     }
 
     /// A waiting code on every device that polls.

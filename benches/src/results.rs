@@ -44,7 +44,8 @@ impl Results {
     /// Reads what [`Results::keep`] wrote.
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
         let text = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        serde_json::from_slice(&text).with_context(|| format!("{} holds no results", file.display()))
+        serde_json::from_slice(&text)
+            .with_context(|| format!("{} holds no results that this version reads", file.display()))
     }
 
     /// How much of ours and of the references went wrong. A peer that fails has a row that says so.

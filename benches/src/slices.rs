@@ -22,16 +22,31 @@ pub(crate) async fn in_turn<'s>(
     folder: &Path,
 ) -> anyhow::Result<Vec<Sample>> {
     let mut all: Vec<_> = servers.into_iter().map(|server| (server, Vec::new())).collect();
-    for _ in 0..seconds {
+    for turn in 0..seconds as usize {
         let seed = wrk::new_seed();
-        for ((server, terminals), slices) in &mut all {
+        for place in order(all.len(), turn) {
+            let Some(((server, terminals), slices)) = all.get_mut(place) else { continue };
             let terminals = Terminals { seed, ..*terminals };
             slices.push(wrk::of_terminals(server, POLL, SLICE, terminals, folder).await?);
         }
-        all.reverse();
-    }
-    if seconds % 2 == 1 {
-        all.reverse();
     }
     all.iter().map(|(_, slices)| Sample::joined(slices).context("no slices")).collect()
+}
+
+/// Each begins in its turn, and every other turn goes backwards.
+fn order(count: usize, turn: usize) -> impl Iterator<Item = usize> {
+    let forwards = (0..count).map(move |step| (turn / 2 + step) % count);
+    forwards.map(move |place| if turn.is_multiple_of(2) { place } else { count - 1 - place })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_comes_once_in_a_turn_and_each_begins() {
+        let turns: Vec<Vec<_>> = (0..4).map(|turn| order(4, turn).collect()).collect();
+        assert_eq!(turns, [[0, 1, 2, 3], [3, 2, 1, 0], [1, 2, 3, 0], [2, 1, 0, 3]]);
+        assert_eq!(order(0, 3).count(), 0);
+    }
 }

@@ -20,12 +20,12 @@ use crate::verdicts::verdicts;
 /// The tables there are, by the names in the markers.
 const NAMES: [&str; 6] = ["machine", "targets", "rates", "grid", "peers", "overload"];
 
-/// Writes the tables to the screen, or into files. What the run did not measure is left as it is.
+/// Writes the tables to the screen, or into files. A table that the run did not measure, or not all of, is left as it is.
 pub(crate) fn write(options: &Table) -> anyhow::Result<()> {
     let results = Results::read(&options.from)?;
     if options.into.is_empty() {
         for name in NAMES {
-            println!("{}\n", section(&results, name)?.unwrap_or_else(|| format!("{name}: not measured")));
+            println!("{}\n", section(&results, name)?.unwrap_or_else(|| format!("{name}: not, or not all, measured")));
         }
     }
     for file in &options.into {
@@ -34,7 +34,7 @@ pub(crate) fn write(options: &Table) -> anyhow::Result<()> {
         anyhow::ensure!(replaced.len() + left.len() > 0, "{} has no markers", file.display());
         fs::write(file, text)?;
         let told = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-        println!("{}: filled {}; not measured, left as before: {}", file.display(), told(&replaced), told(&left));
+        println!("{}: filled {}; not (all) measured, left as before: {}", file.display(), told(&replaced), told(&left));
     }
     Ok(())
 }
@@ -63,13 +63,14 @@ fn filled(text: &str, results: &Results) -> anyhow::Result<Filled> {
     Ok(filled)
 }
 
-/// None when nothing of it was measured. The machine goes with the targets: it is what they were measured on.
+/// None when it was not measured, or in part only: a table tells of one run. The machine goes with the targets, and
+/// is what they were measured on.
 fn section(results: &Results, name: &str) -> anyhow::Result<Option<String>> {
-    let judged = verdicts(results).iter().any(|verdict| verdict.is_met().is_some());
+    let judged = verdicts(results).iter().all(|verdict| verdict.is_met().is_some());
     let (measured, table): (bool, fn(&Results) -> anyhow::Result<String>) = match name {
         "machine" => (judged, |results| Ok(format!("```\n{}\n```", results.machine.join("\n")))),
         "targets" => (judged, targets),
-        "rates" => (Row::ALL.into_iter().any(|row| results.report.of(row).next().is_some()), rates),
+        "rates" => (Row::ALL.into_iter().all(|row| results.report.of(row).next().is_some()), rates),
         "grid" => (!results.grid.0.is_empty(), grid),
         "peers" => (!results.peers.is_empty(), peers),
         "overload" => (!results.overload.is_empty(), overload),
@@ -193,9 +194,12 @@ fn number(value: Option<f64>, digits: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::grid::tests::cell;
     use crate::overload::tests::overload_of;
+    use crate::sample::Latency;
 
     #[test]
     fn what_is_between_markers_is_replaced_and_nothing_else() {
@@ -228,7 +232,13 @@ mod tests {
         for devices in [10, 1_000] {
             some.grid.0.push(cell(Column::Gathered { devices }, 64, 100));
         }
-        assert_eq!(filled(&before, &some).unwrap().replaced, ["machine", "targets", "grid"]);
+        assert_eq!(filled(&before, &some).unwrap().replaced, ["grid"], "only one target of them all was measured");
+        for row in Row::ALL {
+            let memory = Some(Memory { now: 0, peak: 0 });
+            let latency = Some(Latency { p50: Duration::ZERO, p99: Duration::from_millis(1) });
+            some.report.add(row, Sample { memory, latency, ..cell(Column::Bare, 64, 100).sample });
+        }
+        assert_eq!(filled(&before, &some).unwrap().replaced, ["machine", "targets", "rates", "grid"]);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Metrics {
     claims: IntCounterVec,
     waiting: IntGauge,
     turned_away: IntCounterVec,
+    lined_up: IntCounterVec,
+    in_line: IntGaugeVec,
     pool: IntGaugeVec,
     reclaimed: IntCounterVec,
     reclaim_rounds: IntCounterVec,
@@ -50,6 +52,37 @@ pub(super) struct RouteMetrics {
     known: RefCell<Vec<(Method, StatusCode, IntCounter)>>,
 }
 
+/// One more in a gauge until it is dropped.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn of(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The line for the places of one kind of caller.
+pub(super) struct LineMetrics {
+    pub(super) turned_away: IntCounter,
+    lined_up: IntCounter,
+    standing: IntGauge,
+}
+
+impl LineMetrics {
+    /// Counts a call that lines up, and as one that stands there until the answer is dropped.
+    pub(super) fn line_up(&self) -> impl Drop + use<> {
+        self.lined_up.inc();
+        Counted::of(&self.standing)
+    }
+}
+
 impl Metrics {
     /// A fresh set.
     ///
@@ -59,6 +92,8 @@ impl Metrics {
         let claims = Opts::new("pos_claims_total", "Claims answered, by outcome.");
         let turned_away =
             Opts::new("pos_http_turned_away_total", "Calls answered 503 because too many were under way.");
+        let lined_up = Opts::new("pos_http_lined_up_total", "Calls that had to stand in line for a place.");
+        let in_line = Opts::new("pos_http_calls_in_line", "Calls that stand in line for a place.");
         let pool = Opts::new("pos_storage_connections", "Connections to the store, by state.");
         let reclaimed = Opts::new("pos_reclaimed_rows_total", "Rows removed because they were over, by kind.");
         let rounds = Opts::new("pos_reclaim_rounds_total", "Rounds of removing rows that are over, by outcome.");
@@ -69,6 +104,8 @@ impl Metrics {
             claims: IntCounterVec::new(claims, &["outcome"])?,
             waiting: IntGauge::new("pos_waiting_terminals", "Terminals whose status is held back until it changes.")?,
             turned_away: IntCounterVec::new(turned_away, &["of"])?,
+            lined_up: IntCounterVec::new(lined_up, &["of"])?,
+            in_line: IntGaugeVec::new(in_line, &["of"])?,
             pool: IntGaugeVec::new(pool, &["state"])?,
             reclaimed: IntCounterVec::new(reclaimed, &["kind"])?,
             reclaim_rounds: IntCounterVec::new(rounds, &["outcome"])?,
@@ -82,6 +119,8 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.claims.clone()))?;
         metrics.registry.register(Box::new(metrics.waiting.clone()))?;
         metrics.registry.register(Box::new(metrics.turned_away.clone()))?;
+        metrics.registry.register(Box::new(metrics.lined_up.clone()))?;
+        metrics.registry.register(Box::new(metrics.in_line.clone()))?;
         metrics.registry.register(Box::new(metrics.pool.clone()))?;
         metrics.registry.register(Box::new(metrics.reclaimed.clone()))?;
         metrics.registry.register(Box::new(metrics.reclaim_rounds.clone()))?;
@@ -116,21 +155,18 @@ impl Metrics {
         }
     }
 
-    /// The calls of one kind of caller for which there was no place.
-    pub(super) fn turned_away(&self, of: &'static str) -> IntCounter {
-        self.turned_away.with_label_values(&[of])
+    /// Those of one kind of caller for whom there was no place.
+    pub(super) fn line(&self, of: &'static str) -> LineMetrics {
+        LineMetrics {
+            turned_away: self.turned_away.with_label_values(&[of]),
+            lined_up: self.lined_up.with_label_values(&[of]),
+            standing: self.in_line.with_label_values(&[of]),
+        }
     }
 
     /// Counts a terminal as waiting until the answer is dropped.
     pub(super) fn terminal_waits(&self) -> impl Drop + use<> {
-        struct Waits(IntGauge);
-        impl Drop for Waits {
-            fn drop(&mut self) {
-                self.0.dec();
-            }
-        }
-        self.waiting.inc();
-        Waits(self.waiting.clone())
+        Counted::of(&self.waiting)
     }
 
     pub(super) fn route(&self, path: &'static str) -> RouteMetrics {

@@ -154,7 +154,7 @@ pub struct Limits {
     pub import_timeout: Duration,
     /// How long the next piece of such a file may take to arrive; longer is 400/4000.
     pub import_stall_timeout: Duration,
-    /// How many calls one worker has under way; more is 503/5003.
+    /// How many calls one worker has under way; one more stands in line for a while, and is 503/5003 then.
     pub places: Places,
 }
 

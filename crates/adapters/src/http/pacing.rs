@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use foldhash::quality::RandomState as PlaceState;
@@ -48,6 +48,8 @@ pub struct Pacing {
     addresses: Option<Limiter>,
     /// How many more calls until those who have been quiet are forgotten.
     until_sweep: AtomicU64,
+    /// The most counters that a sweep has found since memory was given back.
+    most: AtomicUsize,
     /// What the threads have counted and not told yet, or told and not counted yet.
     tallies: ThreadLocal<PacingTally>,
 }
@@ -86,6 +88,7 @@ impl Pacing {
             devices: Limiter::new(pace.per_device, clock),
             addresses: Limiter::new(pace.per_address, clock),
             until_sweep: AtomicU64::new(SWEEP_EVERY),
+            most: AtomicUsize::new(0),
             tallies: ThreadLocal::new(),
         }
     }
@@ -99,15 +102,26 @@ impl Pacing {
         }
     }
 
+    fn counters(&self) -> usize {
+        self.limiters().map(|limiter| limiter.counters.len()).sum()
+    }
+
     fn limiters(&self) -> impl Iterator<Item = &Limiter> {
         [&self.devices, &self.addresses].into_iter().flatten()
     }
 
-    /// The memory of the forgotten is kept: as many will call again before the next sweep.
+    /// The memory of the forgotten is kept while as many call again before the next sweep; no longer once a storm is over.
     fn sweep_after(&self, calls: u64) {
         if self.until_sweep.fetch_sub(calls, Ordering::Relaxed) == calls {
-            self.limiters().for_each(|limiter| limiter.counters.retain_recent());
-            let counters = self.limiters().map(|limiter| limiter.counters.len()).sum::<usize>();
+            let before = self.counters();
+            let most = self.most.fetch_max(before, Ordering::Relaxed);
+            if before < most / 4 {
+                self.most.store(before, Ordering::Relaxed);
+                self.forget_the_quiet();
+            } else {
+                self.limiters().for_each(|limiter| limiter.counters.retain_recent());
+            }
+            let counters = self.counters();
             let counters = u64::try_from(counters).unwrap_or(u64::MAX).next_multiple_of(PacingTally::CALLS);
             self.until_sweep.store(counters.max(SWEEP_EVERY), Ordering::Relaxed);
         }

@@ -16,11 +16,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::IntCounter;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::metrics::Metrics;
+use super::metrics::{LineMetrics, Metrics};
 use crate::clock::Stopwatch;
 
 /// How many calls of each kind one worker has under way at most; one that gets no place in time is answered 503/5003.
@@ -58,7 +57,7 @@ pub(super) struct Rooms {
 
 impl Rooms {
     pub(super) fn new(places: Places, metrics: &Metrics) -> Self {
-        let room = |name, most| Rc::new(Room::new(name, most, places.patience, metrics.turned_away(name)));
+        let room = |name, most| Rc::new(Room::new(name, most, places.patience, metrics.line(name)));
         Self {
             terminals: room("terminals", places.terminals),
             portals: room("portals", places.portals),
@@ -84,7 +83,7 @@ pub(super) struct Room {
     most: usize,
     places: Arc<Semaphore>,
     patience: Duration,
-    turned_away: IntCounter,
+    line: LineMetrics,
     unsaid: Cell<u64>,
     last_said: Cell<Option<Stopwatch>>,
 }
@@ -99,32 +98,31 @@ pub(super) struct Place {
 }
 
 impl Room {
-    fn new(name: &'static str, most: usize, patience: Duration, turned_away: IntCounter) -> Self {
+    fn new(name: &'static str, most: usize, patience: Duration, line: LineMetrics) -> Self {
         let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { name, most, places, patience, turned_away, unsaid: Cell::default(), last_said: Cell::default() }
+        Self { name, most, places, patience, line, unsaid: Cell::default(), last_said: Cell::default() }
     }
 
-    /// A place, if one gets free in time. A caller that goes away leaves the line.
+    /// A place, if one gets free in time. Whose connection ends leaves the line.
     pub(super) async fn enter(&self) -> Option<Place> {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
             return Some(Place { _permit: permit });
         }
         // On the heap: hardly any call comes here, and each one's state would have room for it.
-        Box::pin(self.stand_in_line()).await
+        let permit = if self.patience.is_zero() { None } else { Box::pin(self.stand_in_line()).await };
+        if permit.is_none() {
+            self.say();
+        }
+        permit.map(|permit| Place { _permit: permit })
     }
 
-    async fn stand_in_line(&self) -> Option<Place> {
-        match timeout(self.patience, Arc::clone(&self.places).acquire_owned()).await {
-            Ok(Ok(permit)) => Some(Place { _permit: permit }),
-            Ok(Err(_)) | Err(_) => {
-                self.say();
-                None
-            }
-        }
+    async fn stand_in_line(&self) -> Option<OwnedSemaphorePermit> {
+        let _standing = self.line.line_up();
+        timeout(self.patience, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
     }
 
     fn say(&self) {
-        self.turned_away.inc();
+        self.line.turned_away.inc();
         self.unsaid.set(self.unsaid.get() + 1);
         if self.last_said.get().is_none_or(|said| said.elapsed() >= SILENCE) {
             self.last_said.set(Some(Stopwatch::start()));
@@ -139,7 +137,7 @@ mod tests {
     use std::pin::pin;
 
     use futures_util::FutureExt as _;
-    use tokio::time::{Instant, advance};
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -160,7 +158,7 @@ mod tests {
         drop(one);
         let _again = room.enter().await.unwrap();
         assert!(room.enter().await.is_none());
-        assert_eq!((room.turned_away.get(), rooms.of(Party::Operators).is_none()), (3, true));
+        assert_eq!((room.line.turned_away.get(), rooms.of(Party::Operators).is_none()), (3, true));
     }
 
     #[tokio::test(start_paused = true)]
@@ -169,7 +167,7 @@ mod tests {
         let _taken = room.enter().await.unwrap();
         let begun = Instant::now();
         assert!(room.enter().await.is_none());
-        assert_eq!((begun.elapsed(), room.turned_away.get()), (PATIENCE, 1));
+        assert_eq!((begun.elapsed(), room.line.turned_away.get()), (PATIENCE, 1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,7 +178,6 @@ mod tests {
         assert!(gone.as_mut().now_or_never().is_none());
         let mut first = pin!(room.enter());
         assert!(first.as_mut().now_or_never().is_none());
-        advance(PATIENCE / 2).await;
         let mut second = pin!(room.enter());
         assert!(second.as_mut().now_or_never().is_none());
         drop(gone);
@@ -189,7 +186,7 @@ mod tests {
         assert!(second.as_mut().now_or_never().is_none());
         drop(first);
         assert!(second.now_or_never().expect("its turn").is_some());
-        assert_eq!(room.turned_away.get(), 0);
+        assert_eq!(room.line.turned_away.get(), 0);
     }
 
     /// The place is given to it, and it leaves before it hears so.

@@ -134,6 +134,11 @@ fn assert_turned_away(answer: &Answer) {
     assert!(answer.details().is_null(), "{answer:?}");
 }
 
+async fn until_in_line(server: &TestServer, count: usize) {
+    let line = format!("pos_http_calls_in_line{{of=\"terminals\"}} {count}\n");
+    timeout(LONG, async { while !metrics(server).await.contains(&line) {} }).await.expect("so many stand in line");
+}
+
 async fn metrics(server: &TestServer) -> String {
     send(server.request(Method::GET, "/metrics")).await.text
 }
@@ -169,13 +174,21 @@ async fn a_burst_larger_than_the_room_is_served_while_it_stands_in_line() {
     settings.push(("POS__HTTP__MAX_PLACE_WAIT_MS", "10000".into()));
     let (server, gate) = gated(settings);
     let device = server.device().await;
-    let burst = polls(&server, &device, 44);
+    let mut burst = polls(&server, &device, 45);
+    gate.until_inside(4).await;
+    until_in_line(&server, 41).await;
+    // One goes away: inside or in line, whoever comes next has the place.
+    burst.swap_remove(0).abort();
+    until_in_line(&server, 40).await;
     gate.until_inside(4).await;
     gate.open();
     for served in burst {
         assert_eq!(timeout(LONG, served).await.expect("its turn").unwrap().status, 200);
     }
-    assert!(metrics(&server).await.contains("pos_http_turned_away_total{of=\"terminals\"} 0"));
+    let metrics = metrics(&server).await;
+    for line in ["pos_http_turned_away_total{of=\"terminals\"} 0", "pos_http_calls_in_line{of=\"terminals\"} 0"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
     server.stop().await;
 }
 

@@ -18,6 +18,7 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
     ("POS__HTTP__MAX_CONNECTIONS", "0", &["from 1 to 1000000"]),
     ("POS__HTTP__MAX_TERMINAL_CALLS", "0", &["from 1 to 1000000"]),
     ("POS__HTTP__MAX_PORTAL_CALLS", "0", &["from 1 to 1000000"]),
+    ("POS__HTTP__MAX_PLACE_WAIT_MS", "-1", &["from 0 to 10000"]),
     ("POS__HTTP__TRUSTED_PROXIES", "10.0.0.0/33", &["http.trusted_proxies", "10.0.0.0/33", "no IP network or address"]),
     ("POS__HTTP__TRUSTED_PROXIES", "balancer.example", &["http.trusted_proxies", "names are not looked up"]),
     ("POS__HTTP__TRUSTED_PROXIES", "10.1.2.3/8", &["http.trusted_proxies", "write 10.0.0.0/8"]),
@@ -81,6 +82,14 @@ fn every_bad_variable_is_one_fault_that_names_it_and_a_remedy() {
             assert!(faults[0].contains(part), "{name}={value}: {} should say {part}", faults[0]);
         }
     }
+}
+
+#[test]
+fn a_call_may_not_stand_in_line_for_as_long_as_it_may_take_in_all() {
+    let with = |wait| [("POS__HTTP__REQUEST_TIMEOUT_SECS", "1"), ("POS__HTTP__MAX_PLACE_WAIT_MS", wait)];
+    let [fault] = faults(None, &with("1000")).try_into().unwrap();
+    assert!(fault.contains("http.max_place_wait_ms") && fault.contains("http.request_timeout_secs"), "{fault}");
+    assert!(load(None, &with("999")).is_ok());
 }
 
 #[test]
