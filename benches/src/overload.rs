@@ -87,12 +87,17 @@ pub(crate) async fn run(
         let requests: Vec<_> = fleet.polling().map(|device| terminal_request(method, path, device)).collect();
         let length = options.measurement();
         let connections = options.connections as usize;
-        let (warm_up, _) = load(server.address, &requests, Pace::OneByOne(length), connections).await?;
-        let (seen, elapsed) = load(server.address, &requests, Pace::OneByOne(length), connections).await?;
+        let mut callers = none_open(connections);
+        let (warm_up, _) = load(server.address, &requests, Pace::OneByOne(length), &mut callers).await?;
+        let (seen, elapsed) = load(server.address, &requests, Pace::OneByOne(length), &mut callers).await?;
         anyhow::ensure!(!seen.served.is_empty(), "nothing is served");
         let capacity = seen.served.len() as f64 / elapsed.as_secs_f64();
         let call = format!("{method} {path}");
-        let broken = warm_up.broken + seen.broken;
+        // Terminals have their connections open when a storm begins: one call on each, at a pace that is easy to answer.
+        let mut callers = none_open(CONNECTIONS);
+        let easy = Pace::Every(Duration::from_secs_f64(4.0 / capacity), CONNECTIONS as u64);
+        let (opening, _) = load(server.address, &requests, easy, &mut callers).await?;
+        let broken = warm_up.broken + seen.broken + opening.broken;
         let overload = Overload { call, callers: options.connections, capacity, broken, lines: Vec::new() };
         println!("overload: {}\n{}", overload.in_words(), in_columns(&Line::HEADERS));
         all.push(overload);
@@ -100,7 +105,7 @@ pub(crate) async fn run(
             let rate = capacity * f64::from(multiple);
             let total = (rate * length.as_secs_f64()) as u64;
             let pace = Pace::Every(Duration::from_secs_f64(1.0 / rate), total);
-            let (seen, elapsed) = load(server.address, &requests, pace, CONNECTIONS).await?;
+            let (seen, elapsed) = load(server.address, &requests, pace, &mut callers).await?;
             let line = Line::of(multiple, elapsed, seen);
             println!("{}", in_columns(&line.cells(capacity)));
             if let Some(overload) = all.last_mut() {
@@ -113,21 +118,29 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// So many connections, each of which is opened with its first call.
+fn none_open(count: usize) -> Vec<Option<TcpStream>> {
+    std::iter::repeat_with(|| None).take(count).collect()
+}
+
+/// Calls on these connections; they stay open.
 async fn load(
     address: SocketAddr,
     requests: &[Vec<u8>],
     pace: Pace,
-    connections: usize,
+    connections: &mut Vec<Option<TcpStream>>,
 ) -> anyhow::Result<(Seen, Duration)> {
     let start = Instant::now();
     let calls = Arc::new(Calls { address, requests: requests.to_vec(), next: AtomicU64::new(0), pace, start });
     let mut tasks = JoinSet::new();
-    for _ in 0..connections {
-        tasks.spawn(call(calls.clone()));
+    for connection in connections.drain(..) {
+        tasks.spawn(call(calls.clone(), connection));
     }
     let mut seen = Seen::default();
     while let Some(done) = tasks.join_next().await {
-        seen.add(done.context("a connection's task")?);
+        let (by_one, connection) = done.context("a connection's task")?;
+        seen.add(by_one);
+        connections.push(connection);
     }
     Ok((seen, start.elapsed()))
 }
@@ -154,9 +167,8 @@ impl Calls {
     }
 }
 
-async fn call(calls: Arc<Calls>) -> Seen {
+async fn call(calls: Arc<Calls>, mut connection: Option<TcpStream>) -> (Seen, Option<TcpStream>) {
     let (mut seen, mut buffer) = (Seen::default(), Vec::with_capacity(4_096));
-    let mut connection = None;
     while let Some((number, due)) = calls.next() {
         sleep_until(due.into()).await;
         if due.elapsed() > TOO_LATE {
@@ -189,7 +201,7 @@ async fn call(calls: Arc<Calls>) -> Seen {
         }
         connection = Some(stream);
     }
-    seen
+    (seen, connection)
 }
 
 async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> anyhow::Result<u16> {
@@ -325,7 +337,9 @@ pub(crate) mod tests {
         });
         let requests = [b"GET / HTTP/1.1\r\nhost: here\r\n\r\n".to_vec()];
         let pace = Pace::Every(Duration::from_millis(1), 2);
-        let (seen, _) = load(address, &requests, pace, 1).await.unwrap();
+        let mut connection = none_open(1);
+        let (seen, _) = load(address, &requests, pace, &mut connection).await.unwrap();
+        assert!(connection.iter().all(Option::is_some), "it stays open");
         server.abort();
         // On a machine that stands still for a second the second one is not sent any more.
         assert_eq!((seen.served.len() as u64 + seen.late, seen.broken), (2, 0));
