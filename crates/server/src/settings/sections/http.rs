@@ -29,7 +29,7 @@ pub struct HttpSettings {
     pub max_terminal_calls: usize,
     /// Calls of portals, machines and the identity provider under way for each worker.
     pub max_portal_calls: usize,
-    /// How long one more call waits for a place; shorter than `request_timeout`, of which it is a part.
+    /// How long one more call waits for a place; at most half of `request_timeout`, of which it is a part.
     pub max_place_wait: Duration,
     /// Origins that browsers may call from, serialised as browsers do.
     pub cors_allowed_origins: Vec<String>,
@@ -55,13 +55,6 @@ impl HttpSettings {
         let max_terminal_calls = reader.number("http.max_terminal_calls", 1..=1_000_000);
         let max_portal_calls = reader.number("http.max_portal_calls", 1..=1_000_000);
         let max_place_wait = reader.millis("http.max_place_wait_ms", 0..=10_000);
-        if let Some((wait, whole)) = max_place_wait.zip(request_timeout).filter(|(wait, whole)| wait >= whole) {
-            reader.refuse(
-                "http.max_place_wait_ms",
-                format!("is {} ms, no less than the {} s for a whole request", wait.as_millis(), whole.as_secs()),
-                "make it shorter than http.request_timeout_secs, or that longer".to_owned(),
-            );
-        }
         let cors_allowed_origins = reader.texts("http.cors_allowed_origins", origin);
         let trusted_proxies = reader.texts("http.trusted_proxies", network);
         Some(Self {
@@ -75,7 +68,7 @@ impl HttpSettings {
             max_connections: max_connections?,
             max_terminal_calls: max_terminal_calls?,
             max_portal_calls: max_portal_calls?,
-            max_place_wait: max_place_wait?,
+            max_place_wait: max_place_wait?.min(request_timeout? / 2),
             cors_allowed_origins: cors_allowed_origins?,
             trusted_proxies: trusted_proxies?,
         })
