@@ -367,6 +367,22 @@ mod tests {
         assert_eq!(devices.counters.len(), 1);
     }
 
+    /// What a sweep compares with to see that a storm is over, and to give its memory back.
+    #[test]
+    fn after_a_storm_a_sweep_no_longer_reckons_with_it() {
+        let (pacing, clock) = pacing(SHIPPED);
+        let call = |bits| pacing.admit(&DeviceId::from_bits(bits), None);
+        let storm = u32::try_from(SWEEP_EVERY).unwrap();
+        (0..storm).for_each(|bits| assert_eq!(call(bits), Ok(())));
+        assert!(pacing.most.load(Ordering::Relaxed) > 60_000);
+        clock.advance(time::Duration::MINUTE);
+        for _ in 0..3 * SWEEP_EVERY {
+            clock.advance(time::Duration::SECOND);
+            assert_eq!(call(7), Ok(()));
+        }
+        assert_eq!(pacing.most.load(Ordering::Relaxed), 1);
+    }
+
     #[test]
     fn those_who_are_quiet_are_forgotten_when_asked_and_nobody_else() {
         let pace = Pace { per_device: Rate { per_minute: 1, burst: 2 }, ..SHIPPED };

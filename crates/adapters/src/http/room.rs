@@ -137,7 +137,7 @@ mod tests {
     use std::pin::pin;
 
     use futures_util::FutureExt as _;
-    use tokio::time::Instant;
+    use tokio::time::advance;
 
     use super::*;
 
@@ -165,9 +165,13 @@ mod tests {
     async fn who_finds_no_place_stands_in_line_and_is_turned_away_when_its_time_is_up() {
         let room = rooms(PATIENCE).of(Party::Portals).unwrap();
         let _taken = room.enter().await.unwrap();
-        let begun = Instant::now();
-        assert!(room.enter().await.is_none());
-        assert_eq!((begun.elapsed(), room.line.turned_away.get()), (PATIENCE, 1));
+        let mut standing = pin!(room.enter());
+        assert!(standing.as_mut().now_or_never().is_none());
+        advance(PATIENCE / 2).await;
+        assert!(standing.as_mut().now_or_never().is_none());
+        advance(PATIENCE).await;
+        assert!(standing.now_or_never().expect("its time is up").is_none());
+        assert_eq!(room.line.turned_away.get(), 1);
     }
 
     #[tokio::test(start_paused = true)]
