@@ -1,12 +1,9 @@
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use pos_domain::{Device, DeviceStatus, PairingCodeStatus, PollWindow};
 use pos_port_clock::Clock;
-use pos_port_storage::{DeviceChanges, DeviceRepository, StorageError, Woken};
+use pos_port_storage::{DeviceChanges, DeviceRepository, StorageError, Watch, Woken};
 use time::OffsetDateTime;
 
 use crate::in_use;
@@ -31,13 +28,40 @@ pub struct CheckedStatus {
     pub next_poll: Option<PollWindow>,
 }
 
-/// What became of a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waited {
-    /// How it stands.
-    pub status: CheckedStatus,
-    /// Whether the answer was held back at all.
-    pub held: bool,
+/// The answer to a poll whose caller is willing to wait for a change.
+pub enum StatusAnswer {
+    /// Nothing to wait for, or no longer.
+    Ready(CheckedStatus),
+    /// Nothing has changed yet.
+    Waiting(WaitingStatus),
+}
+
+/// A status that may change yet.
+///
+/// Whoever holds it waits for [`WaitingStatus::changed`] and passes it on to [`CheckStatus::look_again`], until the answer is
+/// ready. To stop earlier is to answer [`WaitingStatus::status`] and drop it.
+pub struct WaitingStatus {
+    status: CheckedStatus,
+    /// When the wait ends, by the monotonic clock.
+    deadline: Duration,
+    /// How much of the wait is left, counted by what was slept.
+    left: Duration,
+    /// How long until the next look, with or without word of a change.
+    next_look: Duration,
+    watch: Box<dyn Watch>,
+}
+
+impl WaitingStatus {
+    /// How it stands, as far as is known.
+    #[must_use]
+    pub fn status(&self) -> CheckedStatus {
+        self.status
+    }
+
+    /// Returns when it is time for the next look.
+    pub async fn changed(&mut self) -> Woken {
+        self.watch.changed(self.next_look).await
+    }
 }
 
 /// Why a status could not be told.
@@ -72,62 +96,55 @@ impl CheckStatus {
         Ok(self.first_look(call).await?.status)
     }
 
-    /// Answers a poll once the status is another than it was when the call came, or when `patience` is over. A terminal
-    /// whose code is not pending has nothing to wait for and is answered at once, and so is one too many. A store that
-    /// fails during the wait ends it with what was known, and so does `stop`. `on_hold` is called once, when the answer
-    /// begins to be held back.
+    /// Answers a poll whose caller is willing to wait for `patience`. A terminal whose code is not pending has nothing to
+    /// wait for and is answered at once, and so is one too many.
     ///
     /// # Errors
-    /// [`CheckStatusError`], of the first look.
-    pub async fn wait(
-        &self,
-        call: &TerminalCall,
-        patience: Duration,
-        on_hold: impl FnOnce(),
-        stop: impl Future<Output = ()>,
-    ) -> Result<Waited, CheckStatusError> {
+    /// [`CheckStatusError`].
+    pub async fn begin_wait(&self, call: &TerminalCall, patience: Duration) -> Result<StatusAnswer, CheckStatusError> {
         // Before the look, so that nothing happens unseen between the two.
         let watch = self.changes.watch(&call.device_id);
-        let first = self.first_look(call).await?;
-        let Some(mut watch) = watch else {
-            return Ok(Waited { status: first.status, held: false });
-        };
-        let mut stop = pin!(stop);
+        let look = self.first_look(call).await?;
+        let Some(watch) = watch else { return Ok(StatusAnswer::Ready(look.status)) };
         let deadline = self.clock.since_start() + patience;
-        let (mut now, mut on_hold, mut spells) = (first, Some(on_hold), patience);
-        while let Some(until_expiry) = now.until_expiry
-            && now.status == first.status
-        {
-            let left = deadline.saturating_sub(self.clock.since_start()).min(spells);
-            if left.is_zero() {
-                break;
-            }
-            if let Some(begins) = on_hold.take() {
-                begins();
-            }
-            let spell = left.min(self.recheck).min(until_expiry);
-            match until(&mut stop, watch.changed(spell)).await {
-                Some(Woken::ByChange) => {}
-                Some(Woken::ByTime) => spells = spells.saturating_sub(spell),
-                None => break,
-            }
-            let Ok(device) = self.find(call).await else { break };
-            now = Look::at(&device, self.clock.now());
+        let begun = WaitingStatus { status: look.status, deadline, left: patience, next_look: Duration::ZERO, watch };
+        Ok(self.go_on(begun, look))
+    }
+
+    /// Looks after the wait was woken: the answer is ready once the status is another, or when the time is up. A store
+    /// that fails during the wait ends it with what was known.
+    pub async fn look_again(&self, call: &TerminalCall, mut waiting: WaitingStatus, woken: Woken) -> StatusAnswer {
+        match woken {
+            Woken::ByChange => {}
+            Woken::ByTime => waiting.left = waiting.left.saturating_sub(waiting.next_look),
         }
-        Ok(Waited { status: now.status, held: on_hold.is_none() })
+        match self.find(call).await {
+            Ok(device) => {
+                let look = Look::at(&device, self.clock.now());
+                self.go_on(waiting, look)
+            }
+            Err(_) => StatusAnswer::Ready(waiting.status),
+        }
+    }
+
+    fn go_on(&self, mut waiting: WaitingStatus, look: Look) -> StatusAnswer {
+        let left = waiting.deadline.saturating_sub(self.clock.since_start()).min(waiting.left);
+        match look.until_expiry {
+            Some(until_expiry) if look.status == waiting.status && !left.is_zero() => {
+                waiting.next_look = left.min(self.recheck).min(until_expiry);
+                StatusAnswer::Waiting(waiting)
+            }
+            Some(_) | None => StatusAnswer::Ready(look.status),
+        }
     }
 
     async fn first_look(&self, call: &TerminalCall) -> Result<Look, CheckStatusError> {
-        let (look, now, changed) = {
-            let device = self.find(call).await?;
-            let now = self.clock.now();
-            (Look::at(&device, now), now, is_change(&device, call))
-        };
-        if changed {
-            // Boxed: what few calls need is not to be moved about with each.
-            Box::pin(note(&*self.devices, call, now)).await;
+        let device = self.find(call).await?;
+        let now = self.clock.now();
+        if is_change(&device, call) {
+            note(&*self.devices, call, now).await;
         }
-        Ok(look)
+        Ok(Look::at(&device, now))
     }
 
     async fn find(&self, call: &TerminalCall) -> Result<Device, CheckStatusError> {
@@ -151,16 +168,4 @@ impl Look {
         };
         Self { status, until_expiry: device.code_expires_in(now).map(time::Duration::unsigned_abs) }
     }
-}
-
-/// What `work` comes to, unless `stop` is over first.
-async fn until<T>(stop: &mut Pin<&mut impl Future<Output = ()>>, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        if stop.as_mut().poll(context).is_ready() {
-            return Poll::Ready(None);
-        }
-        work.as_mut().poll(context).map(Some)
-    })
-    .await
 }

@@ -24,7 +24,7 @@ mod tenancy;
 mod verify_audit;
 
 pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
-pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus, Waited};
+pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus, StatusAnswer, WaitingStatus};
 pub use claim_device::{ClaimAttempt, ClaimDevice, ClaimDeviceError};
 pub use export_audit::{AuditEntry, AuditExport, ExportAudit};
 pub use fleet::{

@@ -4,8 +4,6 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-use smol_str::SmolStr;
-
 /// An application version: one to four dotted numbers, and an optional suffix after `-` or `+` (`1.4.2`, `2.0-rc.1`).
 ///
 /// Versions compare number by number, a missing number counting as zero; with equal numbers a `-` suffix comes before
@@ -13,7 +11,7 @@ use smol_str::SmolStr;
 #[derive(Debug, Clone)]
 pub struct AppVersion {
     numbers: [u32; 4],
-    text: SmolStr,
+    text: String,
 }
 
 /// A text that is no version.

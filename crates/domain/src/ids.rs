@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use smol_str::{SmolStr, format_smolstr};
 use uuid::Uuid;
 
 /// The name a terminal left the factory with, and the one it sends as `X-Device-Id`.
@@ -11,7 +10,7 @@ use uuid::Uuid;
 /// [`DeviceId::parse`] accepts any name of the form a terminal may send (contract, section 2): whether such a name
 /// belongs to a device is for the store to say.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeviceId(SmolStr);
+pub struct DeviceId(String);
 
 /// Why a text is no device id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +38,7 @@ impl DeviceId {
     /// The id that 32 random bits name, for a newly provisioned device.
     #[must_use]
     pub fn from_bits(bits: u32) -> Self {
-        Self(format_smolstr!("{}{bits:08X}", Self::PREFIX))
+        Self(format!("{}{bits:08X}", Self::PREFIX))
     }
 
     /// Reads an id as a terminal sends it: the prefix, at most 64 visible ASCII characters.
@@ -95,7 +94,7 @@ impl fmt::Display for MerchantId {
 /// A person or an API client, by the identity provider's subject (`sub`): 1 to 255 bytes, without control characters
 /// (OpenID Connect Core 1.0, section 2).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(SmolStr);
+pub struct UserId(String);
 
 /// A subject that is empty, over 255 bytes long, or holds a control character.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,5 @@
 //! What a terminal says of itself in `User-Agent`.
 
-use smol_str::SmolStr;
-
 use crate::AppVersion;
 
 /// A terminal's `User-Agent`: `Viopay-POS/{version} ({OS}; {model})` (contract, section 2).
@@ -12,9 +10,9 @@ pub struct UserAgent {
     /// The application's version.
     pub app_version: AppVersion,
     /// The operating system, for example `Android 12`.
-    pub os: Option<SmolStr>,
+    pub os: Option<String>,
     /// The hardware model, for example `PAX-A920`.
-    pub model: Option<SmolStr>,
+    pub model: Option<String>,
 }
 
 /// A text that is no terminal's `User-Agent`.
@@ -67,7 +65,7 @@ fn until_semicolon(text: &str) -> (&str, &str) {
     text.split_once(';').unwrap_or((text, ""))
 }
 
-fn part(text: &str) -> Option<SmolStr> {
+fn part(text: &str) -> Option<String> {
     let text = text.trim_ascii();
     let kept = text.get(..UserAgent::MAX_PART_LEN).unwrap_or(text);
     (!kept.is_empty()).then(|| kept.into())

@@ -1,11 +1,10 @@
 //! A terminal that has its status held back until something changes.
 
-use std::future::{pending, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pos_application::CheckStatus;
+use pos_application::{CheckStatus, CheckedStatus, StatusAnswer, TerminalCall};
 use pos_domain::{DeviceId, DeviceStatus, PairingCodeStatus};
 use pos_port_clock::ManualClock;
 use pos_port_storage::{DeviceChanges, Watch, Woken};
@@ -77,6 +76,22 @@ fn status(house: &House, changes: impl DeviceChanges + 'static) -> CheckStatus {
     CheckStatus::new(house.storage.devices.clone(), Arc::new(changes), house.clock.clone(), Duration::from_secs(5))
 }
 
+/// The answer at the end of a wait that nobody stops, and whether it was held back.
+async fn at_the_end(status: &CheckStatus, call: &TerminalCall, seconds: u64) -> (CheckedStatus, bool) {
+    let mut answer = status.begin_wait(call, Duration::from_secs(seconds)).await.unwrap();
+    let mut held = false;
+    loop {
+        match answer {
+            StatusAnswer::Ready(status) => return (status, held),
+            StatusAnswer::Waiting(mut waiting) => {
+                held = true;
+                let woken = waiting.changed().await;
+                answer = status.look_again(call, waiting, woken).await;
+            }
+        }
+    }
+}
+
 fn waited(house: &House) -> i64 {
     (pos_port_clock::Clock::now(&*house.clock) - START).whole_seconds()
 }
@@ -86,11 +101,8 @@ async fn where_nothing_changes_the_wait_ends_in_time() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked = status(&house, Uneventful(house.clock.clone()))
-        .wait(&call, Duration::from_secs(12), || {}, pending())
-        .await
-        .unwrap();
-    assert_eq!(checked.status.pairing_code_status, PairingCodeStatus::Pending);
+    let (checked, _) = at_the_end(&status(&house, Uneventful(house.clock.clone())), &call, 12).await;
+    assert_eq!(checked.pairing_code_status, PairingCodeStatus::Pending);
     assert_eq!(waited(&house), 12);
 }
 
@@ -99,11 +111,8 @@ async fn a_code_that_expires_ends_the_wait_at_that_instant() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked = status(&house, Uneventful(house.clock.clone()))
-        .wait(&call, Duration::from_secs(900), || {}, pending())
-        .await
-        .unwrap();
-    assert_eq!(checked.status.pairing_code_status, PairingCodeStatus::Expired);
+    let (checked, _) = at_the_end(&status(&house, Uneventful(house.clock.clone())), &call, 900).await;
+    assert_eq!(checked.pairing_code_status, PairingCodeStatus::Expired);
     assert_eq!(waited(&house), 300);
 }
 
@@ -112,11 +121,8 @@ async fn a_claim_whose_word_is_lost_is_seen_within_seconds() {
     let house = Arc::new(House::new([]));
     let call = house.device("POS-00000001").await;
     let code = house.code(&call).await;
-    let checked = status(&house, Unheard(house.clone(), code))
-        .wait(&call, Duration::from_secs(60), || {}, pending())
-        .await
-        .unwrap();
-    assert_eq!(checked.status.device_status, DeviceStatus::Claimed);
+    let (checked, _) = at_the_end(&status(&house, Unheard(house.clone(), code)), &call, 60).await;
+    assert_eq!(checked.device_status, DeviceStatus::Claimed);
     assert_eq!(waited(&house), 5);
 }
 
@@ -125,11 +131,8 @@ async fn who_finds_no_room_is_answered_at_once() {
     let house = House::new([]);
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
-    let checked = status(&house, Full).wait(&call, Duration::from_secs(60), || {}, pending()).await.unwrap();
-    assert_eq!(
-        (checked.status.pairing_code_status, checked.held, waited(&house)),
-        (PairingCodeStatus::Pending, false, 0)
-    );
+    let (checked, held) = at_the_end(&status(&house, Full), &call, 60).await;
+    assert_eq!((checked.pairing_code_status, held, waited(&house)), (PairingCodeStatus::Pending, false, 0));
 }
 
 #[tokio::test]
@@ -138,8 +141,8 @@ async fn waking_for_nothing_does_not_lengthen_the_wait() {
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
     let restless = status(&house, Restless(house.clock.clone()));
-    let checked = restless.wait(&call, Duration::from_secs(12), || {}, pending()).await.unwrap();
-    assert_eq!((checked.held, waited(&house)), (true, 12));
+    let (_, held) = at_the_end(&restless, &call, 12).await;
+    assert_eq!((held, waited(&house)), (true, 12));
 }
 
 #[tokio::test]
@@ -148,6 +151,7 @@ async fn whoever_is_stopped_is_told_what_was_known() {
     let call = house.device("POS-00000001").await;
     house.code(&call).await;
     let uneventful = status(&house, Uneventful(house.clock.clone()));
-    let checked = uneventful.wait(&call, Duration::from_secs(60), || {}, ready(())).await.unwrap();
-    assert_eq!((checked.status.pairing_code_status, waited(&house)), (PairingCodeStatus::Pending, 0));
+    let answer = uneventful.begin_wait(&call, Duration::from_secs(60)).await.unwrap();
+    let StatusAnswer::Waiting(waiting) = answer else { panic!("there is something to wait for") };
+    assert_eq!((waiting.status().pairing_code_status, waited(&house)), (PairingCodeStatus::Pending, 0));
 }

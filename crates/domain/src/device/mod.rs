@@ -38,11 +38,7 @@ pub use state::{Claim, DeviceState, DeviceStatus, IssuedCode, PairingCodeStatus}
 /// A value is the device as it was at one version. A change consumes it and answers a [`Transition`] with the next
 /// version; a store keeps that only if the version before is still the one it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Device(Box<Facts>);
-
-/// Kept in one place while the device goes from hand to hand.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Facts {
+pub struct Device {
     id: DeviceId,
     merchant_id: MerchantId,
     version: u64,
@@ -103,7 +99,7 @@ impl Transition {
     /// The version the store must still hold for this step to be kept; 0 for a device that is new.
     #[must_use]
     pub fn expected_version(&self) -> u64 {
-        self.device.0.version.saturating_sub(1)
+        self.device.version.saturating_sub(1)
     }
 
     /// The device after the step, by value.
@@ -124,7 +120,7 @@ impl Device {
         now: OffsetDateTime,
     ) -> Transition {
         let state = DeviceState::Inactive { code: None };
-        let device = Self(Box::new(Facts {
+        let device = Self {
             id,
             merchant_id,
             version: 0,
@@ -133,7 +129,7 @@ impl Device {
             details,
             last_seen: None,
             chain: None,
-        }));
+        };
         device.step(state, DeviceEventKind::Provisioned, by, now, None)
     }
 
@@ -149,7 +145,7 @@ impl Device {
         context: CallContext,
         now: OffsetDateTime,
     ) -> Result<Transition, IssueRefusal> {
-        match &self.0.state {
+        match &self.state {
             DeviceState::Inactive { .. } => {}
             DeviceState::Claimed(_) | DeviceState::Activated { .. } => return Err(IssueRefusal::AlreadyClaimed),
             DeviceState::Decommissioned { .. } => return Err(IssueRefusal::Decommissioned),
@@ -172,7 +168,7 @@ impl Device {
         context: CallContext,
         now: OffsetDateTime,
     ) -> Result<Transition, ClaimRefusal> {
-        let issued = match &self.0.state {
+        let issued = match &self.state {
             DeviceState::Inactive { code: Some(issued) } if issued.code == code => issued.clone(),
             DeviceState::Inactive { .. } | DeviceState::Decommissioned { .. } => return Err(ClaimRefusal::Expired),
             DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => {
@@ -183,7 +179,7 @@ impl Device {
         if issued.is_expired(now) {
             return Err(ClaimRefusal::Expired);
         }
-        if self.0.merchant_id != by.merchant_id {
+        if self.merchant_id != by.merchant_id {
             return Err(ClaimRefusal::NotOwner);
         }
         let next = DeviceState::Claimed(Claim { code: issued, by: by.user_id.clone(), at: now });
@@ -196,7 +192,7 @@ impl Device {
     /// [`ActivateRefusal::NotClaimed`] while it is inactive, [`ActivateRefusal::AlreadyActivated`] the second time,
     /// [`ActivateRefusal::Decommissioned`] when it is out of use.
     pub fn activate(self, context: CallContext, now: OffsetDateTime) -> Result<Transition, ActivateRefusal> {
-        let claim = match &self.0.state {
+        let claim = match &self.state {
             DeviceState::Claimed(claim) => claim.clone(),
             DeviceState::Inactive { .. } => return Err(ActivateRefusal::NotClaimed),
             DeviceState::Activated { .. } => return Err(ActivateRefusal::AlreadyActivated),
@@ -212,7 +208,7 @@ impl Device {
     /// [`ReleaseRefusal::NotClaimed`] for a device that is inactive already, [`ReleaseRefusal::Decommissioned`] for one
     /// that is out of use.
     pub fn release(self, by: Act, now: OffsetDateTime) -> Result<Transition, ReleaseRefusal> {
-        match &self.0.state {
+        match &self.state {
             DeviceState::Claimed(_) | DeviceState::Activated { .. } => {}
             DeviceState::Inactive { .. } => return Err(ReleaseRefusal::NotClaimed),
             DeviceState::Decommissioned { .. } => return Err(ReleaseRefusal::Decommissioned),
@@ -229,8 +225,8 @@ impl Device {
         if self.status() == DeviceStatus::Decommissioned {
             return Err(AmendRefusal::Decommissioned);
         }
-        let state = self.0.state.clone();
-        self.0.details = details;
+        let state = self.state.clone();
+        self.details = details;
         Ok(self.step(state, DeviceEventKind::Amended, by, now, None))
     }
 
@@ -240,15 +236,15 @@ impl Device {
     /// # Errors
     /// [`MoveRefusal`]: a device that is claimed must be released first.
     pub fn move_to(mut self, merchant_id: MerchantId, by: Act, now: OffsetDateTime) -> Result<Transition, MoveRefusal> {
-        match &self.0.state {
-            DeviceState::Inactive { .. } if self.0.merchant_id == merchant_id => return Err(MoveRefusal::SameMerchant),
+        match &self.state {
+            DeviceState::Inactive { .. } if self.merchant_id == merchant_id => return Err(MoveRefusal::SameMerchant),
             DeviceState::Inactive { .. } => {}
             DeviceState::Claimed(_) | DeviceState::Activated { .. } => return Err(MoveRefusal::AlreadyClaimed),
             DeviceState::Decommissioned { .. } => return Err(MoveRefusal::Decommissioned),
         }
         let retired = self.ended_code(now);
-        self.0.merchant_id = merchant_id;
-        self.0.details = DeviceDetails::default();
+        self.merchant_id = merchant_id;
+        self.details = DeviceDetails::default();
         Ok(self.step(DeviceState::Inactive { code: None }, DeviceEventKind::Moved, by, now, retired))
     }
 
@@ -267,71 +263,71 @@ impl Device {
     /// Inactive, claimed or activated.
     #[must_use]
     pub fn status(&self) -> DeviceStatus {
-        self.0.state.status()
+        self.state.status()
     }
 
     /// How the latest code stands at `now`. Expiry is this question, never the work of a sweeper.
     #[must_use]
     pub fn pairing_code_status(&self, now: OffsetDateTime) -> PairingCodeStatus {
-        self.0.state.pairing_code_status(now)
+        self.state.pairing_code_status(now)
     }
 
     /// The terminal's id.
     #[must_use]
     pub fn id(&self) -> &DeviceId {
-        &self.0.id
+        &self.id
     }
 
     /// The merchant it belongs to.
     #[must_use]
     pub fn merchant_id(&self) -> MerchantId {
-        self.0.merchant_id
+        self.merchant_id
     }
 
     /// How many changes it has seen, from 1.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.0.version
+        self.version
     }
 
     /// When it was provisioned.
     #[must_use]
     pub fn provisioned_at(&self) -> OffsetDateTime {
-        self.0.provisioned_at
+        self.provisioned_at
     }
 
     /// The state with its facts.
     #[must_use]
     pub fn state(&self) -> &DeviceState {
-        &self.0.state
+        &self.state
     }
 
     /// What people keep of it.
     #[must_use]
     pub fn details(&self) -> &DeviceDetails {
-        &self.0.details
+        &self.details
     }
 
     /// What the terminal last said of itself.
     #[must_use]
     pub fn last_seen(&self) -> Option<&Sighting> {
-        self.0.last_seen.as_ref()
+        self.last_seen.as_ref()
     }
 
     /// The end of its chain of events; none until the first event that is part of one.
     #[must_use]
     pub fn chain(&self) -> Option<ChainHead> {
-        self.0.chain
+        self.chain
     }
 
     /// How the current code ends when the device leaves its state.
     fn ended_code(&self, at: OffsetDateTime) -> Option<EndedCode> {
-        let (issued, end) = match &self.0.state {
+        let (issued, end) = match &self.state {
             DeviceState::Inactive { code: None } | DeviceState::Decommissioned { .. } => return None,
             DeviceState::Inactive { code: Some(issued) } => (issued, CodeEnd::Retired),
             DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => (&claim.code, CodeEnd::Used),
         };
-        Some(EndedCode { code: issued.code, device_id: self.0.id.clone(), end, at })
+        Some(EndedCode { code: issued.code, device_id: self.id.clone(), end, at })
     }
 
     fn step(
@@ -342,22 +338,22 @@ impl Device {
         at: OffsetDateTime,
         ended_code: Option<EndedCode>,
     ) -> Transition {
-        let version = self.0.version.saturating_add(1);
+        let version = self.version.saturating_add(1);
         let mut event = DeviceEvent {
-            device_id: self.0.id.clone(),
+            device_id: self.id.clone(),
             sequence: version,
-            merchant_id: self.0.merchant_id,
+            merchant_id: self.merchant_id,
             at,
             act,
             kind,
             hash: None,
         };
-        let hash = event.link(self.0.chain.map(|chain| chain.hash));
+        let hash = event.link(self.chain.map(|chain| chain.hash));
         event.hash = Some(hash);
-        let chain = Some(ChainHead { start: self.0.chain.map_or(version, |chain| chain.start), hash });
-        self.0.state = state;
-        self.0.version = version;
-        self.0.chain = chain;
+        let chain = Some(ChainHead { start: self.chain.map_or(version, |chain| chain.start), hash });
+        self.state = state;
+        self.version = version;
+        self.chain = chain;
         Transition { device: self, event, ended_code }
     }
 }

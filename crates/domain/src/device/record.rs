@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Claim, Device, DeviceDetails, DeviceState, DeviceStatus, Facts, IssuedCode, Sighting};
+use super::{Claim, Device, DeviceDetails, DeviceState, DeviceStatus, IssuedCode, Sighting};
 use crate::{ChainHead, DeviceId, MerchantId, PairingCode, UserId};
 
 /// The facts of a device, side by side. For storage adapters: [`Device::record`] lays one out, [`Device::restore`]
@@ -55,17 +55,17 @@ impl Device {
     /// The device laid flat.
     #[must_use]
     pub fn record(&self) -> DeviceRecord {
-        let (code, claim, activated_at) = match &self.0.state {
+        let (code, claim, activated_at) = match &self.state {
             DeviceState::Inactive { code } => (code.as_ref(), None, None),
             DeviceState::Decommissioned { .. } => (None, None, None),
             DeviceState::Claimed(claim) => (Some(&claim.code), Some(claim), None),
             DeviceState::Activated { claim, at } => (Some(&claim.code), Some(claim), Some(*at)),
         };
         DeviceRecord {
-            id: self.0.id.clone(),
-            merchant_id: self.0.merchant_id,
-            version: self.0.version,
-            provisioned_at: self.0.provisioned_at,
+            id: self.id.clone(),
+            merchant_id: self.merchant_id,
+            version: self.version,
+            provisioned_at: self.provisioned_at,
             status: self.status(),
             pairing_code: code.map(|issued| issued.code),
             code_issued_at: code.map(|issued| issued.issued_at),
@@ -73,13 +73,13 @@ impl Device {
             claimed_by: claim.map(|claim| claim.by.clone()),
             claimed_at: claim.map(|claim| claim.at),
             activated_at,
-            decommissioned_at: match &self.0.state {
+            decommissioned_at: match &self.state {
                 DeviceState::Decommissioned { at } => Some(*at),
                 DeviceState::Inactive { .. } | DeviceState::Claimed(_) | DeviceState::Activated { .. } => None,
             },
-            details: self.0.details.clone(),
-            last_seen: self.0.last_seen.clone(),
-            chain: self.0.chain,
+            details: self.details.clone(),
+            last_seen: self.last_seen.clone(),
+            chain: self.chain,
         }
     }
 
@@ -121,6 +121,6 @@ impl Device {
                 ..,
             ) => return Err(corrupt("the facts do not fit the status")),
         };
-        Ok(Self(Box::new(Facts { id, merchant_id, version, provisioned_at, state, details, last_seen, chain })))
+        Ok(Self { id, merchant_id, version, provisioned_at, state, details, last_seen, chain })
     }
 }

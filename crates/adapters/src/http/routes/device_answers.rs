@@ -156,8 +156,8 @@ impl LastSeen {
         Ok(Self {
             at: whole_seconds(sighting.at)?,
             app_version: sighting.agent.app_version.to_string(),
-            os: sighting.agent.os.clone().map(String::from),
-            model: sighting.agent.model.clone().map(String::from),
+            os: sighting.agent.os.clone(),
+            model: sighting.agent.model.clone(),
         })
     }
 }

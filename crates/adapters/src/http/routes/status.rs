@@ -1,8 +1,9 @@
+use std::pin::pin;
 use std::time::Duration;
 
 use actix_web::http::header::{HeaderValue, RETRY_AFTER};
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse};
-use pos_application::{CheckStatusError, Waited};
+use pos_application::{CheckStatusError, CheckedStatus, StatusAnswer};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,11 +60,14 @@ pub(crate) async fn status(
     Prefer(wait): Prefer,
 ) -> Result<HttpResponse, ApiError> {
     let api = api(&http)?;
-    let checked = checked(api, &http, &terminal, wait).await.map_err(|error| match error {
+    let told = match wait {
+        None => api.check_status.execute(&terminal.0).await.map(|checked| (checked, false)),
+        Some(patience) => after_a_change(api, &http, &terminal, patience).await,
+    };
+    let (checked, held) = told.map_err(|error| match error {
         CheckStatusError::UnknownDevice => ApiError::unknown_device(&terminal.0.device_id),
         CheckStatusError::Storage(error) => error.into(),
     })?;
-    let Waited { status: checked, held } = checked;
     let mut answer = HttpResponse::Ok();
     match (wait, checked.next_poll) {
         // Who waited may ask again at once: a pause would be time in which a claim goes unseen.
@@ -82,20 +86,31 @@ pub(crate) async fn status(
     }))
 }
 
-async fn checked(
+/// The status once it has changed, or when the wait is over; and whether it was held back at all.
+async fn after_a_change(
     api: &Api,
     http: &HttpRequest,
     terminal: &Terminal,
-    wait: Option<Duration>,
-) -> Result<Waited, CheckStatusError> {
-    let Some(wait) = wait else {
-        let status = api.check_status.execute(&terminal.0).await?;
-        return Ok(Waited { status, held: false });
-    };
+    patience: Duration,
+) -> Result<(CheckedStatus, bool), CheckStatusError> {
     let _waits = api.metrics.terminal_waits();
-    // Who only waits takes no place from those who call; how many may wait has a bound of its own.
-    let on_hold = || drop(http.extensions_mut().remove::<Place>());
     // A server that stops keeps nobody waiting.
-    // Boxed: what few calls need is not to be moved about with each.
-    Box::pin(api.check_status.wait(&terminal.0, wait, on_hold, api.drain.started())).await
+    let mut stops = pin!(api.drain.started());
+    let mut held = false;
+    let mut answer = api.check_status.begin_wait(&terminal.0, patience).await?;
+    loop {
+        let mut waiting = match answer {
+            StatusAnswer::Ready(status) => return Ok((status, held)),
+            StatusAnswer::Waiting(waiting) => waiting,
+        };
+        held = true;
+        // Who only waits takes no place from those who call; how many may wait has a bound of its own.
+        drop(http.extensions_mut().remove::<Place>());
+        let woken = tokio::select! {
+            biased;
+            () = &mut stops => return Ok((waiting.status(), held)),
+            woken = waiting.changed() => woken,
+        };
+        answer = api.check_status.look_again(&terminal.0, waiting, woken).await;
+    }
 }
