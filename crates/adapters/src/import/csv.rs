@@ -1,7 +1,8 @@
 use csv_core::{ReadRecordResult, Reader};
 use pos_application::ReadRow;
 
-use super::fields::{Fields, malformed};
+use super::fields::{Fields, malformed, too_long};
+use super::lines::{Line, LineSplitter};
 use super::parser::{FileFault, MAX_ROW_BYTES};
 
 /// More fields than any row of ours has, so that "too many" can be told with their number.
@@ -22,92 +23,117 @@ enum Column {
     LocationId,
 }
 
-/// Reads CSV as RFC 4180 has it: fields may be quoted, lines end with CRLF or LF, empty lines do not count.
+/// Reads CSV as RFC 4180 has it: fields may be quoted, lines end with CRLF, LF or CR. One rule differs: a line break
+/// ends the row inside quotes too, as no field of ours may contain one. So an open quote costs its own line only.
+/// Rows whose fields are all blank do not count.
 pub(super) struct CsvParser {
+    lines: LineSplitter,
+    record: Record,
+    /// There once the header line is read.
+    columns: Option<Vec<Column>>,
+}
+
+/// The fields of one line.
+struct Record {
     reader: Reader,
-    /// The fields of the row at hand, one after the other, and where each ends.
+    /// The fields, one after the other, and where each ends.
     text: Vec<u8>,
     ends: Vec<usize>,
     filled: usize,
     fields: usize,
     fault: Option<Fault>,
-    /// There once the header line is read.
-    columns: Option<Vec<Column>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     TooLong,
     TooManyFields,
+    OpenQuote,
 }
 
 impl Default for CsvParser {
     fn default() -> Self {
-        Self {
-            reader: Reader::new(),
-            text: vec![0; MAX_ROW_BYTES],
-            ends: vec![0; MAX_FIELDS],
-            filled: 0,
-            fields: 0,
-            fault: None,
-            columns: None,
-        }
+        let (text, ends) = (vec![0; MAX_ROW_BYTES + 1], vec![0; MAX_FIELDS]);
+        let record = Record { reader: Reader::new(), text, ends, filled: 0, fields: 0, fault: None };
+        Self { lines: LineSplitter::new(b"\r\n", b" \t\x0b\x0c,"), record, columns: None }
     }
 }
 
 impl CsvParser {
-    pub(super) fn feed(&mut self, mut piece: &[u8], rows: &mut Vec<ReadRow>) -> Result<(), FileFault> {
-        while !piece.is_empty() {
-            let (result, read) = self.step(piece);
-            piece = piece.get(read..).unwrap_or_default();
-            if result == ReadRecordResult::Record {
-                self.end(rows)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// One step of the reader, which stops where a row ends and where there is no room. A row that does not fit is read
-    /// on to its end and thrown away.
-    fn step(&mut self, piece: &[u8]) -> (ReadRecordResult, usize) {
-        let text = self.text.get_mut(self.filled..).unwrap_or_default();
-        let ends = self.ends.get_mut(self.fields..).unwrap_or_default();
-        let (result, read, written, ended) = self.reader.read_record(piece, text, ends);
-        self.filled += written;
-        self.fields += ended;
-        match result {
-            ReadRecordResult::OutputFull => {
-                self.fault = Some(Fault::TooLong);
-                self.filled = 0;
-            }
-            ReadRecordResult::OutputEndsFull => {
-                self.fault = self.fault.or(Some(Fault::TooManyFields));
-                self.fields = 0;
-            }
-            ReadRecordResult::InputEmpty | ReadRecordResult::Record | ReadRecordResult::End => {}
-        }
-        (result, read)
+    pub(super) fn feed(&mut self, piece: &[u8], rows: &mut Vec<ReadRow>) -> Result<(), FileFault> {
+        let Self { lines, record, columns } = self;
+        lines.feed(piece, |line| read(line, record, columns, rows))
     }
 
     pub(super) fn finish(mut self: Box<Self>, rows: &mut Vec<ReadRow>) -> Result<(), FileFault> {
-        loop {
-            match self.step(&[]).0 {
-                ReadRecordResult::Record => self.end(rows)?,
-                ReadRecordResult::End => break,
-                ReadRecordResult::InputEmpty | ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {}
-            }
-        }
+        let Self { lines, record, columns } = &mut *self;
+        lines.finish(|line| read(line, record, columns, rows))?;
         self.columns.map(drop).ok_or(FileFault::NoHeader)
     }
+}
 
-    /// The end of a row, the header line's included.
-    fn end(&mut self, rows: &mut Vec<ReadRow>) -> Result<(), FileFault> {
-        match &self.columns {
-            None => self.columns = Some(self.header()?),
-            Some(columns) => rows.push(self.row(columns)),
-        }
+/// Reads a line: the header line or a row.
+fn read(
+    line: Line<'_>,
+    record: &mut Record,
+    columns: &mut Option<Vec<Column>>,
+    rows: &mut Vec<ReadRow>,
+) -> Result<(), FileFault> {
+    record.read(line);
+    if record.is_blank() {
+        return Ok(());
+    }
+    match columns {
+        None => *columns = Some(record.header()?),
+        Some(columns) => rows.push(record.row(columns)),
+    }
+    Ok(())
+}
+
+impl Record {
+    fn read(&mut self, line: Line<'_>) {
         (self.filled, self.fields, self.fault) = (0, 0, None);
-        Ok(())
+        match line {
+            Line::TooLong => self.fault = Some(Fault::TooLong),
+            Line::Text(text) => {
+                self.step(text);
+                if !self.step(b"\n") {
+                    self.fault = Some(Fault::OpenQuote);
+                    // Closes the quote, so that the reader begins the next line outside of it.
+                    self.step(b"\"\n");
+                }
+            }
+        }
+    }
+
+    /// Reads a part of the line, and answers whether the row has ended.
+    fn step(&mut self, mut part: &[u8]) -> bool {
+        let mut ended = false;
+        while !part.is_empty() {
+            let text = self.text.get_mut(self.filled..).unwrap_or_default();
+            let ends = self.ends.get_mut(self.fields..).unwrap_or_default();
+            let (result, read, written, fields) = self.reader.read_record(part, text, ends);
+            part = part.get(read..).unwrap_or_default();
+            self.filled += written;
+            self.fields += fields;
+            match result {
+                ReadRecordResult::Record | ReadRecordResult::End => ended = true,
+                ReadRecordResult::InputEmpty => {}
+                // A line has no more bytes than there is room for; that of a quote that is left open is not read.
+                ReadRecordResult::OutputFull => self.filled = 0,
+                ReadRecordResult::OutputEndsFull => {
+                    self.fault = Some(Fault::TooManyFields);
+                    self.fields = 0;
+                }
+            }
+        }
+        ended
+    }
+
+    /// Whether all fields are blank. A line that is no UTF-8 is not.
+    fn is_blank(&self) -> bool {
+        let text = self.text.get(..self.filled).and_then(|text| std::str::from_utf8(text).ok());
+        matches!(self.fault, None | Some(Fault::TooManyFields)) && text.is_some_and(|text| text.trim().is_empty())
     }
 
     /// The fields; none when they are not UTF-8.
@@ -118,8 +144,10 @@ impl CsvParser {
     }
 
     fn header(&self) -> Result<Vec<Column>, FileFault> {
-        if self.fault == Some(Fault::TooLong) {
-            return Err(FileFault::HeaderTooLong);
+        match self.fault {
+            Some(Fault::TooLong) => return Err(FileFault::HeaderTooLong),
+            Some(Fault::OpenQuote) => return Err(FileFault::HeaderQuote),
+            Some(Fault::TooManyFields) | None => {}
         }
         let mut columns = Vec::new();
         for name in self.texts().ok_or(FileFault::HeaderNotUtf8)? {
@@ -140,9 +168,9 @@ impl CsvParser {
 
     fn row(&self, columns: &[Column]) -> ReadRow {
         match self.fault {
-            Some(Fault::TooLong) => {
-                let hint = "is a quote left open?";
-                return malformed(format_args!("the row is longer than {MAX_ROW_BYTES} bytes; {hint}"));
+            Some(Fault::TooLong) => return malformed(too_long()),
+            Some(Fault::OpenQuote) => {
+                return malformed("a quote is left open at the end of the line; a field cannot contain a line break");
             }
             Some(Fault::TooManyFields) => return malformed(format_args!("the row has more than {MAX_FIELDS} fields")),
             None => {}

@@ -3,6 +3,8 @@ use pos_domain::{DeviceDetails, DeviceId, ImportedDevice, LocationId, MerchantId
 use pos_port_storage::UnreadRow;
 use uuid::Uuid;
 
+use super::parser::MAX_ROW_BYTES;
+
 /// The fields of a row as they were written, whatever the format.
 #[derive(Debug, Default)]
 pub(super) struct Fields<'f> {
@@ -13,6 +15,12 @@ pub(super) struct Fields<'f> {
 }
 
 impl Fields<'_> {
+    /// Whether there is nothing but blanks in any of them.
+    pub(super) fn are_blank(&self) -> bool {
+        let optional = [self.label, self.location_id].into_iter().flatten();
+        [self.device_id, self.merchant_id].into_iter().chain(optional).all(|text| text.trim().is_empty())
+    }
+
     /// The device they ask for; the first field that is not valid says why not.
     pub(super) fn read(&self) -> ReadRow {
         self.device().map_err(|refusal| UnreadRow { device_id: DeviceId::parse(self.device_id).ok(), refusal })
@@ -36,4 +44,9 @@ fn uuid(text: &str) -> Option<Uuid> {
 /// A row that is none.
 pub(super) fn malformed(what: impl std::fmt::Display) -> ReadRow {
     Err(UnreadRow { device_id: None, refusal: RowRefusal::malformed(what) })
+}
+
+/// What is wrong with a row that is too long.
+pub(super) fn too_long() -> String {
+    format!("the row is longer than {MAX_ROW_BYTES} bytes")
 }

@@ -1,14 +1,20 @@
+use std::convert::Infallible;
+
 use pos_application::ReadRow;
 use serde::Deserialize;
 
-use super::fields::{Fields, malformed};
-use super::parser::MAX_ROW_BYTES;
+use super::fields::{Fields, malformed, too_long};
+use super::lines::{Line, LineSplitter};
 
-/// Reads JSON lines: an object a line; empty lines do not count.
-#[derive(Default)]
+/// Reads JSON lines: an object a line. Empty lines, and objects whose fields are all blank, do not count.
 pub(super) struct JsonLinesParser {
-    line: Vec<u8>,
-    too_long: bool,
+    lines: LineSplitter,
+}
+
+impl Default for JsonLinesParser {
+    fn default() -> Self {
+        Self { lines: LineSplitter::new(b"\n", b" \t\x0b\x0c\r") }
+    }
 }
 
 /// A row. A field nobody knows refuses it: a misspelt `label` would be lost in silence otherwise.
@@ -25,58 +31,43 @@ struct Row {
 
 impl JsonLinesParser {
     pub(super) fn feed(&mut self, piece: &[u8], rows: &mut Vec<ReadRow>) {
-        for part in piece.split_inclusive(|byte| *byte == b'\n') {
-            let (text, ended) = part.strip_suffix(b"\n").map_or((part, false), |text| (text, true));
-            self.take(text);
-            if ended {
-                self.end(rows);
-            }
-        }
-    }
-
-    fn take(&mut self, text: &[u8]) {
-        // One more for the carriage return that may come before the line feed.
-        if self.line.len() + text.len() > MAX_ROW_BYTES + 1 {
-            self.too_long = true;
-        }
-        if !self.too_long {
-            self.line.extend_from_slice(text);
-        }
-    }
-
-    fn end(&mut self, rows: &mut Vec<ReadRow>) {
-        let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        if self.too_long || line.len() > MAX_ROW_BYTES {
-            rows.push(malformed(format_args!("the row is longer than {MAX_ROW_BYTES} bytes")));
-        } else if !line.trim_ascii().is_empty() {
-            rows.push(read(line));
-        }
-        self.line.clear();
-        self.too_long = false;
+        let Ok(()) = self.lines.feed(piece, |line| take(line, rows));
     }
 
     pub(super) fn finish(mut self, rows: &mut Vec<ReadRow>) {
-        if self.too_long || !self.line.is_empty() {
-            self.end(rows);
-        }
+        let Ok(()) = self.lines.finish(|line| take(line, rows));
     }
 }
 
-fn read(line: &[u8]) -> ReadRow {
-    let Ok(text) = std::str::from_utf8(line) else { return malformed("the row is not UTF-8") };
+fn take(line: Line<'_>, rows: &mut Vec<ReadRow>) -> Result<(), Infallible> {
+    match line {
+        Line::Text(text) => rows.extend(read(text)),
+        Line::TooLong => rows.push(malformed(too_long())),
+    }
+    Ok(())
+}
+
+/// The row of a line; `None` if it is blank.
+fn read(line: &[u8]) -> Option<ReadRow> {
+    let Ok(text) = std::str::from_utf8(line) else { return Some(malformed("the row is not UTF-8")) };
+    if text.trim().is_empty() {
+        return None;
+    }
     // Whatever follows an array's or a text's first byte would be told in serde's words for a struct.
     if !text.trim_start().starts_with('{') {
-        return malformed("the row is no JSON object");
+        return Some(malformed("the row is no JSON object"));
     }
     match serde_json::from_str::<Row>(text) {
-        Ok(row) => Fields {
-            device_id: &row.device_id,
-            merchant_id: &row.merchant_id,
-            label: row.label.as_deref(),
-            location_id: row.location_id.as_deref(),
+        Ok(row) => {
+            let fields = Fields {
+                device_id: &row.device_id,
+                merchant_id: &row.merchant_id,
+                label: row.label.as_deref(),
+                location_id: row.location_id.as_deref(),
+            };
+            (!fields.are_blank()).then(|| fields.read())
         }
-        .read(),
-        Err(error) => malformed(without_line(&error.to_string())),
+        Err(error) => Some(malformed(without_line(&error.to_string()))),
     }
 }
 

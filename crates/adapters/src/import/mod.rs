@@ -10,6 +10,7 @@ mod csv;
 mod fields;
 mod json_lines;
 mod line;
+mod lines;
 mod parser;
 mod receiver;
 

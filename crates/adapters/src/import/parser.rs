@@ -4,7 +4,7 @@ use super::ImportFormat;
 use super::csv::CsvParser;
 use super::json_lines::JsonLinesParser;
 
-/// The longest row, in bytes: of its fields together (CSV), or of its line (JSON lines).
+/// The longest row, in bytes of its line.
 pub const MAX_ROW_BYTES: usize = 4_096;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -21,6 +21,9 @@ pub enum FileFault {
     /// It is not UTF-8.
     #[error("the header line is not UTF-8")]
     HeaderNotUtf8,
+    /// A quote in it is left open.
+    #[error("a quote is left open at the end of the header line")]
+    HeaderQuote,
     /// It names a column that nobody knows.
     #[error("there is no column {0:?}: the columns are device_id, merchant_id, label and location_id")]
     UnknownColumn(String),

@@ -55,6 +55,25 @@ fn refused_rows_are_printed_and_end_with_status_one() {
 }
 
 #[test]
+fn every_line_is_imported_refused_or_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let row = |number: u32, label: &str| format!("POS-{number:08X},{MERCHANT},{label}\n");
+    let file = format!("device_id,merchant_id,label\n{},,\n{},,\n,,\n", row(1, "ok"), row(2, "ok"));
+    fs::write(folder.join("fleet.csv"), file).unwrap();
+    let all = run(folder, &["device", "import", "fleet.csv"]);
+    assert!(all.status.success() && text(&all.stderr).contains("2 rows: 2 provisioned, 0 refused"), "{all:?}");
+
+    let rows = [row(3, "ok"), row(4, "\"Till"), row(5, "x"), row(6, "x")].concat();
+    fs::write(folder.join("open.csv"), format!("device_id,merchant_id,label\n{rows}")).unwrap();
+    let each = run(folder, &["device", "import", "open.csv", "--mode", "best_effort"]);
+    assert!(text(&each.stderr).contains("4 rows: 3 provisioned, 1 refused"), "{each:?}");
+    let said = text(&each.stdout);
+    assert!(said.starts_with("row 2 ") && said.contains("a quote is left open"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
 fn what_cannot_be_imported_is_said_with_its_cause() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -15,6 +15,8 @@ on_both_engines!(
     a_csv_file_is_imported_whole,
     json_lines_are_imported_whole,
     every_refusal_is_told_with_its_row,
+    lines_behind_an_open_quote_are_in_the_report,
+    lines_of_commas_refuse_nothing,
     one_refused_row_refuses_all,
     devices_are_on_record,
     a_file_of_no_rows_is_none,
@@ -52,6 +54,35 @@ async fn json_lines_are_imported_whole(store: TestStore) {
         assert_eq!(report.words(), ["provisioned", "provisioned"]);
     }
     assert_eq!(world.devices().await.len(), 4);
+}
+
+async fn lines_behind_an_open_quote_are_in_the_report(store: TestStore) {
+    let world = World::on(store).await;
+    let row = |number: u32, label: &str| format!("POS-{number:08X},{MERCHANT},{label}\n");
+    let rows = [row(1, "ok"), row(2, "\"Till"), row(3, "x"), row(4, "x")].concat();
+    let file = format!("device_id,merchant_id,label\n{rows}");
+    let told = world.import("", CSV, file.clone()).await;
+    assert_eq!(told.words(), ["not_imported", "malformed", "not_imported", "not_imported"]);
+    let told = world.import("?mode=best_effort", CSV, file).await;
+    assert_eq!(told.words(), ["provisioned", "malformed", "provisioned", "provisioned"]);
+    let message = "a quote is left open at the end of the line; a field cannot contain a line break";
+    assert_eq!(told.rows[1]["message"], message);
+    assert_eq!(told.totals, json!({"rows": 4, "provisioned": 3, "refused": 1}));
+}
+
+/// As spreadsheets leave them.
+async fn lines_of_commas_refuse_nothing(store: TestStore) {
+    let world = World::on(store).await;
+    for (number, query) in ["", "?mode=best_effort"].into_iter().enumerate() {
+        let row = |row: usize| format!("POS-{:08X},{MERCHANT},Bar\r\n", number * 10 + row);
+        let file = format!(",,\r\ndevice_id,merchant_id,label\r\n{},,\r\n{}, ,\r\n,,\r\n", row(1), row(2));
+        let told = world.import(query, CSV, file).await;
+        assert_eq!(told.words(), ["provisioned", "provisioned"]);
+        let row = |row: usize| json!({"device_id": format!("POS-{:08X}", number * 10 + row), "merchant_id": MERCHANT.to_string()});
+        let blank = json!({"device_id": "", "merchant_id": "", "label": ""});
+        let told = world.import(query, JSON_LINES, format!("{}\n{blank}\n{}\n{blank}\n", row(3), row(4))).await;
+        assert_eq!(told.words(), ["provisioned", "provisioned"]);
+    }
 }
 
 /// A file in which every row is refused for another reason, but for three that are fine.

@@ -39,7 +39,7 @@ pub(crate) struct ImportQuery {
 /// A file of rows, streamed: `device_id` (the name the terminal left the factory with), `merchant_id`, and, if you like,
 /// `label` and `location_id`. As CSV (RFC 4180, UTF-8) it begins with a line that names the columns, in any order; as
 /// JSON lines it has an object a line: `{"device_id": "POS-8F3A2C91", "merchant_id": "0b8f4d2e-…"}`. A row has at most
-/// 4096 bytes.
+/// 4096 bytes. A line break ends a row inside quotes too. A line whose fields are all blank is an empty line.
 ///
 /// The answer begins once the import has ended: a line of JSON for each row, numbered from 1 in the order of the file,
 /// and a last line with the totals. An answer without that line was cut short. Send an `Idempotency-Key`: the same call

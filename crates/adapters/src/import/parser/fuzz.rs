@@ -49,7 +49,56 @@ fn quoted(field: &str) -> String {
     format!("\"{}\"", field.replace('"', "\"\""))
 }
 
+/// A line of anything but line ends.
+fn junk() -> impl Strategy<Value = Vec<u8>> {
+    vec(scrap(), 0..6)
+        .prop_map(|scraps| scraps.concat().into_iter().filter(|byte| !b"\r\n".contains(byte)).collect::<Vec<u8>>())
+}
+
+/// Whether a line can only be an empty one, and whether it can be one at all.
+fn is_empty(line: &[u8]) -> (bool, bool) {
+    let text = std::str::from_utf8(line).unwrap_or("x");
+    let only = |others: &str| text.chars().all(|char| char.is_whitespace() || others.contains(char));
+    (only(","), only(",\""))
+}
+
 proptest! {
+    #[test]
+    fn every_line_is_a_row_whatever_stands_beside_it(
+        junk in vec(junk(), 1..12),
+        end in prop::sample::select(vec!["\n", "\r\n", "\r"]),
+        cuts in vec(any::<usize>(), 0..6),
+    ) {
+        let mut csv = format!("device_id,merchant_id{end}").into_bytes();
+        let mut lines = Vec::new();
+        let line_end = if end == "\r" { "\n" } else { end };
+        for (bits, line) in (100_u32..).zip(&junk) {
+            let id = DeviceId::from_bits(bits);
+            csv.extend_from_slice(&[line, end.as_bytes(), format!("{id},{SHOP}{end}").as_bytes()].concat());
+            let object = format!("{{\"device_id\":\"{id}\",\"merchant_id\":\"{SHOP}\"}}{line_end}");
+            lines.extend_from_slice(&[line, line_end.as_bytes(), object.as_bytes()].concat());
+        }
+        for (format, file) in [(ImportFormat::Csv, csv), (ImportFormat::JsonLines, lines)] {
+            let rows = read(format, &file, &cuts).unwrap();
+            let mut at = 0;
+            for (bits, line) in (100_u32..).zip(&junk) {
+                let good = |at: usize| {
+                    let device = rows.get(at).and_then(|row| row.as_ref().ok());
+                    device.is_some_and(|device| device.id == DeviceId::from_bits(bits))
+                };
+                let (must, may) = is_empty(line);
+                // What stands between two good rows is one row or, if it may be an empty line, none.
+                let next = if good(at) { at } else { at + 1 };
+                prop_assert!(good(next), "{:?}: row {} of {:?}", format, next, rows);
+                if format == ImportFormat::Csv {
+                    prop_assert!((next > at || may) && (next == at || !must), "{:?} in {:?}", line, rows);
+                }
+                at = next + 1;
+            }
+            prop_assert_eq!(rows.len(), at);
+        }
+    }
+
     #[test]
     fn how_a_file_is_cut_makes_no_difference(file in file(), cuts in vec(any::<usize>(), 0..12)) {
         for format in [ImportFormat::Csv, ImportFormat::JsonLines] {
