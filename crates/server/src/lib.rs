@@ -6,6 +6,8 @@
 pub mod cli;
 pub mod commands;
 pub mod http_server;
+mod log_writer;
+pub mod output;
 mod reclaiming;
 pub mod settings;
 pub mod telemetry;

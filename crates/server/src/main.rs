@@ -4,14 +4,16 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use pos_server::cli::Cli;
+use pos_server::output;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match pos_server::commands::run(Cli::parse()).await {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => return output::end_with_usage(&shown),
+    };
+    match pos_server::commands::run(cli).await {
         Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => output::end_with(&error),
     }
 }

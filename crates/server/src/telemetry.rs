@@ -3,6 +3,9 @@
 //! A JSON line has the event's own fields at the top level (`message`, `level`, `target`, …) and the fields of every
 //! span around it in `spans`, outermost first, with the innermost repeated in `span`: a request's `trace_id` and
 //! `device_id` are there on each of its lines, however deep the line was written.
+//!
+//! Lines are written by a thread of their own, from a bounded queue (`log_writer.rs`): nobody else ever waits for whoever
+//! reads standard error.
 
 use std::io::{self, IsTerminal};
 
@@ -13,6 +16,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+use crate::log_writer::{LogGuard, LogWriter};
 use crate::settings::{LogFormat, LogSettings};
 
 /// Why the log was not set up.
@@ -37,18 +41,20 @@ pub enum InvalidFilter {
     Syntax(#[from] tracing_subscriber::filter::ParseError),
 }
 
-/// Sets up the log of this process: once, first of all.
+/// Sets up the log of this process: once, first of all. What is queued is written when the guard is dropped, as far as
+/// that takes no longer than a moment.
 ///
 /// # Errors
 /// [`TelemetryError`].
-pub fn init(settings: &LogSettings) -> Result<(), TelemetryError> {
-    subscriber(settings, io::stderr, io::stderr().is_terminal())?.try_init()?;
+pub fn init(settings: &LogSettings) -> Result<LogGuard, TelemetryError> {
+    let (lines, guard) = LogWriter::start(io::stderr());
+    subscriber(settings, lines, io::stderr().is_terminal())?.try_init()?;
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
         let message = panic.payload_as_str().unwrap_or("without a message");
         tracing::error!(location, message, "panicked");
     }));
-    Ok(())
+    Ok(guard)
 }
 
 /// Calls every malformed request an error of the server; the door below the router logs those as what they are.
@@ -82,7 +88,8 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filtered = tracing_subscriber::registry().with(filter(&settings.level)?).with(CallSpans);
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    // Its own errors it would print to standard error, and wait there.
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
     Ok(match settings.format {
         LogFormat::Json => {
             Box::new(filtered.with(lines.json().flatten_event(true).with_current_span(true).with_span_list(true)))

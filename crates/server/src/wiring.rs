@@ -21,6 +21,7 @@ use pos_port_identity::{ClientTokens, LogoutVerifier, SecretHasher, TokenVerifie
 use pos_port_storage::Storage;
 use secrecy::ExposeSecret as _;
 
+use crate::log_writer::dropped_lines;
 use crate::settings::{IdentitySettings, Settings};
 
 /// What a server is made of. Tests put their own clock, store or verifier here.
@@ -112,7 +113,9 @@ impl Parts {
             trusted_proxies: TrustedProxies(settings.http.trusted_proxies.clone()),
             storage: storage.health.clone(),
             pool: pool.clone(),
-            metrics: Metrics::new().context("metrics")?,
+            metrics: Metrics::new()
+                .and_then(|metrics| metrics.with_dropped_log_lines(dropped_lines))
+                .context("metrics")?,
             limits: Limits {
                 max_body_bytes: settings.http.max_body_bytes,
                 max_header_bytes: settings.http.max_header_bytes,

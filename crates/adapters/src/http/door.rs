@@ -18,6 +18,7 @@ use super::api_error::{ApiError, Failure};
 use super::call_log::{CallLog, Logged};
 use super::extract::PREFER;
 use super::metrics::RouteMetrics;
+use super::rate_limit_log::RateLimitLog;
 use super::room::{Place, Room};
 use super::watch::Watch;
 use super::{Api, Limits, envelope, trace_id};
@@ -53,6 +54,7 @@ pub(super) struct Doorway {
     pub(super) watch: Rc<Watch>,
     /// Where its calls find a place; none where nobody is turned away.
     pub(super) room: Option<Rc<Room>>,
+    pub(super) rate_limit_log: RateLimitLog,
 }
 
 /// Gives the request a place, its trace id and span, bounds its time, catches a panic, and sees that whatever comes back leaves
@@ -63,7 +65,7 @@ pub(super) async fn door(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let since = Stopwatch::start();
-    let Doorway { counters: route, patience, watch, room } = &*doorway;
+    let Doorway { counters: route, patience, watch, room, rate_limit_log } = &*doorway;
     let http_request = request.request().clone();
     let Some(api) = http_request.app_data::<web::Data<Api>>() else {
         return Err(ApiError::internal("the API is not wired").into());
@@ -99,7 +101,7 @@ pub(super) async fn door(
     let status = response.status();
     let elapsed = since.elapsed();
     if error.is_some() || tracing::enabled!(tracing::Level::DEBUG) {
-        log.during(|| tell(status.as_u16(), elapsed, error.as_ref()));
+        log.during(|| tell(status.as_u16(), elapsed, error.as_ref(), rate_limit_log));
     }
     route.observe(http_request.method(), status, elapsed);
     Ok(ServiceResponse::new(http_request, response))
@@ -147,7 +149,7 @@ fn within_header_limit(headers: &HeaderMap, limits: &Limits) -> Result<(), ApiEr
     Ok(())
 }
 
-fn tell(status: u16, elapsed: Duration, error: Option<&ApiError>) {
+fn tell(status: u16, elapsed: Duration, error: Option<&ApiError>, rate_limit_log: &RateLimitLog) {
     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let Some(error) = error else {
         tracing::debug!(status, micros, "answered");
@@ -159,6 +161,11 @@ fn tell(status: u16, elapsed: Duration, error: Option<&ApiError>) {
             tracing::warn!(status, code, micros, cause = causes(&**cause), "unavailable");
         }
         Some(cause) => tracing::error!(status, code, micros, cause = causes(&**cause), "failed"),
+        None if error.parts().failure == Failure::TooManyAttempts => {
+            if let Some(calls) = rate_limit_log.count() {
+                tracing::info!(status, code, calls, "refused by a rate limiter; this is the latest of so many");
+            }
+        }
         None => tracing::info!(status, code, micros, "refused"),
     }
 }

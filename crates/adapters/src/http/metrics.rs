@@ -4,6 +4,8 @@ use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
+use prometheus::core::{Collector, Desc, Describer as _};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder as _, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -50,6 +52,29 @@ pub(super) struct RouteMetrics {
     latency: OnceCell<Histogram>,
     /// What this worker answered before, so that the next such answer looks nothing up.
     known: RefCell<Vec<(Method, StatusCode, IntCounter)>>,
+}
+
+/// A counter whose value is kept elsewhere.
+struct CountedElsewhere {
+    opts: Opts,
+    desc: Desc,
+    count: fn() -> u64,
+}
+
+impl Collector for CountedElsewhere {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        IntCounter::with_opts(self.opts.clone()).map_or_else(
+            |_| Vec::new(),
+            |counter| {
+                counter.inc_by((self.count)());
+                counter.collect()
+            },
+        )
+    }
 }
 
 /// One more in a gauge until it is dropped.
@@ -126,6 +151,18 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.reclaim_rounds.clone()))?;
         metrics.registry.register(Box::new(metrics.reclaim_success.clone()))?;
         Ok(metrics)
+    }
+
+    /// Has lines of the log that were dropped among the metrics, as `count` tells them.
+    ///
+    /// # Errors
+    /// When they are among them already.
+    pub fn with_dropped_log_lines(self, count: fn() -> u64) -> Result<Self, prometheus::Error> {
+        let help = "Log lines dropped because standard error was not read in time or cannot be written.";
+        let opts = Opts::new("pos_log_lines_dropped_total", help);
+        let desc = opts.describe()?;
+        self.registry.register(Box::new(CountedElsewhere { opts, desc, count }))?;
+        Ok(self)
     }
 
     pub(super) fn code_issued(&self) {

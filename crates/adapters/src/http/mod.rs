@@ -32,6 +32,7 @@ mod origin;
 mod outbox;
 mod pacing;
 mod pacing_tally;
+mod rate_limit_log;
 mod resource;
 mod room;
 mod routes;

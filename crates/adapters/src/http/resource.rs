@@ -10,6 +10,7 @@ use actix_web::{Error, Resource, Route, guard, web};
 use super::Api;
 use super::api_error::{ApiError, Failure};
 use super::door::{Doorway, Patience, door};
+use super::rate_limit_log::RateLimitLog;
 use super::room::{Party, Rooms};
 use super::watch::Watch;
 
@@ -90,6 +91,7 @@ impl Served {
             patience: self.patience,
             watch: Rc::clone(watch),
             room: rooms.of(self.party),
+            rate_limit_log: RateLimitLog::default(),
         });
         let words = self.methods().map(|method| if method == Method::GET { "GET, HEAD" } else { method.as_str() });
         let allow = words.collect::<Vec<_>>().join(", ");
@@ -110,8 +112,13 @@ pub(super) fn unknown_path(
     watch: Rc<Watch>,
 ) -> impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()> + 'static
 {
-    let doorway =
-        Rc::new(Doorway { counters: api.metrics.route("unknown"), patience: Patience::Usual, watch, room: None });
+    let doorway = Rc::new(Doorway {
+        counters: api.metrics.route("unknown"),
+        patience: Patience::Usual,
+        watch,
+        room: None,
+        rate_limit_log: RateLimitLog::default(),
+    });
     web::route()
         .to(|| async { Err::<&str, _>(ApiError::new(Failure::NotFound, "Not found")) })
         .wrap(from_fn(move |request, next| door(doorway.clone(), request, next)))

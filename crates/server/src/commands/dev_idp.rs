@@ -19,7 +19,7 @@ pub(super) const AUDIENCE: &str = "pos-activation";
 
 /// `dev-idp`: the development issuer alone, until told to stop.
 pub(super) async fn run(how: cli::DevIdp) -> anyhow::Result<()> {
-    telemetry::init(&LogSettings { format: LogFormat::Pretty, level: "info".to_owned() })?;
+    let _log = telemetry::init(&LogSettings { format: LogFormat::Pretty, level: "info".to_owned() })?;
     let settings = how.realm.as_deref().map_or_else(demo_realm, |file| Ok(DevIdpSettings::from_file(file)?))?;
     let issuer = start(settings, how.bind).await?;
     println!("issuer: {}", issuer.issuer());

@@ -15,7 +15,7 @@ use crate::wiring::Parts;
 /// `serve`: telemetry, listener, schema, parts, server, shutdown.
 pub(super) async fn run(settings: Settings, how: &Serve) -> anyhow::Result<()> {
     settings.require_identity()?;
-    telemetry::init(&settings.log)?;
+    let _log = telemetry::init(&settings.log)?;
     let listener = bind(&settings.http)?;
     let address = listener.local_addr().context("the bound address")?;
     tracing::info!(%address, "listening");

@@ -11,6 +11,7 @@ mod reclaiming;
 mod replicas;
 mod scale;
 mod serving;
+mod stalled_log;
 mod tenancy;
 
 use std::path::Path;

@@ -19,6 +19,12 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it and waits until it has said where it listens.
     pub(crate) fn start(folder: &Path, variables: &[(&str, &str)]) -> Self {
+        let log = fs::File::create(folder.join("log")).unwrap();
+        Self::start_logging_to(log, folder, variables)
+    }
+
+    /// The same with another standard error.
+    pub(crate) fn start_logging_to(stderr: impl Into<Stdio>, folder: &Path, variables: &[(&str, &str)]) -> Self {
         let (port_file, log) = (folder.join("address"), folder.join("log"));
         let _ = fs::remove_file(&port_file);
         let child = program(folder)
@@ -29,7 +35,7 @@ impl Serving {
             .env("POS__IDENTITY__AUDIENCE", "pos-activation")
             .env("POS__LOG__FORMAT", "json")
             .envs(variables.iter().copied())
-            .stderr(fs::File::create(&log).unwrap())
+            .stderr(stderr)
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
@@ -53,7 +59,7 @@ impl Serving {
     }
 
     pub(crate) fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
+        fs::read_to_string(&self.log).unwrap_or_else(|_| "its log is elsewhere".to_owned())
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -33,7 +33,7 @@ pub(super) async fn run(how: &cli::Demo) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let issuer = dev_idp::start(demo_realm()?, ([127, 0, 0, 1], 0).into()).await?;
     let settings = settings(folder.path(), issuer.issuer())?;
-    telemetry::init(&settings.log)?;
+    let _log = telemetry::init(&settings.log)?;
     ensure_schema(&settings, true).await?;
     let server = HttpServer::start(listener(&how.bind)?, &Parts::real(settings.clone()).await?)?;
     let url = format!("http://{}", server.address());

@@ -1,0 +1,29 @@
+//! Log lines about refusals of rate limiters: one a second at most, with a count.
+//!
+//! Anybody can be refused as often as they like. A line for each refusal would let a stranger fill the log.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The refusals of one route by one worker.
+#[derive(Default)]
+pub(super) struct RateLimitLog {
+    unreported: Cell<u64>,
+    last_report: Cell<Option<Stopwatch>>,
+}
+
+impl RateLimitLog {
+    /// Counts a refusal. Returns how many there were since the last report, if it is time for another.
+    pub(super) fn count(&self) -> Option<u64> {
+        self.unreported.set(self.unreported.get() + 1);
+        if self.last_report.get().is_some_and(|last| last.elapsed() < INTERVAL) {
+            return None;
+        }
+        self.last_report.set(Some(Stopwatch::start()));
+        Some(self.unreported.replace(0))
+    }
+}
