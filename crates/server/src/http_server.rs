@@ -9,6 +9,7 @@ use pos_adapters::http::{Drain, ServeOptions, serve};
 use socket2::SockRef;
 use tokio::task::JoinHandle;
 
+use crate::bind_error;
 use crate::reclaiming::Schedule;
 use crate::settings::{HttpSettings, ShutdownSettings};
 use crate::wiring::Parts;
@@ -33,8 +34,8 @@ const BACKLOG: i32 = 4096;
 /// When the address cannot be bound.
 pub fn bind(settings: &HttpSettings) -> anyhow::Result<TcpListener> {
     let bind = &settings.bind;
-    let listener = TcpListener::bind(bind).with_context(|| {
-        format!("cannot listen on {bind}: is another server running? http.bind (POS__HTTP__BIND) sets the address, port 0 takes any free one")
+    let listener = TcpListener::bind(bind).map_err(|error| {
+        anyhow::anyhow!(bind_error::explain(&bind.to_string(), "http.bind (POS__HTTP__BIND)", &error))
     })?;
     // The standard library's queue is so short that the system drops connections when a fleet comes back at once.
     SockRef::from(&listener).listen(BACKLOG).context("the queue of the listener")?;

@@ -3,6 +3,10 @@
 //! The binary is a few lines over [`commands::run`]. A test that wants a whole server in its own process, with its own
 //! clock or store, builds [`wiring::Parts`] and calls [`http_server::HttpServer::start`].
 
+// Both panic when nobody reads them: see `output.rs`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod bind_error;
 pub mod cli;
 pub mod commands;
 pub mod http_server;

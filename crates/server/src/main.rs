@@ -1,5 +1,8 @@
 //! `pos-server`: the one binary. `pos-server help` lists what it can do.
 
+// Both panic when nobody reads them: see `output.rs`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::Parser as _;

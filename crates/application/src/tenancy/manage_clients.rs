@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::sync::Arc;
 
 use pos_domain::{Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Party, Role, Subject};
@@ -38,6 +39,9 @@ pub enum ManageClientsError {
     /// See [`HashError`].
     #[error(transparent)]
     Hash(#[from] HashError),
+    /// The secret could not be shown, so nothing was stored.
+    #[error("the secret could not be shown, so nothing was changed")]
+    NotShown(#[source] Box<dyn Error + Send + Sync>),
     /// The store did not answer.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -55,7 +59,8 @@ impl ManageClients {
         Self { clients, hasher, clock, entropy }
     }
 
-    /// Makes a client of a party, under a given id or a fresh one.
+    /// Makes a client of a party, under a given id or a fresh one. The secret is shown by `reveal` before it is stored:
+    /// a secret that opens nothing harms nobody, one that nobody knows does.
     ///
     /// # Errors
     /// [`ManageClientsError`].
@@ -65,8 +70,10 @@ impl ManageClients {
         party: Party,
         role: Role,
         by: Act,
+        reveal: impl FnOnce(&NewSecret) -> Result<(), Box<dyn Error + Send + Sync>>,
     ) -> Result<NewSecret, ManageClientsError> {
         let id = match id {
+            Some(id) if self.clients.find(&id).await?.is_some() => return Err(GrantError::Taken.into()),
             Some(id) => id,
             None => ApiClientId::parse(&format!("pos-{}", draw::hex::<8>(&*self.entropy)))
                 .map_err(|_| ManageClientsError::UnknownClient)?,
@@ -76,25 +83,35 @@ impl ManageClients {
         let grant = GrantId(draw::uuid(&*self.entropy));
         let client = ApiClient { id, grant, party, role, created_at: self.clock.now(), revoked_at: None };
         let told = of_client(AuditKind::ClientAdded, &client.id, party, by, client.created_at).with("role", role);
+        let new = NewSecret { client_id: client.id.clone(), secret };
+        reveal(&new).map_err(ManageClientsError::NotShown)?;
         self.clients.add(&client, &hash, &told).await?;
         tracing::info!(client_id = %client.id, %party, %role, "API client added");
-        Ok(NewSecret { client_id: client.id, secret })
+        Ok(new)
     }
 
-    /// Gives a client another secret. The one before is void and its sessions are over.
+    /// Gives a client another secret, which is shown by `reveal` before it is stored. The one before is void and its
+    /// sessions are over.
     ///
     /// # Errors
     /// [`ManageClientsError`].
-    pub async fn rotate(&self, id: &ApiClientId, by: Act) -> Result<NewSecret, ManageClientsError> {
+    pub async fn rotate(
+        &self,
+        id: &ApiClientId,
+        by: Act,
+        reveal: impl FnOnce(&NewSecret) -> Result<(), Box<dyn Error + Send + Sync>>,
+    ) -> Result<NewSecret, ManageClientsError> {
         let party = self.party_of(id).await?;
         let secret = self.secret();
         let hash = self.hasher.hash(&secret).await?;
+        let new = NewSecret { client_id: id.clone(), secret };
+        reveal(&new).map_err(ManageClientsError::NotShown)?;
         let told = of_client(AuditKind::ClientRotated, id, party, by, self.clock.now());
         if !self.clients.rotate(id, GrantId(draw::uuid(&*self.entropy)), &hash, &told).await? {
             return Err(ManageClientsError::UnknownClient);
         }
         tracing::info!(client_id = %id, "API client's secret rotated");
-        Ok(NewSecret { client_id: id.clone(), secret })
+        Ok(new)
     }
 
     /// Revokes a client for good. Its sessions are over.
@@ -111,9 +128,11 @@ impl ManageClients {
         Ok(())
     }
 
-    /// Whose a client is, which never changes.
+    /// Whose a client is that is not revoked. The party never changes.
     async fn party_of(&self, id: &ApiClientId) -> Result<Party, ManageClientsError> {
-        let (client, _) = self.clients.find(id).await?.ok_or(ManageClientsError::UnknownClient)?;
+        let found = self.clients.find(id).await?;
+        let (client, _) =
+            found.filter(|(client, _)| client.revoked_at.is_none()).ok_or(ManageClientsError::UnknownClient)?;
         Ok(client.party)
     }
 

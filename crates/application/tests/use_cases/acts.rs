@@ -56,14 +56,15 @@ async fn a_client_is_told_by_its_name_and_never_by_its_secret() {
     let before = on_record(&tenancy).await.len();
     let till = ApiClientId::parse("till").unwrap();
     let party = Party::Merchant(MERCHANT);
-    tenancy.clients.add(Some(till.clone()), party, Role::Operator, boss()).await.unwrap();
-    let again = tenancy.clients.add(Some(till.clone()), party, Role::Admin, boss()).await;
+    tenancy.clients.add(Some(till.clone()), party, Role::Operator, boss(), |_| Ok(())).await.unwrap();
+    let again = tenancy.clients.add(Some(till.clone()), party, Role::Admin, boss(), |_| Ok(())).await;
     assert!(matches!(again, Err(ManageClientsError::NotGiven(GrantError::Taken))), "{again:?}");
-    tenancy.clients.rotate(&till, boss()).await.unwrap();
+    tenancy.clients.rotate(&till, boss(), |_| Ok(())).await.unwrap();
     tenancy.clients.revoke(&till, boss()).await.unwrap();
-    for refused in
-        [tenancy.clients.rotate(&till, boss()).await.err(), tenancy.clients.revoke(&till, boss()).await.err()]
-    {
+    for refused in [
+        tenancy.clients.rotate(&till, boss(), |_| Ok(())).await.err(),
+        tenancy.clients.revoke(&till, boss()).await.err(),
+    ] {
         assert!(matches!(refused, Some(ManageClientsError::UnknownClient)), "{refused:?}");
     }
     let told = |kind, details: &[_]| event(kind, Subject::Client(till.clone()), details);

@@ -100,7 +100,11 @@ impl Tenancy {
 
     async fn till(&self) -> SecretString {
         let id = ApiClientId::parse("till").unwrap();
-        self.clients.add(Some(id), Party::Merchant(MERCHANT), Role::Operator, Act::operator()).await.unwrap().secret
+        self.clients
+            .add(Some(id), Party::Merchant(MERCHANT), Role::Operator, Act::operator(), |_| Ok(()))
+            .await
+            .unwrap()
+            .secret
     }
 }
 

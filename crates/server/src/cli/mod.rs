@@ -31,7 +31,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the API until told to stop (SIGTERM or Ctrl-C; a second one stops at once)
+    /// Serve the API until told to stop (SIGTERM, SIGHUP or Ctrl-C; a second one stops at once)
     Serve(Serve),
     /// Bring the database's schema up to date, and say what was done
     Migrate,
@@ -104,9 +104,13 @@ pub enum Device {
         /// The id of the device, POS- and eight upper-case hex digits; drawn at random when left out
         #[arg(long, value_name = "POS-XXXXXXXX")]
         device_id: Option<String>,
-        /// How many devices, with ids drawn at random
-        #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "device_id")]
+        /// How many devices, with ids drawn at random: 1 to 100000; more than 1000 are asked about first
+        #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "device_id",
+              value_parser = clap::value_parser!(u32).range(1..=100_000))]
         count: u32,
+        /// Go on without being asked
+        #[arg(long)]
+        yes: bool,
     },
     /// Provision the devices that a file names and print the rows that are refused; exit status 1 if any is
     Import(Import),

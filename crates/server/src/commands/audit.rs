@@ -1,4 +1,3 @@
-use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use pos_application::{AuditEntry, VerifiedChains};
@@ -11,6 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use super::device::device_id;
 use super::migrate::ensure_schema;
 use crate::cli;
+use crate::output::{Lines, note, say};
 use crate::settings::Settings;
 use crate::wiring::Back;
 
@@ -49,44 +49,42 @@ async fn verify(back: &Back, only: Option<DeviceId>, allow_unsealed: bool) -> an
                 continue;
             }
             faults += 1;
-            writeln!(io::stdout(), "{id} {}: {}", link.sequence, link.fault)?;
+            say!("{id} {}: {}", link.sequence, link.fault)?;
         }
         after = page.last;
         if after.is_none() {
             break;
         }
-        eprintln!("{} devices verified", sum.devices);
+        note!("{} devices verified", sum.devices);
     }
     let VerifiedChains { devices, events, unsealed, reclaimed, .. } = sum;
     if reclaimed > 0 {
-        eprintln!(
+        note!(
             "{reclaimed} of the events were reclaimed: of these only the number and the last digests are left; an older export has them"
         );
     }
     if unsealed > 0 {
-        eprintln!(
-            "{unsealed} of the events are older than their chains: of these only the number is known to be right"
-        );
+        note!("{unsealed} of the events are older than their chains: of these only the number is known to be right");
     }
     if faults > 0 {
-        eprintln!("{faults} faults in {devices} devices with {events} events");
+        note!("{faults} faults in {devices} devices with {events} events");
         return Ok(ExitCode::FAILURE);
     }
-    writeln!(io::stdout(), "nothing is wrong in {devices} devices with {events} events")?;
+    say!("nothing is wrong in {devices} devices with {events} events")?;
     Ok(ExitCode::SUCCESS)
 }
 
 async fn export(back: &Back, span: Span) -> anyhow::Result<()> {
-    let mut out = BufWriter::new(io::stdout());
+    let mut out = Lines::new();
     let mut entries = back.export.begin(span);
     while let Some(entry) = entries.next().await? {
         let line = match &entry {
             AuditEntry::Device(event) => device_line(event)?,
             AuditEntry::Other(kept) => other_line(kept)?,
         };
-        writeln!(out, "{line}")?;
+        out.line(line)?;
     }
-    Ok(out.flush()?)
+    Ok(out.finish()?)
 }
 
 fn device_line(event: &DeviceEvent) -> anyhow::Result<Value> {

@@ -2,12 +2,12 @@ use std::path::Path;
 
 use pos_adapters::storage;
 
+use crate::output::confirm;
 use crate::settings::Settings;
 use crate::wiring::storage_options;
 
 /// `backup`: copies the embedded database while it is in use.
 pub(super) async fn run(settings: &Settings, to: &Path) -> anyhow::Result<()> {
     storage::back_up(&storage_options(settings)?, to).await?;
-    println!("copied to {}", to.display());
-    Ok(())
+    confirm!("copied to {}", to.display())
 }

@@ -1,18 +1,19 @@
 use std::process::ExitCode;
 
+use crate::output::{note, say};
 use crate::settings::{Settings, SettingsFaults};
 use crate::wiring::{check_identity, storage_options};
 
 /// `check-config`: what the settings come to, and what is wrong with them.
-pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> ExitCode {
+pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> anyhow::Result<ExitCode> {
     let settings = match settings {
         Ok(settings) => settings,
         Err(faults) => {
-            eprintln!("{faults}");
-            return ExitCode::FAILURE;
+            note!("{faults}");
+            return Ok(ExitCode::FAILURE);
         }
     };
-    println!("{}", settings.effective());
+    say!("{}", settings.effective())?;
     let mut faults = Vec::new();
     faults.extend(storage_options(&settings).err().map(|fault| format!("{fault:#}")));
     match settings.require_identity() {
@@ -20,11 +21,11 @@ pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> ExitCode {
         Err(fault) => faults.push(fault.to_string()),
     }
     if faults.is_empty() {
-        println!("the settings are valid; next: pos-server serve");
-        return ExitCode::SUCCESS;
+        say!("the settings are valid; next: pos-server serve")?;
+        return Ok(ExitCode::SUCCESS);
     }
     for fault in faults {
-        eprintln!("{fault}");
+        note!("{fault}");
     }
-    ExitCode::FAILURE
+    Ok(ExitCode::FAILURE)
 }

@@ -1,3 +1,5 @@
+use std::error::Error;
+
 use anyhow::Context as _;
 use pos_application::{ManageClientsError, NewSecret};
 use pos_domain::{Act, ApiClient, ApiClientId};
@@ -8,6 +10,7 @@ use serde_json::{Value, json};
 use super::listing;
 use super::migrate::ensure_schema;
 use crate::cli;
+use crate::output::{confirm, note, say};
 use crate::settings::Settings;
 use crate::wiring::Back;
 
@@ -18,15 +21,17 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
     match what {
         cli::Client::Add { of, role, id } => {
             let (party, id) = (of.party()?, id.as_deref().map(client_id).transpose()?);
-            let added = back.clients.add(id, party, role, Act::operator()).await.map_err(|error| match error {
+            let mut shown = false;
+            let added = back.clients.add(id, party, role, Act::operator(), |new| reveal(new, &mut shown)).await;
+            let added = added.map_err(|error| match error {
                 ManageClientsError::NotGiven(GrantError::UnknownParty) => anyhow::anyhow!(listing::unknown(party)),
                 ManageClientsError::NotGiven(GrantError::Taken) => {
                     anyhow::anyhow!("the client id is taken; `pos-server client list` shows those there are")
                 }
                 other => other.into(),
-            })?;
-            show(&added);
-            eprintln!(
+            });
+            let added = or_void(added, shown)?;
+            note!(
                 "the client is {role} of {party}. The secret is shown only now.\nnext, at the identity provider: make \
                  a confidential client with this id and this secret that may use the client-credentials grant \
                  (Keycloak: `kcadm.sh create clients -r REALM -s clientId={id} -s secret=THE_SECRET -s \
@@ -37,9 +42,10 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
             Ok(())
         }
         cli::Client::Rotate { client_id: id } => {
-            let rotated = back.clients.rotate(&client_id(&id)?, Act::operator()).await.with_context(|| known(&id))?;
-            show(&rotated);
-            eprintln!(
+            let mut shown = false;
+            let rotated = back.clients.rotate(&client_id(&id)?, Act::operator(), |new| reveal(new, &mut shown)).await;
+            or_void(rotated.with_context(|| known(&id)), shown)?;
+            note!(
                 "the secret before is void and the client's sessions are over. The new one is shown only now.\nnext, \
                  at the identity provider: give the client {id} this secret (Keycloak: `kcadm.sh update clients/UUID \
                  -r REALM -s secret=THE_SECRET`), or it is let in no more"
@@ -48,8 +54,8 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
         }
         cli::Client::Revoke { client_id: id } => {
             back.clients.revoke(&client_id(&id)?, Act::operator()).await.with_context(|| known(&id))?;
-            println!("{id} is revoked for good; its sessions are over");
-            eprintln!("next, at the identity provider: remove the client {id}, so that it gets no tokens any more");
+            confirm!("{id} is revoked for good; its sessions are over")?;
+            note!("next, at the identity provider: remove the client {id}, so that it gets no tokens any more");
             Ok(())
         }
         cli::Client::List { of, page } => {
@@ -69,8 +75,16 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
     }
 }
 
-fn show(new: &NewSecret) {
-    println!("client_id={}\nclient_secret={}", new.client_id, new.secret.expose_secret());
+/// Shows a secret, before it is stored.
+fn reveal(new: &NewSecret, shown: &mut bool) -> Result<(), Box<dyn Error + Send + Sync>> {
+    say!("client_id={}\nclient_secret={}", new.client_id, new.secret.expose_secret())?;
+    *shown = true;
+    Ok(())
+}
+
+/// Says of a secret that was shown and not stored that it opens nothing.
+fn or_void<T>(stored: anyhow::Result<T>, shown: bool) -> anyhow::Result<T> {
+    if shown { stored.context("the secret above was not stored and opens nothing") } else { stored }
 }
 
 fn client_id(text: &str) -> anyhow::Result<ApiClientId> {

@@ -2,11 +2,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_dev_idp::{DevIdp, DevIdpSettings, RunningDevIdp};
+use pos_dev_idp::{DevIdp, DevIdpError, DevIdpSettings, RunningDevIdp};
 use serde_json::json;
 
 use super::serve::stop_signals;
+use crate::bind_error;
 use crate::cli;
+use crate::output::say;
 use crate::settings::{LogFormat, LogSettings};
 use crate::telemetry;
 
@@ -22,13 +24,13 @@ pub(super) async fn run(how: cli::DevIdp) -> anyhow::Result<()> {
     let _log = telemetry::init(&LogSettings { format: LogFormat::Pretty, level: "info".to_owned() })?;
     let settings = how.realm.as_deref().map_or_else(demo_realm, |file| Ok(DevIdpSettings::from_file(file)?))?;
     let issuer = start(settings, how.bind).await?;
-    println!("issuer: {}", issuer.issuer());
-    println!(
+    say!("issuer: {}", issuer.issuer())?;
+    say!(
         "serve with it: POS__IDENTITY__ISSUER={} POS__IDENTITY__AUDIENCE={AUDIENCE} pos-server serve",
         issuer.issuer()
-    );
+    )?;
     if how.realm.is_none() {
-        println!("a token: curl -s {}", password_grant(issuer.issuer()));
+        say!("a token: curl -s {}", password_grant(issuer.issuer()))?;
     }
     let (first, _) = stop_signals()?;
     first.await;
@@ -37,7 +39,10 @@ pub(super) async fn run(how: cli::DevIdp) -> anyhow::Result<()> {
 }
 
 pub(super) async fn start(settings: DevIdpSettings, bind: SocketAddr) -> anyhow::Result<RunningDevIdp> {
-    Ok(DevIdp::start(settings, bind, Arc::new(SystemClock), Arc::new(SystemEntropy)).await?)
+    DevIdp::start(settings, bind, Arc::new(SystemClock), Arc::new(SystemEntropy)).await.map_err(|error| match error {
+        DevIdpError::Listen(error) => anyhow::anyhow!(bind_error::explain(&bind.to_string(), "--bind", &error)),
+        other => other.into(),
+    })
 }
 
 /// One merchant's user, and a portal that may log users in by password.

@@ -1,4 +1,3 @@
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -10,21 +9,34 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::confirmation;
 use super::import;
 use super::migrate::ensure_schema;
 use crate::cli;
+use crate::output::{Lines, confirm, note, say};
 use crate::settings::Settings;
 use crate::wiring::Back;
 
+/// So many devices are provisioned without a question.
+const UNASKED: u32 = 1_000;
+
 /// `device …`: makes terminals known, shows them, takes them back.
 pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Result<ExitCode> {
+    if let cli::Device::Add { merchant, count, yes, .. } = &what
+        && *count > UNASKED
+    {
+        let question = format!(
+            "Provision {count} devices for merchant {merchant}? They can be taken out of use one by one, but never removed."
+        );
+        confirmation::require(&question, *yes)?;
+    }
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
     let operator = Mandate::operator();
     let done = match what {
         cli::Device::Import(how) => return import::run(&back, &how).await,
         cli::Device::Add { merchant, device_id: Some(id), .. } => add_named(&back, &id, merchant).await,
-        cli::Device::Add { merchant, device_id: None, count } => add_some(&back, count as usize, merchant).await,
+        cli::Device::Add { merchant, device_id: None, count, .. } => add_some(&back, count as usize, merchant).await,
         cli::Device::List { merchant, after, limit, json } => {
             let after = after.as_deref().map(device_id).transpose()?;
             let page = DevicePage {
@@ -37,12 +49,11 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
         cli::Device::Show { device_id: id, json } => show(&back, &device_id(&id)?, json).await,
         cli::Device::Release { device_id: id } => {
             let device = back.release.execute(&operator, &device_id(&id)?).await?;
-            println!(
+            confirm!(
                 "{} is {} again; the terminal can ask for a new pairing code",
                 device.id(),
                 device.status().as_str()
-            );
-            Ok(())
+            )
         }
         cli::Device::Edit { device_id: id, label, no_label, location, no_location } => {
             let label =
@@ -59,23 +70,20 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
                     other => other.into(),
                 })?;
             let (label, place) = (device.details().label.as_ref(), device.details().location_id);
-            println!(
+            confirm!(
                 "{}: label {}, location {}",
                 device.id(),
                 label.map_or("-", Name::as_str),
                 place.map_or_else(|| "-".to_owned(), |id| id.to_string())
-            );
-            Ok(())
+            )
         }
         cli::Device::Move { device_id: id, merchant } => {
             let device = back.relocate.execute(&operator, &device_id(&id)?, MerchantId(merchant)).await?;
-            println!("{} belongs to merchant {}", device.id(), device.merchant_id());
-            Ok(())
+            confirm!("{} belongs to merchant {}", device.id(), device.merchant_id())
         }
         cli::Device::Decommission { device_id: id } => {
             let device = back.decommission.execute(&operator, &device_id(&id)?).await?;
-            println!("{} is {} for good", device.id(), device.status().as_str());
-            Ok(())
+            confirm!("{} is {} for good", device.id(), device.status().as_str())
         }
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -92,8 +100,7 @@ async fn add_named(back: &Back, id: &str, merchant: Uuid) -> anyhow::Result<()> 
         FleetError::Taken => anyhow::anyhow!("device {id} exists already"),
         other => other.into(),
     })?;
-    println!("{id}");
-    Ok(())
+    confirm!("{id}")
 }
 
 async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<()> {
@@ -107,10 +114,16 @@ async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<(
                 )
             })?;
         done += ids.len();
-        let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
-        io::stdout().write_all(lines.as_bytes())?;
+        let mut out = Lines::new();
+        let shown = ids.iter().try_for_each(|id| out.line(id)).and_then(|()| out.finish());
+        shown.with_context(|| {
+            format!(
+                "{done} of {count} devices were provisioned, and not all of them are listed above; `pos-server device \
+                 list` shows them"
+            )
+        })?;
         if count > ids.len() {
-            eprintln!("{done} of {count} provisioned");
+            note!("{done} of {count} provisioned");
         }
     }
     Ok(())
@@ -118,23 +131,24 @@ async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<(
 
 async fn list(back: &Back, page: DevicePage, as_json: bool) -> anyhow::Result<()> {
     let devices = back.storage.storage.fleet.list(&page).await?;
-    let mut out = io::stdout().lock();
+    let mut out = Lines::new();
     if !as_json {
-        writeln!(out, "{:<16} {:<14} {:<36} {:<10} LAST SEEN", "DEVICE", "STATUS", "MERCHANT", "APP")?;
+        out.line(format_args!("{:<16} {:<14} {:<36} {:<10} LAST SEEN", "DEVICE", "STATUS", "MERCHANT", "APP"))?;
     }
     for device in &devices {
         if as_json {
-            writeln!(out, "{}", describe(device)?)?;
+            out.line(describe(device)?)?;
         } else {
             let seen = device.last_seen();
             let app = seen.map_or("-", |seen| seen.agent.app_version.as_str());
             let at = seen.map(|seen| rfc3339(seen.at)).transpose()?.unwrap_or_else(|| "never".to_owned());
             let (id, status, merchant) = (device.id(), device.status().as_str(), device.merchant_id());
-            writeln!(out, "{:<16} {status:<14} {merchant:<36} {app:<10} {at}", id.as_str())?;
+            out.line(format_args!("{:<16} {status:<14} {merchant:<36} {app:<10} {at}", id.as_str()))?;
         }
     }
+    out.finish()?;
     if let Some(last) = devices.last().filter(|_| devices.len() as u64 == u64::from(page.limit)) {
-        eprintln!("there may be more: --after {}", last.id());
+        note!("there may be more: --after {}", last.id());
     }
     Ok(())
 }
@@ -149,21 +163,22 @@ async fn show(back: &Back, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
         if let Some(fields) = shown.as_object_mut() {
             fields.insert("events".to_owned(), history.into());
         }
-        println!("{shown}");
-        return Ok(());
+        return Ok(say!("{shown}")?);
     }
+    let mut out = Lines::new();
     for (name, value) in shown.as_object().into_iter().flatten() {
-        println!("{name:<18} {}", plain(value));
+        out.line(format_args!("{name:<18} {}", plain(value)))?;
     }
-    println!("\nevents: number, when, what, who, from where, trace id");
+    out.line("\nevents: number, when, what, who, from where, trace id")?;
     for event in &events {
         let act = &event.act;
         let origin = act.origin.map_or_else(|| "-".to_owned(), |origin| origin.to_string());
         let trace_id = act.trace_id.map_or_else(|| "-".to_owned(), |trace_id| trace_id.to_string());
         let (at, kind) = (rfc3339(event.at)?, event.kind.as_str());
-        println!("{:>4}  {at}  {kind:<20} {:<24} {origin:<16} {trace_id}", event.sequence, act.actor.to_string());
+        let (sequence, actor) = (event.sequence, act.actor.to_string());
+        out.line(format_args!("{sequence:>4}  {at}  {kind:<20} {actor:<24} {origin:<16} {trace_id}"))?;
     }
-    Ok(())
+    Ok(out.finish()?)
 }
 
 /// A device for an operator's eyes: everything but its pairing code.

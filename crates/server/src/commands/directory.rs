@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::listing;
 use super::migrate::ensure_schema;
 use crate::cli;
+use crate::output::{confirm, note};
 use crate::settings::Settings;
 use crate::wiring::Back;
 
@@ -24,8 +25,8 @@ pub(super) async fn resellers(settings: &Settings, what: cli::Reseller) -> anyho
                 }
                 _ => error.into(),
             })?;
-            println!("{}", reseller.id);
-            eprintln!(
+            confirm!("{}", reseller.id)?;
+            note!(
                 "reseller {:?} added; next: pos-server merchant add --name NAME --reseller {id}, pos-server member add \
                  --reseller {id} --user SUB --role admin",
                 reseller.name.as_str(),
@@ -59,8 +60,8 @@ pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyho
             let (reseller, id) = (reseller.map(ResellerId), id.map(MerchantId));
             let added = back.directory.add_merchant(named(&name)?, reseller, id, Act::operator()).await;
             let merchant = added.map_err(|error| explain(error, reseller, id))?;
-            println!("{}", merchant.id);
-            eprintln!(
+            confirm!("{}", merchant.id)?;
+            note!(
                 "merchant {:?} added; next: pos-server member add --merchant {id} --user SUB --role admin, pos-server \
                  device add --merchant {id}",
                 merchant.name.as_str(),
@@ -75,8 +76,7 @@ pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyho
                 FleetError::UnknownMerchant => anyhow::anyhow!(listing::unknown(Party::Merchant(MerchantId(id)))),
                 other => other.into(),
             })?;
-            println!("{} is called {:?}", merchant.id, merchant.name.as_str());
-            Ok(())
+            confirm!("{} is called {:?}", merchant.id, merchant.name.as_str())
         }
         cli::Merchant::List { reseller, page } => {
             let scope = reseller.map_or(Scope::Operator, |id| Scope::Of(Party::Reseller(ResellerId(id))));

@@ -1,5 +1,5 @@
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read, Write};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,7 @@ use pos_port_storage::{Import, RowResult};
 use time::{Duration, OffsetDateTime};
 
 use crate::cli;
+use crate::output::{Lines, note, say};
 use crate::wiring::Back;
 
 /// How much of the file is read at once, in bytes.
@@ -42,8 +43,9 @@ pub(super) async fn run(back: &Back, how: &cli::Import) -> anyhow::Result<ExitCo
             .to_owned(),
     })?;
     progress.finish();
-    let totals = report(back, &ended, how.json).await?;
-    eprintln!("{}", summary(totals, how.mode, replayed));
+    let totals =
+        report(back, &ended, how.json).await.context("the import is done, but not all of its report was shown")?;
+    note!("{}", summary(totals, how.mode, replayed));
     Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -95,18 +97,19 @@ async fn report(back: &Back, ended: &Import, as_json: bool) -> anyhow::Result<Im
         if page.is_empty() {
             break;
         }
-        let mut out = io::stdout().lock();
+        let mut out = Lines::new();
         for row in page.iter().filter(|row| row.outcome.is_err()) {
             if as_json {
-                writeln!(out, "{}", serde_json::to_string(&row_line(row))?)?;
+                out.line(serde_json::to_string(&row_line(row))?)?;
             } else {
-                writeln!(out, "{}", plain(row))?;
+                out.line(plain(row))?;
             }
         }
+        out.finish()?;
     }
     let totals = report.totals();
     if as_json {
-        println!("{}", serde_json::to_string(&totals_line(totals))?);
+        say!("{}", serde_json::to_string(&totals_line(totals))?)?;
     }
     Ok(totals)
 }
@@ -160,7 +163,7 @@ impl<'c> Progress<'c> {
         if now - *last >= EVERY {
             *last = now;
             let of = self.bar.length().map(|length| format!(" of {length}")).unwrap_or_default();
-            eprintln!("{place}{of} {} {}", self.unit, self.what);
+            note!("{place}{of} {} {}", self.unit, self.what);
         }
     }
 

@@ -1,7 +1,5 @@
 //! What the commands that list have in common.
 
-use std::io::{self, Write};
-
 use anyhow::Context as _;
 use pos_domain::{MerchantId, Party, ResellerId, Scope};
 use serde_json::{Value, json};
@@ -10,6 +8,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::cli::{AnyParty, OneParty, Page};
+use crate::output::{Lines, note};
 
 /// A list's columns: the title and the width, and the field of the JSON object that stands there.
 pub(super) type Columns<'c> = &'c [(&'c str, usize, &'c str)];
@@ -17,24 +16,25 @@ pub(super) type Columns<'c> = &'c [(&'c str, usize, &'c str)];
 /// Prints rows that are JSON objects: as they are, a line each, or as a table. Says when there may be more after the
 /// last one's `key`.
 pub(super) fn print(rows: &[Value], columns: Columns<'_>, page: &Page, key: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = Lines::new();
     if !page.json {
         let titles: Vec<_> = columns.iter().map(|(title, width, _)| format!("{title:<width$}")).collect();
-        writeln!(out, "{}", titles.join(" ").trim_end())?;
+        out.line(titles.join(" ").trim_end())?;
     }
     for row in rows {
         if page.json {
-            writeln!(out, "{row}")?;
+            out.line(row)?;
         } else {
             let cell = |(_, width, field): &(&str, usize, &str)| {
                 format!("{:<width$}", row.get(field).and_then(Value::as_str).unwrap_or("-"))
             };
             let cells: Vec<_> = columns.iter().map(cell).collect();
-            writeln!(out, "{}", cells.join(" ").trim_end())?;
+            out.line(cells.join(" ").trim_end())?;
         }
     }
+    out.finish()?;
     if let Some(last) = rows.last().filter(|_| rows.len() as u64 == u64::from(page.limit)) {
-        eprintln!("there may be more: --after {}", last.get(key).and_then(Value::as_str).unwrap_or_default());
+        note!("there may be more: --after {}", last.get(key).and_then(Value::as_str).unwrap_or_default());
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::listing;
 use super::migrate::ensure_schema;
 use crate::cli;
+use crate::output::confirm;
 use crate::settings::Settings;
 use crate::wiring::Back;
 
@@ -20,7 +21,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Location) -> anyhow::Res
                 (MerchantId(merchant), Name::parse(&name).with_context(|| format!("--name {name:?}"))?);
             let added = back.locations.add(&Mandate::operator(), merchant, &name, None).await;
             match added.map_err(|error| explain(error, merchant))? {
-                Created::Now(location) => println!("{}", location.id),
+                Created::Now(location) => confirm!("{}", location.id)?,
                 Created::Before(_) => anyhow::bail!("an operator's call has no key, and yet was answered before"),
             }
             Ok(())

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::listing;
 use super::migrate::ensure_schema;
 use crate::cli;
+use crate::output::{confirm, note, say};
 use crate::settings::Settings;
 use crate::wiring::Back;
 
@@ -25,13 +26,13 @@ pub(super) async fn run(settings: &Settings, what: cli::Member) -> anyhow::Resul
             })?;
             let Member { user_id, party, role } = &member;
             match before.map(|before| before.member.role) {
-                None => println!("{user_id} is {role} of {party}"),
-                Some(same) if same == *role => println!("{user_id} is {role} of {party} already, nothing to do"),
+                None => confirm!("{user_id} is {role} of {party}")?,
+                Some(same) if same == *role => say!("{user_id} is {role} of {party} already, nothing to do")?,
                 Some(other) => {
-                    println!("{user_id} is {role} of {party}, and was {other}; the sessions it had there are over");
+                    confirm!("{user_id} is {role} of {party}, and was {other}; the sessions it had there are over")?;
                 }
             }
-            eprintln!(
+            note!(
                 "its tokens must name the {kind} (the claim {kind}_id unless set otherwise) and the role {kind}-{role} \
                  or a higher one; next: POST /session/initiate",
                 kind = party.kind()
@@ -42,8 +43,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Member) -> anyhow::Resul
             let (user_id, party) = (subject(&user)?, of.party()?);
             let removed = back.members.remove(party, &user_id, Act::operator()).await;
             removed.with_context(|| format!("{user_id} at {party}; `pos-server member list` shows those there are"))?;
-            println!("{user_id} is no member of {party} any more; its sessions there are over");
-            Ok(())
+            confirm!("{user_id} is no member of {party} any more; its sessions there are over")
         }
         cli::Member::List { of, page } => {
             let after = listing::after(&page)?.map(GrantId);

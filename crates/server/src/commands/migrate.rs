@@ -1,5 +1,6 @@
 use pos_adapters::storage;
 
+use crate::output::{confirm, say};
 use crate::settings::Settings;
 use crate::wiring::storage_options;
 
@@ -7,14 +8,13 @@ use crate::wiring::storage_options;
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     let applied = storage::migrate(&storage_options(settings)?).await?;
     if applied.is_empty() {
-        println!("the schema is up to date, nothing to do");
+        say!("the schema is up to date, nothing to do")?;
         return Ok(());
     }
     for name in &applied {
-        println!("applied {name}");
+        confirm!("applied {name}")?;
     }
-    println!("the schema is up to date; next: pos-server device add --merchant <uuid>, pos-server serve");
-    Ok(())
+    confirm!("the schema is up to date; next: pos-server device add --merchant <uuid>, pos-server serve")
 }
 
 /// Brings the schema up to date, or refuses to go on with one that is not.

@@ -4,6 +4,7 @@ mod audit;
 mod backup;
 mod check_config;
 mod client;
+mod confirmation;
 #[cfg(feature = "dev-idp")]
 mod demo;
 #[cfg(feature = "dev-idp")]
@@ -38,7 +39,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(how) => serve::run(settings()?, &how).await?,
         Command::Migrate => migrate::run(&settings()?).await?,
         Command::Backup { to } => backup::run(&settings()?, &to).await?,
-        Command::CheckConfig => return Ok(check_config::run(settings())),
+        Command::CheckConfig => return check_config::run(settings()),
         Command::Reclaim(how) => return reclaim::run(&settings()?, &how).await,
         Command::Audit(what) => return audit::run(&settings()?, what).await,
         Command::Device(what) => return device::run(&settings()?, what).await,

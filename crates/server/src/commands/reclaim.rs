@@ -6,6 +6,7 @@ use pos_application::{ReclaimOutcome, ReclaimStep};
 
 use super::migrate::ensure_schema;
 use crate::cli;
+use crate::output::{confirm, note, say};
 use crate::settings::Settings;
 use crate::wiring::Back;
 
@@ -31,7 +32,7 @@ pub(super) async fn run(settings: &Settings, how: &cli::Reclaim) -> anyhow::Resu
                 let sum = removed.entry(what.as_str()).or_default();
                 *sum += rows;
                 if rows > 0 {
-                    eprintln!("{}: {sum} removed", what.as_str());
+                    note!("{}: {sum} removed", what.as_str());
                 }
             }
             ReclaimOutcome::Elsewhere => {
@@ -45,19 +46,19 @@ pub(super) async fn run(settings: &Settings, how: &cli::Reclaim) -> anyhow::Resu
             }
             ReclaimOutcome::Failed { what, error } => {
                 failed = true;
-                eprintln!("{}: {:#}", what.as_str(), anyhow::Error::from(error));
+                note!("{}: {:#}", what.as_str(), anyhow::Error::from(error));
             }
         }
     }
     for (sort, rows) in &removed {
-        println!("{sort} {rows}");
+        confirm!("{sort} {rows}")?;
     }
     let rows: u64 = removed.values().sum();
     if failed {
-        eprintln!("{rows} rows removed, but not all that are over; run it again: what was removed is done");
+        note!("{rows} rows removed, but not all that are over; run it again: what was removed is done");
         return Ok(ExitCode::FAILURE);
     }
-    eprintln!("{rows} rows removed; {}", next(settings));
+    note!("{rows} rows removed; {}", next(settings));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -65,12 +66,12 @@ async fn preview(back: &Back, settings: &Settings) -> anyhow::Result<ExitCode> {
     let steps = back.reclaim.preview(COUNTED).await?;
     for ReclaimStep { what, removed } in &steps {
         let more = if *removed >= COUNTED.into() { " or more" } else { "" };
-        println!("{} {removed}{more}", what.as_str());
+        say!("{} {removed}{more}", what.as_str())?;
     }
     if settings.reclaim.events_keep.is_none() {
-        eprintln!("the audit trail is kept for ever (reclaim.events_keep_days = 0)");
+        note!("the audit trail is kept for ever (reclaim.events_keep_days = 0)");
     }
-    eprintln!("nothing was removed; next: pos-server reclaim");
+    note!("nothing was removed; next: pos-server reclaim");
     Ok(ExitCode::SUCCESS)
 }
 

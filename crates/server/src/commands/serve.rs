@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context as _;
+use futures_util::future::select_all;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::migrate::ensure_schema;
@@ -39,19 +40,27 @@ fn write_address(file: &Path, address: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| format!("--port-file {}", file.display()))
 }
 
-/// The first and the second SIGTERM or Ctrl-C.
+/// The first and the second SIGTERM, Ctrl-C or SIGHUP.
 pub(super) fn stop_signals() -> anyhow::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
-    let listen = || anyhow::Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
-    let (one, two) = (listen()?, listen()?);
-    let told = |(terminate, interrupt): (Signal, Signal), times: usize| count(terminate, interrupt, times);
-    Ok((told(one, 1), told(two, 2)))
+    let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
+    // Under nohup it goes on when its terminal is closed.
+    if !ignores_hangup() {
+        kinds.push(SignalKind::hangup());
+    }
+    let listen = || kinds.iter().map(|kind| signal(*kind)).collect::<Result<Vec<_>, _>>();
+    Ok((count(listen()?, 1), count(listen()?, 2)))
 }
 
-async fn count(mut terminate: Signal, mut interrupt: Signal, times: usize) {
+async fn count(mut signals: Vec<Signal>, times: usize) {
     for _ in 0..times {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+        select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv()))).await;
     }
+}
+
+/// Whether this process was started with SIGHUP ignored. Without /proc it counts as not.
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A mask in hexadecimal, in which SIGHUP is the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

@@ -27,7 +27,7 @@ fn a_bent_trail_is_told_and_ends_with_status_one() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     add(folder, &["--device-id", "POS-8F3A2C91"]);
-    add(folder, &["--count", "2499"]);
+    add(folder, &["--yes", "--count", "2499"]);
     let fine = run(folder, &["audit", "verify"]);
     assert_eq!(fine.status.code(), Some(0), "{fine:?}");
     assert_eq!(text(&fine.stdout), "nothing is wrong in 2500 devices with 2500 events\n");
@@ -172,7 +172,7 @@ fn what_an_operator_administers_is_in_the_export() {
 #[test]
 fn a_reader_that_goes_away_ends_an_export() {
     let folder = tempfile::tempdir().unwrap();
-    add(folder.path(), &["--count", "1500"]);
+    add(folder.path(), &["--yes", "--count", "1500"]);
     let mut child = crate::program(folder.path())
         .args(["audit", "export"])
         .stdout(std::process::Stdio::piped())

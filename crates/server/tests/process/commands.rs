@@ -22,7 +22,7 @@ fn devices_are_added_listed_shown_and_not_released_unclaimed() {
     assert_eq!(text(&named.stdout), "POS-8F3A2C91\n", "{named:?}");
     let twice = run(folder, &["device", "add", "--merchant", MERCHANT, "--device-id", "POS-8F3A2C91"]);
     assert!(!twice.status.success() && text(&twice.stderr).contains("exists already"), "{twice:?}");
-    let many = run(folder, &["device", "add", "--merchant", MERCHANT, "--count", "2500"]);
+    let many = run(folder, &["device", "add", "--merchant", MERCHANT, "--count", "2500", "--yes"]);
     assert_eq!(text(&many.stdout).lines().count(), 2_500);
     assert!(text(&many.stderr).contains("2500 of 2500 provisioned"), "{}", text(&many.stderr));
 
@@ -45,6 +45,22 @@ fn devices_are_added_listed_shown_and_not_released_unclaimed() {
     assert!(!released.status.success() && text(&released.stderr).contains("has not been claimed"), "{released:?}");
     let unknown = run(folder, &["device", "show", "POS-00000000"]);
     assert!(!unknown.status.success() && text(&unknown.stderr).contains("device list"), "{unknown:?}");
+}
+
+#[test]
+fn many_devices_need_a_confirmation_and_there_is_a_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let add = |more: &[&str]| run(folder.path(), &[&["device", "add", "--merchant", MERCHANT], more].concat());
+    let unasked = add(&["--count", "1001"]);
+    assert!(!unasked.status.success() && text(&unasked.stderr).contains("--yes"), "{unasked:?}");
+    for (count, bound) in [("0", "1..=100000"), ("100001", "1..=100000")] {
+        let refused = add(&["--count", count, "--yes"]);
+        assert!(refused.status.code() == Some(2) && text(&refused.stderr).contains(bound), "{refused:?}");
+    }
+    assert_eq!(text(&run(folder.path(), &["device", "list", "--json"]).stdout), "", "nothing was provisioned");
+    let confirmed = add(&["--count", "1001", "--yes"]);
+    assert_eq!(text(&confirmed.stdout).lines().count(), 1_001, "{confirmed:?}");
+    assert_eq!(text(&add(&["--count", "1000"]).stdout).lines().count(), 1_000, "so many go without a question");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod architecture;
 mod audit;
 mod commands;
 mod importing;
+mod output;
 mod process;
 mod reclaiming;
 mod replicas;

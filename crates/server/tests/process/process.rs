@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::program;
@@ -25,9 +25,27 @@ impl Serving {
 
     /// The same with another standard error.
     pub(crate) fn start_logging_to(stderr: impl Into<Stdio>, folder: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::start_as(program(folder), stderr, folder, variables)
+    }
+
+    /// The same by a program that executes it, such as a shell.
+    pub(crate) fn start_through(words: &[&str], folder: &Path) -> Self {
+        let server = program(folder);
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(server.get_program()).current_dir(folder);
+        for (name, value) in server.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self::start_as(command, fs::File::create(folder.join("log")).unwrap(), folder, &[])
+    }
+
+    fn start_as(mut command: Command, stderr: impl Into<Stdio>, folder: &Path, variables: &[(&str, &str)]) -> Self {
         let (port_file, log) = (folder.join("address"), folder.join("log"));
         let _ = fs::remove_file(&port_file);
-        let child = program(folder)
+        let child = command
             .args(["serve", "--port-file"])
             .arg(&port_file)
             .env("POS__HTTP__BIND", "127.0.0.1:0")

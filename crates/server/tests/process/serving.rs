@@ -15,8 +15,9 @@ fn lines(log: &str) -> Vec<Value> {
 #[test]
 fn the_first_line_tells_the_bound_address_and_the_provider_need_not_be_there() {
     let folder = tempfile::tempdir().unwrap();
-    let serving = Serving::start(folder.path(), &[]);
-    let log = lines(&serving.log());
+    let mut serving = Serving::start(folder.path(), &[]);
+    // Lines are written by a thread of their own, a moment later.
+    let log = serving.wait_for(|serving| Some(lines(&serving.log())).filter(|log| !log.is_empty()));
     assert_eq!(log[0]["address"], serving.address.as_str(), "{}", log[0]);
     assert!(serving.ask("GET /health/live", &[]).starts_with("HTTP/1.1 200"));
     let ready = serving.ask("GET /health/ready", &[]);
@@ -30,7 +31,7 @@ fn the_log_has_trace_and_device_and_never_a_code_or_token() {
     let folder = tempfile::tempdir().unwrap();
     let added = run(folder.path(), &["device", "add", "--merchant", MERCHANT]);
     let device = text(&added.stdout).trim().to_owned();
-    let serving = Serving::start(folder.path(), &[("POS__LOG__LEVEL", "trace")]);
+    let mut serving = Serving::start(folder.path(), &[("POS__LOG__LEVEL", "trace")]);
     let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
     let traced = [("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")];
     let issued = serving.terminal("POST /pos/pairing-code", &device, &traced);
@@ -39,6 +40,8 @@ fn the_log_has_trace_and_device_and_never_a_code_or_token() {
     let token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzZWNyZXQifQ.c2VjcmV0LXNpZ25hdHVyZQ";
     serving.claim(token, code);
 
+    serving.signal("TERM");
+    assert!(serving.exit().success());
     let log = serving.log();
     let events = lines(&log);
     let issued = events.iter().find(|event| event.to_string().contains("pairing code issued")).expect("an event");
@@ -90,7 +93,51 @@ fn a_stop_first_makes_it_unready_and_a_second_signal_forces() {
     assert!(serving.ask("GET /health/live", &[]).starts_with("HTTP/1.1 200"), "it still serves");
     serving.signal("INT");
     assert!(serving.exit().success());
-    assert!(serving.log().contains("second signal"));
+    assert!(serving.log().contains("second signal: stopping at once"));
+}
+
+#[test]
+fn a_hangup_stops_in_the_same_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = [("POS__SHUTDOWN__READINESS_DELAY_SECS", "60"), ("POS__SHUTDOWN__GRACE_SECS", "60")];
+    let mut serving = Serving::start(folder.path(), &slow);
+    serving.signal("HUP");
+    serving.wait_for(|serving| serving.log().contains("stopping").then_some(()));
+    assert!(serving.ask("GET /health/ready", &[]).starts_with("HTTP/1.1 503"));
+    assert!(serving.ask("GET /health/live", &[]).starts_with("HTTP/1.1 200"), "it still serves");
+    serving.signal("HUP");
+    assert!(serving.exit().success());
+    assert!(serving.log().contains("second signal: stopping at once") && serving.log().contains("\"stopped\""));
+}
+
+/// Under nohup a server outlives its terminal.
+#[test]
+fn a_hangup_that_is_ignored_stays_ignored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serving = Serving::start_through(&["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"], folder.path());
+    serving.signal("HUP");
+    serving.signal("TERM");
+    assert!(serving.exit().success());
+    assert!(!serving.log().contains("second signal: stopping"), "{}", serving.log());
+}
+
+#[test]
+fn refusals_of_a_rate_limiter_are_counted_in_few_lines() {
+    const CALLS: usize = 400;
+    let folder = tempfile::tempdir().unwrap();
+    let tight = [("POS__LIMITS__DEVICE_PER_MINUTE", "1"), ("POS__LIMITS__DEVICE_BURST", "1")];
+    let mut serving = Serving::start(folder.path(), &tight);
+    let refused = (0..CALLS)
+        .filter(|_| serving.terminal("GET /pos/status", "POS-8F3A2C91", &[]).starts_with("HTTP/1.1 429"))
+        .count();
+    assert!(refused > CALLS / 2, "{refused}");
+    serving.signal("TERM");
+    assert!(serving.exit().success());
+    let told: Vec<_> = lines(&serving.log()).into_iter().filter(|line| line["code"] == "4290").collect();
+    assert!(!told.is_empty() && told.len() < refused / 2, "{} lines for {refused}", told.len());
+    let counted: u64 = told.iter().map(|line| line["calls"].as_u64().unwrap()).sum();
+    assert!(counted >= told.len() as u64 && counted <= refused as u64, "{counted} of {refused}");
+    assert!(told[0]["span"]["trace_id"].is_string(), "{}", told[0]);
 }
 
 /// Who keeps a connection learns with the next answer that this is the last on it, and comes back elsewhere.
@@ -126,7 +173,10 @@ fn what_keeps_it_from_starting_is_said_with_a_way_to_mend_it() {
         assert!(!output.status.success(), "{output:?}");
         text(&output.stderr)
     };
-    assert!(serve(&[("POS__HTTP__BIND", &serving.address)], &[]).contains("POS__HTTP__BIND"));
+    let taken = serve(&[("POS__HTTP__BIND", &serving.address)], &[]);
+    assert!(taken.contains("POS__HTTP__BIND") && taken.contains("another process listens"), "{taken}");
+    let foreign = serve(&[("POS__HTTP__BIND", "192.0.2.7:8080")], &[]);
+    assert!(foreign.contains("this machine has no such address"), "{foreign}");
     assert!(serve(&[("POS__IDENTITY__ISSUER", "")], &[]).contains("POS__IDENTITY__ISSUER"));
     assert!(serve(&[("POS__DATABASE__URL", "mysql://root:hunter2@db/pos")], &[]).contains("sqlite://"));
     assert!(serve(&[("POS__DATABASE__URL", "sqlite:///no/such/folder/pos.db")], &[]).contains("/no/such/folder"));

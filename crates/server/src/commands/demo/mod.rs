@@ -5,6 +5,7 @@ mod narrator;
 mod playground;
 
 use pos_port_storage::History;
+use std::io;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +23,10 @@ use super::dev_idp;
 use super::dev_idp::{AUDIENCE, MERCHANT, USER, demo_realm};
 use super::migrate::ensure_schema;
 use super::serve::stop_signals;
+use crate::bind_error;
 use crate::cli;
 use crate::http_server::HttpServer;
+use crate::output::note;
 use crate::settings::Settings;
 use crate::telemetry;
 use crate::wiring::{Back, Parts};
@@ -43,7 +46,7 @@ pub(super) async fn run(how: &cli::Demo) -> anyhow::Result<()> {
     narrator.say(&format!(
         "The server listens on {url}. Everything it keeps is in a temporary folder, and its tokens come from a \
          development issuer in the same process."
-    ));
+    ))?;
     let flow = show(&url, &issuer, &back, &narrator).await;
     if how.once {
         server.abort().await;
@@ -59,11 +62,11 @@ pub(super) async fn run(how: &cli::Demo) -> anyhow::Result<()> {
 
 /// The flow, step by step; every step is checked, and the first that does not hold is the error.
 async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Narrator>) -> anyhow::Result<()> {
-    narrator.step("An operator provisions a terminal for a merchant");
+    narrator.step("An operator provisions a terminal for a merchant")?;
     let device_id = provision(back).await?;
-    narrator.say(&format!("pos-server device add --merchant {MERCHANT}   →   {device_id}"));
+    narrator.say(&format!("pos-server device add --merchant {MERCHANT}   →   {device_id}"))?;
 
-    narrator.step("The terminal is switched on and says hello (bootstrap)");
+    narrator.step("The terminal is switched on and says hello (bootstrap)")?;
     let terminal = Terminal::builder(url, device_id.as_str())
         .app_version("1.4.2")
         .os("Android 12")
@@ -73,7 +76,7 @@ async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Nar
     let hello = terminal.bootstrap().await?;
     ensure!(terminal.is_supported(&hello), "the terminal's app is too old for the server");
 
-    narrator.step("It asks for a pairing code and shows it");
+    narrator.step("It asks for a pairing code and shows it")?;
     let mut pairing = terminal.pairing();
     let code = match pairing.next().await? {
         PairingStep::Code(code) => code,
@@ -81,25 +84,24 @@ async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Nar
     };
     narrator.screen(code.symbols());
 
-    narrator.step("It polls until a merchant has typed the code, every 3 to 5 seconds");
+    narrator.step("It polls until a merchant has typed the code, every 3 to 5 seconds")?;
     let status = poll(&mut pairing).await?;
     ensure!(status.pairing_code_status == PairingCodeStatus::Pending, "the code should be pending: {status:?}");
 
-    narrator.step("The merchant logs in to the back office, which initiates the session, and types the code");
+    narrator.step("The merchant logs in to the back office, which initiates the session, and types the code")?;
     claim(url, issuer, &code, &device_id, narrator).await?;
 
-    narrator.step("The terminal's next poll sees it");
+    narrator.step("The terminal's next poll sees it")?;
     let status = poll(&mut pairing).await?;
     ensure!(status.is_claimed, "the terminal should be claimed: {status:?}");
 
-    narrator.step("All of it is on record");
+    narrator.step("All of it is on record")?;
     let events = back.storage.storage.events.events_of(&History::whole(&device_id)).await?;
     for event in &events {
-        narrator.say(&format!("{}  {:<20} by {}", event.sequence, event.kind.as_str(), event.act.actor));
+        narrator.say(&format!("{}  {:<20} by {}", event.sequence, event.kind.as_str(), event.act.actor))?;
     }
     ensure!(events.len() == 3, "three events were expected");
-    narrator.say("It held: the terminal is claimed.");
-    Ok(())
+    Ok(narrator.say("It held: the terminal is claimed.")?)
 }
 
 async fn poll(pairing: &mut pos_terminal::Pairing) -> anyhow::Result<Status> {
@@ -156,8 +158,11 @@ fn settings(folder: &Path, issuer: &str) -> anyhow::Result<Settings> {
 
 /// The wished address, or any free port when somebody else has it: a demo should not fail on that.
 fn listener(bind: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(bind).or_else(|taken| {
-        eprintln!("{bind} cannot be had ({taken}); taking a free port instead");
-        TcpListener::bind("127.0.0.1:0").context("no port is free")
-    })
+    match TcpListener::bind(bind) {
+        Err(taken) if taken.kind() == io::ErrorKind::AddrInUse => {
+            note!("another process listens on {bind} already; taking a free port instead");
+            TcpListener::bind("127.0.0.1:0").context("no port is free")
+        }
+        bound => bound.map_err(|error| anyhow::anyhow!(bind_error::explain(bind, "--bind", &error))),
+    }
 }

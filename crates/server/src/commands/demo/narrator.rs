@@ -1,46 +1,76 @@
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use pos_terminal::{Sent, WireLog};
+
+use crate::output::{OutputError, print};
 
 /// Tells the story on standard output.
 #[derive(Default)]
 pub(super) struct Narrator {
     steps: AtomicUsize,
+    /// Why standard output could not be written; nothing is written after that.
+    failure: Mutex<Option<OutputError>>,
 }
 
 impl Narrator {
-    pub(super) fn step(&self, title: &str) {
+    /// Begins the next step, if the one before could be shown.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub(super) fn step(&self, title: &str) -> Result<(), OutputError> {
         let number = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
-        println!("\n{number}. {title}\n");
+        self.write(format_args!("\n{number}. {title}\n"));
+        self.check()
     }
 
-    pub(super) fn say(&self, text: &str) {
-        println!("   {text}");
+    /// Says something, if all before could be shown.
+    ///
+    /// # Errors
+    /// When it could not, or this cannot.
+    pub(super) fn say(&self, text: &str) -> Result<(), OutputError> {
+        self.write(format_args!("   {text}"));
+        self.check()
     }
 
     pub(super) fn screen(&self, code: &str) {
         let spaced = code.chars().map(String::from).collect::<Vec<_>>().join(" ");
-        println!("\n      ╭───────────────────────╮");
-        println!("      │  Type this code in    │");
-        println!("      │  your back office:    │");
-        println!("      │                       │");
-        println!("      │      {spaced}      │");
-        println!("      │                       │");
-        println!("      ╰───────────────────────╯");
+        let frame = [
+            "╭───────────────────────╮",
+            "│  Type this code in    │",
+            "│  your back office:    │",
+            "│                       │",
+            &format!("│      {spaced}      │"),
+            "│                       │",
+            "╰───────────────────────╯",
+        ];
+        self.write(format_args!("\n      {}", frame.join("\n      ")));
     }
 
     /// A request as it went out and its answer, for a reader: no transport headers, JSON on one line.
     pub(super) fn wire(&self, sent: &Sent, request_body: Option<&str>, http_status: u16, body: &str) {
         let path = sent.url.splitn(4, '/').nth(3).unwrap_or_default();
-        println!("   → {} /{path}", sent.method);
+        self.write(format_args!("   → {} /{path}", sent.method));
         let shown = ["x-device-id", "user-agent", "x-client-type", "authorization", "content-type"];
         for (name, value) in sent.headers.iter().filter(|(name, _)| shown.contains(&name.as_str())) {
-            println!("     {name}: {value}");
+            self.write(format_args!("     {name}: {value}"));
         }
         if let Some(line) = request_body {
-            println!("     {line}");
+            self.write(format_args!("     {line}"));
         }
-        println!("   ← {http_status} {body}");
+        self.write(format_args!("   ← {http_status} {body}"));
+    }
+
+    fn write(&self, line: fmt::Arguments<'_>) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            *failure = print(line).err();
+        }
+    }
+
+    fn check(&self) -> Result<(), OutputError> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
     }
 }
 

@@ -2,12 +2,13 @@ use pos_domain::DeviceId;
 
 use super::super::dev_idp::password_grant;
 use super::merchant::{HOST, Merchant};
+use crate::output::say;
 
 /// What a reader can try now, ready to paste.
 pub(super) async fn explain(url: &str, issuer: &str, device: &DeviceId) -> anyhow::Result<()> {
     let merchant = Merchant::log_in(issuer).await?;
     let token = merchant.token();
-    println!(
+    say!(
         r#"
 The server goes on; Ctrl-C stops it. Here is a second terminal to play with:
 
@@ -23,6 +24,6 @@ curl -s -X POST {url}/pos/claim -H "Authorization: Bearer $TOKEN" -H "Content-Ty
 The token holds for an hour; another: curl -s {grant}
 The API, described: {url}/docs/   Health: {url}/health/ready   Metrics: {url}/metrics"#,
         grant = password_grant(issuer),
-    );
+    )?;
     Ok(())
 }

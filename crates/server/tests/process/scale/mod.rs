@@ -109,7 +109,7 @@ impl Deployment {
     }
 
     fn devices(&self, count: u32) -> Vec<String> {
-        let ids = self.command(&["device", "add", "--merchant", MERCHANT, "--count", &count.to_string()]);
+        let ids = self.command(&["device", "add", "--merchant", MERCHANT, "--yes", "--count", &count.to_string()]);
         ids.lines().map(str::to_owned).collect()
     }
 
