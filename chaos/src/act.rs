@@ -26,16 +26,28 @@ pub(crate) struct Stage {
     pub(crate) replicas: Vec<Arc<Replica>>,
     pub(crate) fleet: Fleet,
     over: AtomicBool,
+    leaving: AtomicBool,
 }
 
 impl Stage {
     pub(crate) fn new(ledger: Arc<Ledger>, issuer: Arc<Issuer>, replicas: Vec<Arc<Replica>>, fleet: Fleet) -> Self {
-        Self { ledger, issuer, replicas, fleet, over: AtomicBool::new(false) }
+        let (over, leaving) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { ledger, issuer, replicas, fleet, over, leaving }
     }
 
     /// Whether everybody should go home.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
+    }
+
+    /// Whether half of those who call leave before they are answered.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// From now on half of those who call leave, or nobody does any more.
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::Relaxed);
     }
 
     /// Waits until every server says that it is ready and looks devices up, on connections that were not there before,

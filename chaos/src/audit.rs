@@ -141,6 +141,9 @@ fn kept(found: &Found, promises: &Promises) -> Vec<String> {
             wrong.push(format!("{device}: answered as {kind} (trace {trace_id}), and {count} events say so"));
         }
     }
+    for id in promises.imported.iter().filter(|id| !found.devices.contains_key(*id)) {
+        wrong.push(format!("{id} was imported, and is not in the database"));
+    }
     let mut labels: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (id, row) in &found.devices {
         if let Some(label) = &row.label {

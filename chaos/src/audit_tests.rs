@@ -31,6 +31,7 @@ fn promised() -> Promises {
         codes: HashMap::from(codes),
         changes: vec![change("claimed", 4), change("released", 5), change("claimed", 7)],
         created: HashMap::from([("till".to_owned(), Some(ID.to_owned()))]),
+        imported: vec![ID.to_owned()],
     }
 }
 
@@ -58,7 +59,7 @@ type Spoil = fn(&mut Found);
 
 #[test]
 fn every_kind_of_loss_is_seen() {
-    let cases: [(Spoil, &str); 10] = [
+    let cases: [(Spoil, &str); 11] = [
         (|found| drop(events(found).remove(4)), "event 5 is missing"),
         (|found| drop(events(found).pop()), "version 7 after 6 events"),
         (|found| events(found)[4].kind = "claimed".to_owned(), "claimed while claimed"),
@@ -69,6 +70,7 @@ fn every_kind_of_loss_is_seen() {
         (|found| found.ended[1].2 = "retired".to_owned(), "2 claims, and 1 codes accepted"),
         (|found| row(found).code = Some("BBBBBB".to_owned()), "one code accepted twice, the second time in force"),
         (|found| found.ended[0] = found.ended[1].clone(), "one code accepted twice"),
+        (|found| drop(found.devices.remove(ID)), "was imported, and is not in the database"),
     ];
     for (spoil, expected) in cases {
         let told = spoilt(spoil);

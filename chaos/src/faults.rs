@@ -1,4 +1,4 @@
-//! What goes wrong, and how it is put right again.
+//! Faults: what goes wrong, and how it is put right again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,38 +13,21 @@ use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
 use crate::act::Stage;
+use crate::bulk_import::BulkImport;
 use crate::disk::Disk;
-use crate::ledger::{Made, grace};
+use crate::fault::Fault;
+use crate::held_row;
+use crate::ledger::{Excused, Made, grace};
 use crate::model::Instant;
 use crate::postgres::Postgres;
 use crate::replica::Replica;
 use crate::rest::{self, Usages};
 use crate::slow_clients;
+use crate::stalled_log;
 use crate::time::now;
 
 /// By how much a replica's clock is set off, in seconds.
 const SKEW: i64 = 90;
-
-/// A fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Fault {
-    KillServer,
-    KillEveryServer,
-    RestartPostgres,
-    CrashPostgres,
-    KillBackends,
-    FreezePostgres,
-    CutLine,
-    SlowLine,
-    SilentLine,
-    ExhaustPool,
-    FreezeIssuer,
-    RestartIssuer,
-    ClockAhead,
-    ClockBehind,
-    SlowClients,
-    FullDisk,
-}
 
 /// What faults are made on.
 pub(crate) struct Ground {
@@ -52,6 +35,7 @@ pub(crate) struct Ground {
     pub(crate) postgres: Option<Arc<Postgres>>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) disk: Option<Disk>,
+    pub(crate) import: BulkImport,
     pub(crate) can_skew: bool,
     /// How long a fault lasts, in milliseconds: at the least and at the most.
     pub(crate) lasting: (u64, u64),
@@ -63,96 +47,12 @@ pub(crate) struct Ground {
     pub(crate) settled: OnceCell<Usages>,
 }
 
+/// The least time for which callers leave: a terminal calls every other second.
+const LEAVING: Duration = Duration::from_secs(4);
+
 /// After so many faults of a long run there is a quiet spell, in which no failure is excused.
 const QUIET_AFTER: usize = 6;
 const QUIET: Duration = Duration::from_secs(5);
-
-impl Fault {
-    const ALL: [Self; 16] = [
-        Self::KillServer,
-        Self::KillEveryServer,
-        Self::RestartPostgres,
-        Self::CrashPostgres,
-        Self::KillBackends,
-        Self::FreezePostgres,
-        Self::CutLine,
-        Self::SlowLine,
-        Self::SilentLine,
-        Self::ExhaustPool,
-        Self::FreezeIssuer,
-        Self::RestartIssuer,
-        Self::ClockAhead,
-        Self::ClockBehind,
-        Self::SlowClients,
-        Self::FullDisk,
-    ];
-
-    /// As the report calls it.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::KillServer => "SIGKILL of a server",
-            Self::KillEveryServer => "SIGKILL of every server",
-            Self::RestartPostgres => "PostgreSQL restarted",
-            Self::CrashPostgres => "PostgreSQL crashed",
-            Self::KillBackends => "PostgreSQL's backends killed",
-            Self::FreezePostgres => "PostgreSQL frozen",
-            Self::CutLine => "line to the database cut",
-            Self::SlowLine => "line to the database slow",
-            Self::SilentLine => "line to the database silent",
-            Self::ExhaustPool => "pool exhausted",
-            Self::FreezeIssuer => "identity provider frozen",
-            Self::RestartIssuer => "identity provider restarted with new keys",
-            Self::ClockAhead => "clock of one replica ahead",
-            Self::ClockBehind => "clock of one replica behind",
-            Self::SlowClients => "slow and half-open clients",
-            Self::FullDisk => "disk full",
-        }
-    }
-
-    fn is_possible(self, on: &Ground) -> bool {
-        match self {
-            Self::KillServer | Self::SlowClients => true,
-            Self::KillEveryServer | Self::FreezeIssuer | Self::RestartIssuer => on.postgres.is_some(),
-            Self::RestartPostgres
-            | Self::CrashPostgres
-            | Self::KillBackends
-            | Self::FreezePostgres
-            | Self::ExhaustPool => on.postgres.is_some(),
-            Self::CutLine | Self::SlowLine | Self::SilentLine => on.proxy.is_some(),
-            Self::ClockAhead | Self::ClockBehind => on.can_skew && on.postgres.is_some(),
-            Self::FullDisk => on.disk.is_some(),
-        }
-    }
-
-    /// Whether the two may come together: one to the database or the way there, the other to whoever asks it.
-    fn goes_with(self, other: Self) -> bool {
-        self.is_of_database() && !other.is_of_database() && !matches!(other, Self::SlowClients | Self::FullDisk)
-    }
-
-    fn is_of_database(self) -> bool {
-        matches!(
-            self,
-            Self::RestartPostgres
-                | Self::CrashPostgres
-                | Self::KillBackends
-                | Self::FreezePostgres
-                | Self::CutLine
-                | Self::SlowLine
-                | Self::SilentLine
-                | Self::ExhaustPool
-        )
-    }
-
-    /// Whether a server dies of it. (With the issuer one is started anew, if one may be.)
-    fn kills(self) -> bool {
-        matches!(self, Self::KillServer | Self::KillEveryServer | Self::ClockAhead | Self::ClockBehind)
-    }
-
-    /// Whether nobody may be told of it by a failure.
-    fn is_harmless(self) -> bool {
-        self == Self::SlowClients
-    }
-}
 
 impl Ground {
     /// Makes one fault after the other, every one of them before any comes again, until the time is up and each was
@@ -204,11 +104,11 @@ impl Ground {
     async fn make(&self, fault: Fault, with: Option<Fault>, random: &mut StdRng) -> anyhow::Result<()> {
         let ledger = &self.stage.ledger;
         let (_, failed_before, ..) = ledger.totals();
-        if fault.is_harmless() && ledger.was_ever_disturbed() {
+        if fault.is_harmless() && ledger.was_disturbed_for_all() {
             // What went wrong before must not excuse what goes wrong now.
             sleep(grace()).await;
         }
-        let disturbance = (!fault.is_harmless()).then(|| ledger.disturb());
+        let disturbance = (!fault.is_harmless()).then(|| ledger.excuse(Excused::Everybody));
         let lasting = between(self.lasting, random);
         let mut others = StdRng::seed_from_u64(random.random());
         let one = async {
@@ -317,6 +217,28 @@ impl Ground {
                 let replica = some_of(&self.stage.replicas, random)?;
                 slow_clients::attack(&replica, &self.stage.ledger).await
             }
+            Fault::LeavingCallers => {
+                let before = self.stage.ledger.counted("left by the caller");
+                self.stage.set_leaving(true);
+                sleep(lasting.max(LEAVING)).await;
+                self.stage.set_leaving(false);
+                Ok(format!("{} left", self.stage.ledger.counted("left by the caller") - before))
+            }
+            Fault::PausedServer => {
+                let replica = some_of(&self.stage.replicas, random)?;
+                let excuse = self.stage.ledger.excuse(Excused::Server(replica.name.clone()));
+                replica.signal(Signal::STOP).await;
+                sleep(lasting).await;
+                replica.signal(Signal::CONT).await;
+                self.stage.ledger.calm(excuse);
+                Ok(format!("{} for {lasted}", replica.name))
+            }
+            Fault::StalledLog => {
+                let replica = some_of(&self.stage.replicas, random)?;
+                stalled_log::stall(&replica, lasting, &self.stage.ledger).await
+            }
+            Fault::HeldRow => held_row::hold(&self.stage, postgres()?, lasting, random).await,
+            Fault::BulkImport => self.import.run(&self.stage, random).await,
             Fault::FullDisk => {
                 let disk = self.disk.as_ref().context("no disk")?;
                 let filled = disk.fill()?;

@@ -39,6 +39,8 @@ pub(crate) struct Promises {
     pub(crate) changes: Vec<(String, &'static str, String)>,
     /// Labels of creating calls, with the id that was answered.
     pub(crate) created: HashMap<String, Option<String>>,
+    /// Ids of imported rows.
+    pub(crate) imported: Vec<String>,
 }
 
 /// Where a merchant's terminal stands. When a device is taken out of use, another takes its place.
@@ -58,6 +60,7 @@ pub(crate) struct Fleet {
 /// A call that was sent and not yet answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sent {
+    call: Call,
     pub(crate) id: CallId,
     pub(crate) at: Instant,
 }
@@ -70,7 +73,7 @@ impl Device {
     /// About to send.
     pub(crate) fn send(&self, call: Call, to: &Replica) -> Sent {
         let at = now();
-        Sent { id: self.checker().sent(call, to.skew(at), at), at }
+        Sent { call, id: self.checker().sent(call, to.skew(at), at), at }
     }
 
     /// No answer that says what happened.
@@ -87,6 +90,10 @@ impl Device {
 
     /// An answer: it is judged, and a contradiction is entered.
     pub(crate) fn hear(&self, sent: Sent, outcome: Outcome, from: &Replica, ledger: &Ledger) {
+        // Looks may be held back, on purpose.
+        if sent.call != Call::Look {
+            ledger.changed(&self.id, sent.at);
+        }
         let verdict = {
             let mut checker = self.checker();
             checker.widen(sent.id, from.skew(sent.at));

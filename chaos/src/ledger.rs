@@ -62,8 +62,10 @@ struct Book {
     more_violations: u64,
     busiest: f64,
     put_down_to_the_machine: u64,
-    /// Spans in which failures are allowed: from a fault's begin to its end.
-    disturbed: Vec<(Instant, Option<Instant>)>,
+    /// Spans in which failures are allowed, and whose: from a fault's begin to its end.
+    disturbed: Vec<(Excused, Option<Instant>)>,
+    /// Until when changes may take no longer than this, but for those of one device.
+    watched: Option<(String, Duration)>,
     notes: Vec<String>,
 }
 
@@ -89,11 +91,36 @@ pub(crate) struct Account {
     pub(crate) notes: Vec<String>,
 }
 
+/// Whose failures a fault excuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Excused {
+    /// Everybody's.
+    Everybody,
+    /// Those of calls to one server.
+    Server(String),
+    /// Those of calls about one device.
+    Device(String),
+}
+
+impl Excused {
+    fn covers(&self, at: &Underway<'_>) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Server(name) => at.server == name,
+            Self::Device(id) => at.device == Some(id),
+        }
+    }
+}
+
 /// Where and when a call was under way.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Underway<'a> {
     pub(crate) call: &'a str,
     pub(crate) about: &'a str,
+    /// The server that it went to.
+    pub(crate) server: &'a str,
+    /// The device that it was about, if that is known.
+    pub(crate) device: Option<&'a str>,
     pub(crate) sent: Instant,
     /// Whether the server that it went to was away at any time meanwhile.
     pub(crate) server_was_down: bool,
@@ -132,15 +159,36 @@ impl Ledger {
         self.violation(format!("{about}: {}", found.answer), found.history);
     }
 
-    /// From now on failures are allowed; the answer ends that.
-    pub(crate) fn disturb(&self) -> usize {
+    /// From now on failures are allowed to these; the answer ends that.
+    pub(crate) fn excuse(&self, whose: Excused) -> usize {
         let mut book = self.book();
-        book.disturbed.push((now(), None));
+        book.disturbed.push((whose, None));
         book.disturbed.len() - 1
     }
 
-    pub(crate) fn was_ever_disturbed(&self) -> bool {
-        !self.book().disturbed.is_empty()
+    /// Whether there was ever a fault that excused everybody.
+    pub(crate) fn was_disturbed_for_all(&self) -> bool {
+        self.book().disturbed.iter().any(|(whose, _)| *whose == Excused::Everybody)
+    }
+
+    /// How many calls had this answer.
+    pub(crate) fn counted(&self, answer: &str) -> u64 {
+        self.book().calls.values().filter_map(|answers| answers.get(answer)).sum()
+    }
+
+    /// From now on, until it is called with none, a change of another device than this may take no longer than so long.
+    pub(crate) fn watch_changes(&self, limit: Option<(String, Duration)>) {
+        self.book().watched = limit;
+    }
+
+    /// A change of a device was answered.
+    pub(crate) fn changed(&self, device: &str, sent: Instant) {
+        let Some((held, limit)) = self.book().watched.clone() else { return };
+        let took = Duration::from_micros(u64::try_from(now() - sent).unwrap_or_default());
+        if held != device && took > limit.mul_f64(patience()) && (self.load)() <= TOO_BUSY {
+            let what = format!("a change of {device} took {took:.1?} while only the row of {held} was held");
+            self.violation(what, Vec::new());
+        }
     }
 
     pub(crate) fn calm(&self, disturbance: usize) {
@@ -156,7 +204,7 @@ impl Ledger {
     /// Counts a call that was not answered, or with a failure of the server's, and says so when that was not allowed.
     /// 4xx answers are for the caller to judge: they are counted here and given back.
     pub(crate) fn failed(&self, at: Underway<'_>, error: CallError) -> Option<Box<ApiError>> {
-        let Underway { call, about, sent, server_was_down } = at;
+        let Underway { call, about, sent, server_was_down, .. } = at;
         let wrong = |what: String| {
             let sent = self.seconds(sent);
             self.violation(format!("{call} {about}, sent at {sent:.1} s: {what}"), Vec::new());
@@ -171,10 +219,10 @@ impl Ledger {
                 let traced = error.trace_id.len() == 32 && error.trace_id.bytes().all(|b| b.is_ascii_hexdigit());
                 if (error.http_status, error.code.as_str()) != (503, "5003") || error.retry_after.is_none() || !traced {
                     wrong(format!("no proper 503: {error}, Retry-After {:?}", error.retry_after));
-                } else if !self.is_disturbed(sent) && (self.load)() > TOO_BUSY {
+                } else if !self.is_disturbed(&at) && (self.load)() > TOO_BUSY {
                     self.count(call, "503 of a machine that was too busy");
                     self.book().put_down_to_the_machine += 1;
-                } else if !self.is_disturbed(sent) {
+                } else if !self.is_disturbed(&at) {
                     wrong(format!("503 while nothing was wrong: {error}"));
                 }
             }
@@ -199,10 +247,11 @@ impl Ledger {
         None
     }
 
-    /// Whether there was a fault, or had just been one, at any time since `sent`.
-    fn is_disturbed(&self, sent: Instant) -> bool {
+    /// Whether there was a fault that excuses it, or had just been one, at any time since it was sent.
+    fn is_disturbed(&self, at: &Underway<'_>) -> bool {
         let grace = i64::try_from(grace().as_micros()).unwrap_or(Instant::MAX / 2);
-        self.book().disturbed.iter().any(|(_, end)| end.is_none_or(|end| end + grace >= sent))
+        let lasts = |end: &Option<Instant>| end.is_none_or(|end| end + grace >= at.sent);
+        self.book().disturbed.iter().any(|(whose, end)| lasts(end) && whose.covers(at))
     }
 
     /// How busy the machine is, for each core.
@@ -263,61 +312,5 @@ impl Ledger {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn api(http_status: u16, code: &str, retry_after: Option<Duration>) -> CallError {
-        CallError::Api(Box::new(ApiError {
-            http_status,
-            code: code.to_owned(),
-            message: "told".to_owned(),
-            details: None,
-            trace_id: "96e5958842d29572a16b1a5c77ea7480".to_owned(),
-            retry_after,
-        }))
-    }
-
-    fn violations(error: CallError, disturbed: bool, server_was_down: bool) -> u64 {
-        on_a_machine(|| 0.5, error, disturbed, server_was_down).totals().3
-    }
-
-    fn on_a_machine(load: fn() -> f64, error: CallError, disturbed: bool, server_was_down: bool) -> Ledger {
-        let ledger = Ledger { load, ..Ledger::new("test", now()) };
-        if disturbed {
-            ledger.disturb();
-        }
-        ledger.failed(Underway { call: "look", about: "POS-1", sent: now(), server_was_down }, error);
-        ledger
-    }
-
-    #[test]
-    fn a_busy_machine_excuses_a_503_and_is_told_and_does_not_excuse_many() {
-        let wait = Some(Duration::from_secs(2));
-        let ledger = on_a_machine(|| 3.5, api(503, "5003", wait), false, false);
-        assert_eq!(ledger.totals().3, 0);
-        ledger.judge_the_machine();
-        assert_eq!(ledger.totals().3, 1, "all of the calls are more than one in a hundred");
-        assert!(ledger.book().notes.iter().any(|note| note.starts_with("LEFT OUT: 1 calls")));
-        let quiet = on_a_machine(|| 0.5, api(503, "5003", wait), true, false);
-        quiet.judge_the_machine();
-        assert_eq!((quiet.totals().3, quiet.book().notes.len()), (0, 0));
-    }
-
-    #[test]
-    fn only_a_503_with_its_wait_is_a_failure_that_a_fault_excuses() {
-        let wait = Some(Duration::from_secs(2));
-        assert_eq!(violations(api(503, "5003", wait), true, false), 0);
-        assert_eq!(violations(api(503, "5003", wait), false, false), 1, "nothing was wrong");
-        assert_eq!(violations(api(503, "5003", None), true, false), 1, "when to come back?");
-        assert_eq!(violations(api(500, "5000", wait), true, false), 1);
-        assert_eq!(violations(api(429, "4290", wait), true, false), 1);
-        assert_eq!(violations(api(400, "4220", None), false, false), 0, "for the caller to judge");
-    }
-
-    #[test]
-    fn a_connection_may_fail_while_its_server_is_down() {
-        let lost = || CallError::TimedOut { trace_id: String::new() };
-        assert_eq!(violations(lost(), true, true), 0);
-        assert_eq!(violations(lost(), true, false), 1);
-    }
-}
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -4,12 +4,17 @@
 
 mod act;
 mod audit;
+mod bulk_import;
 mod disk;
+mod fault;
 mod faults;
 mod fleet;
 mod found;
+mod held_row;
 mod issuer;
+mod leaving;
 mod ledger;
+mod log_pipe;
 mod merchants;
 mod model;
 mod options;
@@ -22,6 +27,7 @@ mod replica;
 mod report;
 mod rest;
 mod slow_clients;
+mod stalled_log;
 mod terminals;
 mod time;
 

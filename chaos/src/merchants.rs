@@ -33,8 +33,14 @@ impl Shop {
     pub(crate) async fn work(&self, who: usize, seed: u64) {
         let mut random = StdRng::seed_from_u64(seed);
         while !self.stage.is_over() {
-            tokio::time::sleep(Duration::from_millis(random.random_range(400..1_400))).await;
-            self.act(who, &mut random).await;
+            // While callers leave there are more of them.
+            let pause = if self.stage.is_leaving() { 100..300 } else { 400..1_400 };
+            tokio::time::sleep(Duration::from_millis(random.random_range(pause))).await;
+            if self.stage.is_leaving() && random.random_ratio(1, 8) {
+                self.provision(who, &mut random).await;
+            } else {
+                self.act(who, &mut random).await;
+            }
         }
     }
 
@@ -97,7 +103,7 @@ impl Shop {
         {
             body.insert("device_id".to_owned(), Value::from(device.id.as_str()));
         }
-        let request = post("claim", "/pos/claim", Some(body));
+        let request = post("claim", "/pos/claim", Some(body), &device.id);
         let call = Call::Claim { code: code.call, owner };
         let judge = |error: &ApiError| match (error.http_status, error.message.as_str()) {
             (400, "Pairing code has already been used") => Some(Outcome::CodeUsed),
@@ -120,7 +126,17 @@ impl Shop {
             _ => None,
         };
         let sent = (Call::Release, Outcome::Released, "released");
-        self.change(portal, &replica, device, &post("release", &path, None), sent, judge, |_| false, random).await;
+        self.change(
+            portal,
+            &replica,
+            device,
+            &post("release", &path, None, &device.id),
+            sent,
+            judge,
+            |_| false,
+            random,
+        )
+        .await;
     }
 
     async fn decommission(&self, who: usize, slot: &Slot, device: &Arc<Device>, random: &mut StdRng) {
@@ -130,7 +146,7 @@ impl Shop {
             ((error.http_status, error.code.as_str()) == (400, "4220")).then_some(Outcome::WasDecommissioned)
         };
         let sent = (Call::Decommission, Outcome::Decommissioned, "decommissioned");
-        let request = post("decommission", &path, None);
+        let request = post("decommission", &path, None, &device.id);
         let gone = self.change(portal, &replica, device, &request, sent, judge, |_| false, random).await;
         if gone && let Some(id) = self.provision(who, random).await {
             // Two of the staff may have taken it out of use: the first replaces it.
@@ -154,6 +170,14 @@ impl Shop {
         random: &mut StdRng,
     ) -> bool {
         let sent = device.send(call, replica);
+        if self.stage.is_leaving() && random.random() {
+            if portal.leave(replica, request, random).await {
+                device.lose(sent, replica);
+            } else {
+                device.withdraw(sent);
+            }
+            return false;
+        }
         match portal.call(replica, request, random).await {
             Ok(Answer { trace_id, .. }) => {
                 self.stage.fleet.promises().changes.push((device.id.clone(), kind, trace_id));
@@ -188,11 +212,16 @@ impl Shop {
             path: "/merchant/devices",
             body: Some(json!({ "label": key })),
             key: Some(&key),
+            device: None,
         };
         self.stage.fleet.promises().created.insert(key.clone(), None);
         let mut known: Option<String> = None;
         for attempt in 0..ATTEMPTS {
             let (portal, replica) = self.at_work(who, random)?;
+            // The same call comes again at once, here or at another server.
+            if self.stage.is_leaving() && portal.leave(&replica, &request, random).await && random.random() {
+                continue;
+            }
             match portal.call(&replica, &request, random).await {
                 Ok(Answer { body, replayed, .. }) => {
                     let id = body.get("device_id").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -226,6 +255,6 @@ impl Shop {
     }
 }
 
-fn post<'a>(name: &'static str, path: &'a str, body: Option<Value>) -> Request<'a> {
-    Request { name, method: Method::POST, path, body, key: None }
+fn post<'a>(name: &'static str, path: &'a str, body: Option<Value>, device: &'a str) -> Request<'a> {
+    Request { name, method: Method::POST, path, body, key: None, device: Some(device) }
 }

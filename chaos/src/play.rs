@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use tokio::sync::OnceCell;
 
 use crate::act::{Crowd, Stage, WORKERS, chance};
+use crate::bulk_import::BulkImport;
 use crate::disk::Disk;
 use crate::faults::Ground;
 use crate::fleet::Fleet;
@@ -87,7 +88,8 @@ impl Run {
         let replicas = vec![self.replica("one", &url, &issuer)?, self.replica("two", &url, &issuer)?];
         let random = &mut chance(self.seed, 1);
         let stage = Self::stage(ledger, issuer.clone(), replicas, fleet);
-        let ground = self.ground(stage, Some(postgres.clone()), Some(proxy), None, until);
+        let import = self.import(Self::settings(&direct, &issuer), 20_000, "all_or_nothing")?;
+        let ground = self.ground(stage, Some(postgres.clone()), Some(proxy), None, import, until);
         self.play(&ground, until, random).await?;
         let client = postgres.client().await?;
         rest::sessions(&client, &ground.stage).await?;
@@ -110,7 +112,9 @@ impl Run {
         let issuer = self.issuer("sqlite").await?;
         let url = format!("sqlite://{}", file.display());
         let stage = Self::stage(ledger, issuer.clone(), vec![self.replica("single", &url, &issuer)?], fleet);
-        let ground = self.ground(stage, None, None, disk, until);
+        // In batches: an import that is one transaction keeps all other writers of an SQLite file waiting.
+        let import = self.import(Self::settings(&url, &issuer), 4_000, "best_effort")?;
+        let ground = self.ground(stage, None, None, disk, import, until);
         self.play(&ground, until, &mut chance(self.seed, 2)).await?;
         audit::check(&found::in_sqlite(&file)?, &ground.stage);
         self.verify(ledger, &Self::settings(&url, &issuer)).await?;
@@ -164,13 +168,20 @@ impl Run {
         postgres: Option<Arc<Postgres>>,
         proxy: Option<Proxy>,
         disk: Option<Disk>,
+        import: BulkImport,
         until: Instant,
     ) -> Ground {
         let (lasting, pausing) =
             if self.options.short { ((1_000, 2_500), (100, 600)) } else { ((2_000, 12_000), (500, 15_000)) };
         let spare_from = (!self.options.short).then(|| now() + (until - now()) * 2 / 3);
         let (can_skew, settled) = (self.faketime.is_some(), OnceCell::new());
-        Ground { stage, postgres, proxy, disk, can_skew, lasting, pausing, spare_from, settled }
+        Ground { stage, postgres, proxy, disk, import, can_skew, lasting, pausing, spare_from, settled }
+    }
+
+    fn import(&self, settings: Vec<(String, String)>, rows: usize, mode: &'static str) -> anyhow::Result<BulkImport> {
+        let merchant = self.people.all().next().context("no merchant")?.merchant;
+        let (program, folder) = (self.options.server.clone(), self.options.folder.clone());
+        Ok(BulkImport { program, settings, folder, merchant, rows, mode })
     }
 
     fn replica(&self, name: &str, database: &str, issuer: &Issuer) -> anyhow::Result<Arc<Replica>> {

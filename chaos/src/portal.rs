@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::act::Stage;
 use crate::issuer::Token;
+use crate::leaving::Cut;
 use crate::ledger::Underway;
 use crate::model::{Instant, SECOND};
 use crate::people::Person;
@@ -49,6 +50,8 @@ pub(crate) struct Request<'a> {
     pub(crate) path: &'a str,
     pub(crate) body: Option<Value>,
     pub(crate) key: Option<&'a str>,
+    /// The device that it is about, if that is known.
+    pub(crate) device: Option<&'a str>,
 }
 
 /// A person with a browser.
@@ -82,6 +85,23 @@ impl Portal {
         self.send(replica, &token, request).await
     }
 
+    /// Calls and leaves before there is an answer. False when there is no session, so that nothing was sent.
+    pub(crate) async fn leave(&self, replica: &Replica, request: &Request<'_>, random: &mut StdRng) -> bool {
+        let Some(token) = self.session(replica, random).await else { return false };
+        let bearer = format!("Bearer {}", token.text);
+        let body = request.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let mut headers = vec![("Authorization", bearer.as_str())];
+        if request.body.is_some() {
+            headers.push(("Content-Type", "application/json"));
+        }
+        if let Some(key) = request.key {
+            headers.push(("Idempotency-Key", key));
+        }
+        Cut { method: request.method.as_str(), path: request.path, headers, body: &body }.send(replica, random).await;
+        self.stage.ledger.count(request.name, "left by the caller");
+        true
+    }
+
     /// The token of an initiated session; none when there can be none now.
     async fn session(&self, replica: &Replica, random: &mut StdRng) -> Option<Token> {
         let mut kept = self.session.lock().await;
@@ -104,6 +124,7 @@ impl Portal {
                 path: "/session/initiate",
                 body: Some(json!({ "host": "merchant.viopay.io" })),
                 key: None,
+                device: None,
             };
             match self.send(replica, &session.token, &request).await {
                 Ok(_) => session.initiated = true,
@@ -136,7 +157,9 @@ impl Portal {
                 Ok(answer)
             }
             Err(error) => {
-                match self.stage.ledger.failed(Underway { call, about: &about, sent, server_was_down }, error) {
+                let (server, device) = (replica.name.as_str(), request.device);
+                let underway = Underway { call, about: &about, server, device, sent, server_was_down };
+                match self.stage.ledger.failed(underway, error) {
                     None => Err(NoAnswer::Lost),
                     Some(error) if error.http_status == 401 => {
                         self.judge_401(replica, token, sent, &about, &error);

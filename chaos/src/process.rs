@@ -8,12 +8,18 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::log_pipe;
 
 /// A running process, with its output in a file. Killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     pid: u32,
+    /// What copies its standard error to the log, if that goes through a pipe.
+    copying: Option<JoinHandle<()>>,
 }
 
 impl Process {
@@ -23,7 +29,30 @@ impl Process {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).process_group(0);
         let child = command.spawn().with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
         let pid = child.id().context("no process id")?;
-        Ok(Self { child, pid })
+        Ok(Self { child, pid, copying: None })
+    }
+
+    /// The same with standard error through a pipe, which is not read while `stalled` is true.
+    pub(crate) fn start_piped(
+        command: &mut Command,
+        log: &Path,
+        stalled: watch::Receiver<bool>,
+    ) -> anyhow::Result<Self> {
+        let log = File::options().create(true).append(true).open(log).context("a log file")?;
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(Stdio::piped());
+        command.kill_on_drop(true).process_group(0);
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {:?}", command.as_std().get_program()))?;
+        let pid = child.id().context("no process id")?;
+        let pipe = child.stderr.take().context("no pipe")?;
+        Ok(Self { child, pid, copying: Some(log_pipe::copy(pipe, log, stalled)) })
+    }
+
+    /// Waits until all that it wrote to its log before it ended is there.
+    pub(crate) async fn log_is_whole(&mut self) {
+        if let Some(copying) = self.copying.take() {
+            let _ = tokio::time::timeout(Duration::from_secs(5), copying).await;
+        }
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

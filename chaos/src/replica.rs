@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rustix::process::Signal;
 use tokio::process::Command;
+use tokio::sync::watch;
 
 use crate::model::{Instant, SECOND, Skew};
 use crate::process::{Process, Usage};
@@ -34,6 +35,7 @@ pub(crate) struct Replica {
     recipe: Recipe,
     process: tokio::sync::Mutex<Option<Process>>,
     past: Mutex<Past>,
+    stalled: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +51,8 @@ impl Replica {
     pub(crate) fn new(name: &str, port: u16, recipe: Recipe) -> Self {
         let url = format!("http://127.0.0.1:{port}");
         let past = Past { down: vec![(now(), None)], ..Past::default() };
-        Self { name: name.to_owned(), url, port, recipe, process: Default::default(), past: Mutex::new(past) }
+        let (stalled, _) = watch::channel(false);
+        Self { name: name.to_owned(), url, port, recipe, process: Default::default(), past: Mutex::new(past), stalled }
     }
 
     /// Starts it with its clock so many seconds off, and waits until it listens.
@@ -68,7 +71,7 @@ impl Replica {
         if let Some(before) = process.as_mut() {
             before.kill().await;
         }
-        *process = Some(Process::start(&mut command, &self.recipe.log)?);
+        *process = Some(Process::start_piped(&mut command, &self.recipe.log, self.stalled.subscribe())?);
         for _ in 0..1_200 {
             if self.is_live().await {
                 self.past(|past| past.down.iter_mut().for_each(|(_, until)| *until = until.or(Some(now()))));
@@ -76,7 +79,7 @@ impl Replica {
             }
             // It ends when its database is away as it starts: whoever supervises it starts it again.
             if process.as_mut().is_none_or(Process::has_ended) {
-                *process = Some(Process::start(&mut command, &self.recipe.log)?);
+                *process = Some(Process::start_piped(&mut command, &self.recipe.log, self.stalled.subscribe())?);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -104,6 +107,18 @@ impl Replica {
         }
     }
 
+    /// Any other signal.
+    pub(crate) async fn signal(&self, signal: Signal) {
+        if let Some(process) = self.process.lock().await.as_ref() {
+            process.signal(signal);
+        }
+    }
+
+    /// Whether nobody reads its log.
+    pub(crate) fn stall_log(&self, stalled: bool) {
+        self.stalled.send_replace(stalled);
+    }
+
     /// Lines of its log, over all its lives, that tell of a panic.
     pub(crate) fn panics(&self) -> Vec<String> {
         let log = std::fs::read_to_string(&self.recipe.log).unwrap_or_default();
@@ -118,6 +133,7 @@ impl Replica {
         process.signal(Signal::TERM);
         for _ in 0..400 {
             if process.has_ended() {
+                process.log_is_whole().await;
                 return process.has_ended_well();
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

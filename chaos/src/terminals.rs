@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::act::Stage;
 use crate::fleet::{Device, Sent, Shown, Slot};
+use crate::leaving::Cut;
 use crate::ledger::Underway;
 use crate::model::{Call, Outcome};
 use crate::replica::Replica;
@@ -95,6 +96,17 @@ impl Running {
             return Some(Next::Look);
         }
         let sent = self.device.send(Call::Issue, &replica);
+        if self.stage.is_leaving() && self.random.random() {
+            let headers = vec![
+                ("X-Device-Id", self.device.id.as_str()),
+                ("User-Agent", "Viopay-POS/1.4.2 (Android 12; PAX-A920)"),
+                ("X-Client-Type", "pos"),
+            ];
+            Cut { method: "POST", path: "/pos/pairing-code", headers, body: "" }.send(&replica, &mut self.random).await;
+            self.stage.ledger.count("pairing code", "left by the caller");
+            self.device.lose(sent, &replica);
+            return Some(Next::Look);
+        }
         match terminal.request_pairing_code().await {
             Ok(code) => {
                 self.stage.ledger.count("pairing code", "200");
@@ -138,7 +150,9 @@ impl Running {
         Some(match outcome {
             Outcome::Blank | Outcome::Expired => Next::AskForCode,
             // Somebody presses the button for a new code now and then.
-            Outcome::Pending if self.random.random_ratio(1, 25) => Next::AskForCode,
+            Outcome::Pending if self.random.random_ratio(if self.stage.is_leaving() { 12 } else { 1 }, 25) => {
+                Next::AskForCode
+            }
             Outcome::IsClaimed => {
                 self.device.show(None);
                 Next::Look
@@ -151,6 +165,8 @@ impl Running {
         let underway = Underway {
             call,
             about: &format!("{} at {}", self.device.id, replica.name),
+            server: &replica.name,
+            device: Some(&self.device.id),
             sent: sent.at,
             server_was_down: replica.was_down(sent.at),
         };
