@@ -42,7 +42,7 @@ impl Portal {
                 "iss": issuer.issuer(), "sub": fleet::user(claimant), "aud": [AUDIENCE, "account"], "azp": "portal",
                 "typ": "Bearer", "iat": now, "exp": now + 86_400, "jti": Uuid::new_v4(),
                 "merchant_id": fleet::merchant(claimant), "scope": "openid profile email",
-                "realm_access": {"roles": ["merchant"]}, "email_verified": true,
+                "realm_access": {"roles": ["merchant"]}, "roles": ["merchant-admin"], "email_verified": true,
             });
             issuer.mint(&claims, MintOptions::default())
         };
@@ -90,14 +90,24 @@ impl Portal {
         })
     }
 
-    fn claim_request(&self, claimant: u32, code: &str) -> anyhow::Result<Vec<u8>> {
+    /// A claimant's request as it stands on the wire.
+    pub(crate) fn request(
+        &self,
+        claimant: u32,
+        (method, path): (&str, &str),
+        body: Option<&serde_json::Value>,
+    ) -> anyhow::Result<Vec<u8>> {
         let token = self.tokens.get(claimant as usize).context("a claimant without a token")?;
-        let body = json!({ "pairing_code": code }).to_string();
-        let length = body.len();
-        let request = format!(
-            "POST /pos/claim HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
-        );
-        Ok(request.into_bytes())
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let about_body = match body.len() {
+            0 => String::new(),
+            length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
+        };
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n");
+        Ok(format!("{head}{about_body}\r\n{body}").into_bytes())
+    }
+
+    fn claim_request(&self, claimant: u32, code: &str) -> anyhow::Result<Vec<u8>> {
+        self.request(claimant, ("POST", "/pos/claim"), Some(&json!({ "pairing_code": code })))
     }
 }

@@ -1,6 +1,11 @@
 //! The database of a run: what must be so before it, and what is put right between two measurements.
 
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
 use anyhow::Context as _;
+use bytes::Bytes;
+use futures_util::{SinkExt as _, TryStreamExt as _, stream};
 use pos_adapters::clock::SystemClock;
 use pos_adapters::storage;
 use pos_server::settings::Settings;
@@ -132,6 +137,37 @@ impl Database {
             self.client.batch_execute(&sql).await?;
         }
         Ok(())
+    }
+
+    /// Makes the merchant of the first claimant known, and its user as an administrator.
+    pub(crate) async fn add_first_merchant(&self) -> anyhow::Result<()> {
+        let (merchant, user) = (crate::fleet::merchant(0), crate::fleet::user(0));
+        let sql = format!(
+            "INSERT INTO merchants (merchant_id, name, created_at) VALUES ('{merchant}', 'Benchmark', now())
+                 ON CONFLICT DO NOTHING;
+             INSERT INTO memberships (grant_id, user_id, merchant_id, role, created_at)
+                 VALUES (gen_random_uuid(), '{user}', '{merchant}', 'admin', now())"
+        );
+        Ok(self.client.batch_execute(&sql).await?)
+    }
+
+    /// All rows of a table, as COPY writes them.
+    pub(crate) async fn copy_out(&self, table: &str) -> anyhow::Result<Vec<Bytes>> {
+        let rows = self.client.copy_out(&format!("COPY {table} TO STDOUT")).await?;
+        rows.try_collect().await.with_context(|| format!("reading {table}"))
+    }
+
+    /// Writes rows of several tables by COPY, in one transaction, and tells how long that took.
+    pub(crate) async fn copy_in(&mut self, tables: Vec<(&str, Vec<Bytes>)>) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        let transaction = self.client.transaction().await?;
+        for (table, rows) in tables {
+            let mut sink = pin!(transaction.copy_in(&format!("COPY {table} FROM STDIN")).await?);
+            sink.send_all(&mut stream::iter(rows.into_iter().map(Ok))).await?;
+            sink.finish().await.with_context(|| format!("writing {table}"))?;
+        }
+        transaction.commit().await?;
+        Ok(started.elapsed())
     }
 
     /// An empty database beside this one, at the same server; its name is `name`. Its URL.

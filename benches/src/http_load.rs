@@ -92,6 +92,18 @@ async fn work(
     }
 }
 
+/// Sends a request and reads its answer to the end.
+pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> anyhow::Result<u16> {
+    stream.write_all(request).await?;
+    buffer.clear();
+    loop {
+        anyhow::ensure!(stream.read_buf(buffer).await? > 0, "the server closed a connection");
+        if let Some((status, _)) = whole_answer(buffer)? {
+            return Ok(status);
+        }
+    }
+}
+
 /// The status and where the body begins, once all of the answer is there.
 pub(crate) fn whole_answer(buffer: &[u8]) -> anyhow::Result<Option<(u16, usize)>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];

@@ -13,12 +13,14 @@ mod fleets;
 mod gathering;
 mod grid;
 mod http_load;
+mod imports;
 mod machine;
 mod options;
 mod overload;
 mod peers;
 mod pgbench;
 mod plan;
+mod portals;
 mod report;
 mod results;
 mod sample;
@@ -42,6 +44,7 @@ async fn main() -> ExitCode {
         Command::Run(options) => until_stopped(plan::run(&options)).await,
         Command::Table(options) => table::write(&options).map(|()| ExitCode::SUCCESS),
         Command::Bare { port_file } => bare::serve(&port_file).await.map(|()| ExitCode::SUCCESS),
+        Command::Import { file } => imports::run_command(&file).await,
         Command::Server { port_file } => children::serve(port_file).await,
     };
     outcome.unwrap_or_else(|error| {

@@ -25,6 +25,9 @@ pub(crate) enum Command {
         #[arg(long)]
         port_file: PathBuf,
     },
+    /// Import a file of devices, as `pos-server device import` does
+    #[command(hide = true)]
+    Import { file: PathBuf },
     /// Serve the API, as `pos-server serve` does, until standard input ends
     #[command(hide = true)]
     Server {
@@ -103,6 +106,10 @@ pub(crate) enum Load {
     Gathering,
     /// `GET /pos/status` and `POST /pos/pairing-code` with the embedded store
     Sqlite,
+    /// An import beside PostgreSQL's own COPY, and `POST /pos/pairing-code` before and right after a large one
+    Imports,
+    /// `GET /merchant/devices` alone, and while thousands of terminals call `POST /pos/bootstrap`
+    Portals,
     /// `GET /pos/status` against connections and devices
     Tables,
     /// More polls and codes than the server can answer; only when it is asked for
@@ -111,8 +118,16 @@ pub(crate) enum Load {
 
 impl Load {
     /// In the order in which they are measured. The tables fill PostgreSQL's memory, so they come last.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Polls, Self::Gathering, Self::Codes, Self::Claims, Self::Sqlite, Self::Tables];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Polls,
+        Self::Gathering,
+        Self::Codes,
+        Self::Claims,
+        Self::Sqlite,
+        Self::Imports,
+        Self::Portals,
+        Self::Tables,
+    ];
 }
 
 impl std::fmt::Display for Load {
@@ -123,6 +138,8 @@ impl std::fmt::Display for Load {
             Self::Claims => "claims",
             Self::Gathering => "gathering",
             Self::Sqlite => "sqlite",
+            Self::Imports => "imports",
+            Self::Portals => "portals",
             Self::Tables => "tables",
             Self::Overload => "overload",
         })

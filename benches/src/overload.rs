@@ -11,14 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use crate::children::Listening;
 use crate::fleet::{Fleet, terminal_request};
-use crate::http_load::whole_answer;
+use crate::http_load::exchange;
 use crate::options::Run;
 use crate::sample::Latency;
 
@@ -204,17 +203,6 @@ async fn call(calls: Arc<Calls>, mut connection: Option<TcpStream>) -> (Seen, Op
     (seen, connection)
 }
 
-async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> anyhow::Result<u16> {
-    stream.write_all(request).await?;
-    buffer.clear();
-    loop {
-        anyhow::ensure!(stream.read_buf(buffer).await? > 0, "the server closed a connection");
-        if let Some((status, _)) = whole_answer(buffer)? {
-            return Ok(status);
-        }
-    }
-}
-
 /// What came of one kind of call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Overload {
@@ -302,6 +290,8 @@ fn in_columns(cells: &[impl AsRef<str>]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     fn seen(broken: u64) -> Seen {

@@ -43,7 +43,7 @@ pub(crate) struct Bench<'r> {
     pub(crate) folder: &'r Path,
     pub(crate) fleet: Fleet,
     pub(crate) database: Database,
-    portal: Portal,
+    pub(crate) portal: Portal,
     /// What the server and the bare handler were started with.
     variables: Vec<(&'static str, String)>,
     pub(crate) server: Listening,
@@ -127,6 +127,8 @@ impl<'r> Bench<'r> {
                 Load::Codes => self.codes(&mut results.report).await?,
                 Load::Claims => self.claims(&mut results.report).await?,
                 Load::Sqlite => self.sqlite(&mut results.report).await?,
+                Load::Imports => self.imports(&mut results.report).await?,
+                Load::Portals => self.portals(&mut results.report).await?,
                 Load::Tables => self.tables(&mut results.grid).await?,
                 Load::Overload => {}
             }

@@ -24,10 +24,17 @@ pub(crate) enum Row {
     BareBeside,
     EmbeddedPolls,
     EmbeddedCodes,
+    CodesBeforeImport,
+    CodesAfterImport,
+    Copy,
+    Import,
+    PortalAlone,
+    PortalBesideBootstraps,
+    Bootstraps,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::BarePolls,
         Self::PgPolls,
         Self::Polls,
@@ -42,6 +49,13 @@ impl Row {
         Self::BareBeside,
         Self::EmbeddedPolls,
         Self::EmbeddedCodes,
+        Self::CodesBeforeImport,
+        Self::CodesAfterImport,
+        Self::Copy,
+        Self::Import,
+        Self::PortalAlone,
+        Self::PortalBesideBootstraps,
+        Self::Bootstraps,
     ];
 
     /// Whether it is the server over PostgreSQL, as it ships, under the load of the run.
@@ -65,12 +79,19 @@ impl Row {
             Self::BareBeside => "SQLite, poll: bare handler",
             Self::EmbeddedPolls => "SQLite, poll: pos-server",
             Self::EmbeddedCodes => "SQLite, code: pos-server",
+            Self::CodesBeforeImport => "code: before an import",
+            Self::CodesAfterImport => "code: right after it",
+            Self::Copy => "import: COPY, the same rows",
+            Self::Import => "import: pos-server",
+            Self::PortalAlone => "portal: alone",
+            Self::PortalBesideBootstraps => "portal: beside bootstraps",
+            Self::Bootstraps => "bootstrap: of many at once",
         }
     }
 }
 
 /// What is divided by what.
-pub(crate) const RATIOS: [(Row, Row); 7] = [
+pub(crate) const RATIOS: [(Row, Row); 9] = [
     (Row::Polls, Row::BarePolls),
     (Row::Polls, Row::PgPolls),
     (Row::GatheredPolls, Row::SinglePolls),
@@ -78,6 +99,8 @@ pub(crate) const RATIOS: [(Row, Row); 7] = [
     (Row::Codes, Row::PgCodes),
     (Row::Claims, Row::PgClaims),
     (Row::EmbeddedPolls, Row::BareBeside),
+    (Row::CodesAfterImport, Row::CodesBeforeImport),
+    (Row::Import, Row::Copy),
 ];
 
 /// All measurements of a run.

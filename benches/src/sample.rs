@@ -45,6 +45,10 @@ impl Sample {
         Self { answered: self.answered.min(effective), ..self }
     }
 
+    pub(crate) fn p50_millis(&self) -> Option<f64> {
+        Some(self.latency?.p50.as_secs_f64() * 1e3)
+    }
+
     pub(crate) fn p99_millis(&self) -> Option<f64> {
         Some(self.latency?.p99.as_secs_f64() * 1e3)
     }
