@@ -4,7 +4,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -14,12 +13,11 @@ use tokio::net::TcpStream;
 
 use super::api_error::ApiError;
 use super::envelope;
-use super::outbox::{Outbox, PostedStream};
 use super::trace_id;
 
 /// A connection on which a bare failure is replaced as it is written.
 pub(super) struct EnvelopedStream {
-    stream: PostedStream,
+    stream: TcpStream,
     entropy: Arc<dyn Entropy>,
     /// What is written instead of the buffer at hand, and how much of it is out.
     instead: Option<(Vec<u8>, usize)>,
@@ -33,8 +31,8 @@ const BARE: [(&[u8], &str); 3] = [
 ];
 
 impl EnvelopedStream {
-    pub(super) fn new(stream: TcpStream, outbox: Rc<Outbox>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { stream: PostedStream::new(stream, outbox), entropy, instead: None }
+    pub(super) fn new(stream: TcpStream, entropy: Arc<dyn Entropy>) -> Self {
+        Self { stream, entropy, instead: None }
     }
 
     fn replacement(&self, buffer: &[u8]) -> Option<Vec<u8>> {
@@ -80,7 +78,7 @@ impl AsyncWrite for EnvelopedStream {
             return Pin::new(&mut this.stream).poll_write(context, buffer);
         };
         while let Some(rest) = bytes.get(*out..).filter(|rest| !rest.is_empty()) {
-            *out += match ready!(this.stream.poll_write_now(context, rest))? {
+            *out += match ready!(Pin::new(&mut this.stream).poll_write(context, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => written,
             };

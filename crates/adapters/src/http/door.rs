@@ -13,6 +13,7 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage as _, HttpRequest, HttpResponse, ResponseError as _, web};
 use futures_util::FutureExt as _;
 use pos_domain::{CallContext, TraceId};
+use tokio::time::timeout;
 
 use super::api_error::{ApiError, Failure};
 use super::call_log::{CallLog, Logged};
@@ -20,7 +21,6 @@ use super::extract::PREFER;
 use super::metrics::RouteMetrics;
 use super::rate_limit_log::RateLimitLog;
 use super::room::{Place, Room};
-use super::watch::Watch;
 use super::{Api, Limits, envelope, trace_id};
 use crate::clock::Stopwatch;
 
@@ -51,7 +51,6 @@ impl Patience {
 pub(super) struct Doorway {
     pub(super) counters: RouteMetrics,
     pub(super) patience: Patience,
-    pub(super) watch: Rc<Watch>,
     /// Where its calls find a place; none where nobody is turned away.
     pub(super) room: Option<Rc<Room>>,
     pub(super) rate_limit_log: RateLimitLog,
@@ -65,7 +64,7 @@ pub(super) async fn door(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let since = Stopwatch::start();
-    let Doorway { counters: route, patience, watch, room, rate_limit_log } = &*doorway;
+    let Doorway { counters: route, patience, room, rate_limit_log } = &*doorway;
     let http_request = request.request().clone();
     let Some(api) = http_request.app_data::<web::Data<Api>>() else {
         return Err(ApiError::internal("the API is not wired").into());
@@ -84,7 +83,7 @@ pub(super) async fn door(
     let work = async {
         within_header_limit(request.headers(), &api.limits)?;
         let call = pin!(AssertUnwindSafe(next.call(request)).catch_unwind());
-        match watch.within(since, patience.limit(&api.limits), call).await {
+        match timeout(patience.limit(&api.limits).saturating_sub(since.elapsed()), call).await {
             Ok(Ok(answer)) => answer.map(ServiceResponse::map_into_boxed_body),
             Ok(Err(_)) => Err(ApiError::internal("a handler panicked").into()),
             Err(_) => Err(ApiError::unavailable().caused_by("the request took too long").into()),

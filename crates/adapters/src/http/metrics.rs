@@ -1,25 +1,27 @@
 //! What `/metrics` tells, in Prometheus' text format.
 
-use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 
 use actix_web::http::{Method, StatusCode};
 use prometheus::core::{Collector, Desc, Describer as _};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder as _, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
-
 use time::OffsetDateTime;
 
-use super::answered::{Answered, Tally};
 use crate::storage::PoolState;
+
+/// Upper bounds of the latency buckets, in seconds.
+const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 
 /// The server's counters. Clones count together.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
-    answered: Answered,
+    requests: IntCounterVec,
+    latency: HistogramVec,
     codes_issued: IntCounter,
     claims: IntCounterVec,
     waiting: IntGauge,
@@ -45,13 +47,11 @@ pub enum ReclaimRoundEnd {
     Stopped,
 }
 
-/// The counters of one route, for one worker.
+/// The counters of one route.
 pub(super) struct RouteMetrics {
     path: &'static str,
-    tally: Tally,
-    latency: OnceCell<Histogram>,
-    /// What this worker answered before, so that the next such answer looks nothing up.
-    known: RefCell<Vec<(Method, StatusCode, IntCounter)>>,
+    requests: IntCounterVec,
+    latency: HistogramVec,
 }
 
 /// A counter whose value is kept elsewhere.
@@ -114,6 +114,8 @@ impl Metrics {
     /// # Errors
     /// When a metric's name is not valid: a fault of the program, seen at start.
     pub fn new() -> Result<Self, prometheus::Error> {
+        let requests = Opts::new("pos_http_requests_total", "Requests answered, by route, method and status.");
+        let latency = HistogramOpts::new("pos_http_request_duration_seconds", "Time to answer, by route.");
         let claims = Opts::new("pos_claims_total", "Claims answered, by outcome.");
         let turned_away =
             Opts::new("pos_http_turned_away_total", "Calls answered 503 because too many were under way.");
@@ -124,7 +126,8 @@ impl Metrics {
         let rounds = Opts::new("pos_reclaim_rounds_total", "Rounds of removing rows that are over, by outcome.");
         let metrics = Self {
             registry: Registry::new(),
-            answered: Answered::new()?,
+            requests: IntCounterVec::new(requests, &["route", "method", "status"])?,
+            latency: HistogramVec::new(latency.buckets(BUCKETS.to_vec()), &["route"])?,
             codes_issued: IntCounter::new("pos_pairing_codes_issued_total", "Pairing codes issued.")?,
             claims: IntCounterVec::new(claims, &["outcome"])?,
             waiting: IntGauge::new("pos_waiting_terminals", "Terminals whose status is held back until it changes.")?,
@@ -139,7 +142,8 @@ impl Metrics {
                 "When this server last removed all rows that were over; 0 before the first time.",
             )?,
         };
-        metrics.registry.register(Box::new(metrics.answered.clone()))?;
+        metrics.registry.register(Box::new(metrics.requests.clone()))?;
+        metrics.registry.register(Box::new(metrics.latency.clone()))?;
         metrics.registry.register(Box::new(metrics.codes_issued.clone()))?;
         metrics.registry.register(Box::new(metrics.claims.clone()))?;
         metrics.registry.register(Box::new(metrics.waiting.clone()))?;
@@ -207,7 +211,7 @@ impl Metrics {
     }
 
     pub(super) fn route(&self, path: &'static str) -> RouteMetrics {
-        RouteMetrics { path, tally: self.answered.tally(), latency: OnceCell::new(), known: RefCell::default() }
+        RouteMetrics { path, requests: self.requests.clone(), latency: self.latency.clone() }
     }
 
     /// All of it as text, with the pool as it stands now.
@@ -229,31 +233,18 @@ impl RouteMetrics {
     }
 
     pub(super) fn observe(&self, method: &Method, status: StatusCode, elapsed: Duration) {
-        let latency = self.latency.get_or_init(|| self.tally.latency.with_label_values(&[self.path]));
-        latency.observe(elapsed.as_secs_f64());
+        self.latency.with_label_values(&[self.path]).observe(elapsed.as_secs_f64());
         self.count(method, status);
     }
 
     /// Counts an answer that took no time, which would only flatter the histogram.
     pub(super) fn count(&self, method: &Method, status: StatusCode) {
-        let mut known = self.known.borrow_mut();
-        if let Some((_, _, counter)) = known.iter().find(|(m, s, _)| m == method && *s == status) {
-            counter.inc();
-            return;
-        }
-        let word = known_method(method);
-        let counter = self.tally.requests.with_label_values(&[self.path, word, status.as_str()]);
-        counter.inc();
-        if word != OTHER {
-            known.push((method.clone(), status, counter));
-        }
+        self.requests.with_label_values(&[self.path, known_method(method), status.as_str()]).inc();
     }
 }
-
-const OTHER: &str = "other";
 
 /// A caller may invent methods; a label may not grow with them.
 fn known_method(method: &Method) -> &str {
     let known = [Method::GET, Method::POST, Method::HEAD, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
-    if known.contains(method) { method.as_str() } else { OTHER }
+    if known.contains(method) { method.as_str() } else { "other" }
 }

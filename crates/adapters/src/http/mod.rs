@@ -10,7 +10,6 @@
 //! with its request, answer and handler, a line in `routes/mod.rs` and in `openapi.rs`, and a line for each caller in the
 //! table of routes (`tests/tests/suites/routes`), without which the tests fail.
 
-mod answered;
 mod api_error;
 mod below_router;
 mod call_log;
@@ -29,7 +28,6 @@ mod links;
 mod metrics;
 mod openapi;
 mod origin;
-mod outbox;
 mod pacing;
 mod pacing_tally;
 mod rate_limit_log;
@@ -39,7 +37,6 @@ mod routes;
 mod serve;
 mod session_failures;
 mod trace_id;
-mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

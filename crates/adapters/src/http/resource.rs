@@ -12,7 +12,6 @@ use super::api_error::{ApiError, Failure};
 use super::door::{Doorway, Patience, door};
 use super::rate_limit_log::RateLimitLog;
 use super::room::{Party, Rooms};
-use super::watch::Watch;
 
 /// A path with what is done there by each method.
 pub(super) struct Served {
@@ -85,11 +84,10 @@ impl Served {
     }
 
     /// A resource that serves these methods, answers 405 with `Allow` to any other, and has the door before them all.
-    pub(super) fn behind_door(self, api: &Api, rooms: &Rooms, watch: &Rc<Watch>) -> impl HttpServiceFactory + 'static {
+    pub(super) fn behind_door(self, api: &Api, rooms: &Rooms) -> impl HttpServiceFactory + 'static {
         let doorway = Rc::new(Doorway {
             counters: api.metrics.route(self.path),
             patience: self.patience,
-            watch: Rc::clone(watch),
             room: rooms.of(self.party),
             rate_limit_log: RateLimitLog::default(),
         });
@@ -109,13 +107,11 @@ impl Served {
 /// The answer to every path that is none of ours.
 pub(super) fn unknown_path(
     api: &Api,
-    watch: Rc<Watch>,
 ) -> impl ServiceFactory<ServiceRequest, Config = (), Response = ServiceResponse, Error = Error, InitError = ()> + 'static
 {
     let doorway = Rc::new(Doorway {
         counters: api.metrics.route("unknown"),
         patience: Patience::Usual,
-        watch,
         room: None,
         rate_limit_log: RateLimitLog::default(),
     });

@@ -14,10 +14,8 @@ use tokio::net::TcpStream;
 
 use super::below_router::EnvelopedStream;
 use super::draining::Draining;
-use super::outbox::Outbox;
 use super::resource::unknown_path;
 use super::room::Rooms;
-use super::watch::Watch;
 use super::{Api, cors, docs, routes};
 
 /// How to listen.
@@ -56,19 +54,17 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
         let wired = api.clone();
         // Once for each worker, which is one thread.
         let rooms = Rooms::new(wired.limits.places, &wired.metrics);
-        let watch = Watch::open();
         let app = App::new()
             .app_data(api.clone())
             .wrap(Condition::new(!origins.is_empty(), cors(origins)))
             .configure(|config| {
                 for served in routes::all(wired.metrics_enabled).into_iter().chain(docs::all()) {
-                    config.service(served.behind_door(&wired, &rooms, &watch));
+                    config.service(served.behind_door(&wired, &rooms));
                 }
             })
-            .default_service(unknown_path(&wired, Rc::clone(&watch)));
+            .default_service(unknown_path(&wired));
         let app =
             map_config(app.into_factory().map_err(|error: Error| error.error_response()), |_| AppConfig::default());
-        let outbox = Outbox::open();
         let (draining, entropy) = (Draining::hear(draining.clone()), entropy.clone());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -82,7 +78,7 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
             .h1(app);
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
-            let stream = EnvelopedStream::new(stream, Rc::clone(&outbox), entropy.clone());
+            let stream = EnvelopedStream::new(stream, entropy.clone());
             async move { Ok((stream, peer)) }
         })
         .and_then(http)
