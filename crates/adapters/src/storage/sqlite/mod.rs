@@ -66,7 +66,7 @@ impl SqliteStore {
         };
         let watchers = Watchers::new(options.max_watches);
         let store = Self {
-            writer: Writer::new(pool(Role::Writer, 1)?, limits),
+            writer: Writer::new(pool(Role::Writer, 1)?, limits).map_err(|error| OpenError::Pool(error.to_string()))?,
             readers: pool(Role::Reader, options.max_connections)?,
             own_readers: OwnReaders::new(manager(Role::Reader)),
             limits,

@@ -1,24 +1,24 @@
-//! The one connection that writes. Writes that come while it is at work wait together and are committed together:
-//! what a commit costs is waiting for the disk, and that is then waited for once.
-//!
-//! Nobody is in charge. Each caller waits for its answer and for the connection; whoever gets the connection first takes
-//! all that wait, its own write mostly among them, to a thread that may block.
+//! The thread that writes. Writes that come while it is at work wait together and are committed together: what a commit
+//! costs is waiting for the disk, and that is then waited for once.
 
 use std::collections::VecDeque;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
-use deadpool::managed::{Object, Pool, PoolError, Status};
+use deadpool::managed::{Object, Pool, Status};
 use diesel::SqliteConnection;
 use diesel::connection::{AnsiTransactionManager, TransactionManager as _};
 use pos_port_storage::StorageError;
-use tokio::sync::oneshot;
-use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::LONGEST;
-use super::connection::{ConnectError, Limits, SqliteManager, run};
+use super::connection::{Limits, SqliteManager, run};
 use crate::storage::failure::{Failure, TooSlow, shared};
 
 /// How many writes are committed together at most.
@@ -29,7 +29,7 @@ const QUEUE: usize = 4_096;
 pub(super) struct Writer {
     pool: Pool<SqliteManager>,
     limits: Limits,
-    queue: Mutex<VecDeque<Box<dyn Write>>>,
+    queue: mpsc::Sender<Box<dyn Write>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -41,12 +41,23 @@ enum NoAnswer {
 }
 
 impl Writer {
-    pub(super) fn new(pool: Pool<SqliteManager>, limits: Limits) -> Self {
-        Self { pool, limits, queue: Mutex::default() }
+    /// Starts the thread, which ends when this is dropped and everything that waits is written.
+    ///
+    /// # Errors
+    /// When there can be no such thread.
+    pub(super) fn new(pool: Pool<SqliteManager>, limits: Limits) -> io::Result<Self> {
+        let (queue, writes) = mpsc::channel(QUEUE);
+        let runtime = runtime::Builder::new_current_thread().build()?;
+        let connections = pool.clone();
+        thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || runtime.block_on(commit_all(&connections, writes)))?;
+        Ok(Self { pool, limits, queue })
     }
 
     pub(super) fn status(&self) -> Status {
-        self.pool.status()
+        let status = self.pool.status();
+        Status { waiting: status.waiting + self.queue.max_capacity() - self.queue.capacity(), ..status }
     }
 
     /// Runs an operation in a transaction that holds the write lock from its start, so that no two writers read first
@@ -76,28 +87,18 @@ impl Writer {
         let begun = Arc::new(AtomicBool::new(false));
         let (reply, mut answer) = oneshot::channel();
         self.enqueue(Box::new(Job { alone, begun: begun.clone(), operation: Some(operation), outcome: None, reply }))?;
-        let patience = sleep(self.limits.acquire);
-        tokio::pin!(patience);
-        loop {
-            tokio::select! {
-                biased;
-                outcome = &mut answer => return outcome.unwrap_or_else(|_| Err(Failure::unavailable(NoAnswer::Ended))),
-                connection = self.pool.get() => {
-                    self.commit_those_who_wait(connection.map_err(|error: PoolError<ConnectError>| Failure::unavailable(error))?);
-                }
-                () = &mut patience => {
-                    if begun.swap(true, Ordering::AcqRel) {
-                        break;
-                    }
-                    let what = "waiting to write to SQLite";
-                    return Err(Failure::unavailable(TooSlow { what, limit: self.limits.acquire }));
-                }
-            }
+        let ended = |_| Err(Failure::unavailable(NoAnswer::Ended));
+        if let Ok(outcome) = timeout(self.limits.acquire, &mut answer).await {
+            return outcome.unwrap_or_else(ended);
+        }
+        if !begun.swap(true, Ordering::AcqRel) {
+            let what = "waiting to write to SQLite";
+            return Err(Failure::unavailable(TooSlow { what, limit: self.limits.acquire }));
         }
         let limit = self.limits.statement;
         let outcome = timeout(limit, answer).await;
         let outcome = outcome.map_err(|_| Failure::unavailable(TooSlow { what: "an SQLite operation", limit }))?;
-        outcome.unwrap_or_else(|_| Err(Failure::unavailable(NoAnswer::Ended)))
+        outcome.unwrap_or_else(ended)
     }
 
     /// Alone, where it may take long and the caller has a time limit of its own. All others wait for it, each as long as
@@ -110,30 +111,62 @@ impl Writer {
     }
 
     fn enqueue(&self, write: Box<dyn Write>) -> Result<(), Failure> {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.len() >= QUEUE {
-            // Nobody takes those out whose callers gave up while another held the connection.
-            queue.retain(|write| write.is_wanted());
-        }
-        if queue.len() >= QUEUE {
-            return Err(Failure::unavailable(NoAnswer::Full));
-        }
-        queue.push_back(write);
-        Ok(())
+        self.queue.try_send(write).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => Failure::unavailable(NoAnswer::Full),
+            mpsc::error::TrySendError::Closed(_) => Failure::unavailable(NoAnswer::Ended),
+        })
     }
+}
 
-    /// The connection travels with the writes, to their end: nobody finds it in the middle of another's transaction.
-    fn commit_those_who_wait(&self, mut connection: Object<SqliteManager>) {
-        let batch = next_batch(&mut self.queue.lock().unwrap_or_else(PoisonError::into_inner));
-        if !batch.is_empty() {
-            spawn_blocking(move || {
-                match catch_unwind(AssertUnwindSafe(|| commit_together(&mut connection, batch))) {
-                    Ok(answers) => answers.into_iter().for_each(|answer| answer()),
-                    // Closed, it lets go of the write lock. That they are not answered tells the callers.
-                    Err(_) => drop(Object::take(connection)),
+/// The thread's work: waits for writes and for the connection, and commits all that have come by then.
+async fn commit_all(pool: &Pool<SqliteManager>, mut writes: mpsc::Receiver<Box<dyn Write>>) {
+    while let Some(first) = writes.recv().await {
+        let mut waiting = VecDeque::from([first]);
+        while !waiting.is_empty() {
+            let connection = {
+                let mut connection = pin!(pool.get());
+                loop {
+                    tokio::select! {
+                        biased;
+                        connection = &mut connection => break connection,
+                        Some(write) = writes.recv() => wait(&mut waiting, write),
+                    }
                 }
-            });
+            };
+            while let Ok(write) = writes.try_recv() {
+                wait(&mut waiting, write);
+            }
+            let batch = next_batch(&mut waiting);
+            match connection {
+                Ok(connection) => commit(connection, batch),
+                Err(error) => refuse(batch, StorageError::Unavailable(error.into())),
+            }
         }
+    }
+}
+
+/// Has a write wait, unless too many do.
+fn wait(waiting: &mut VecDeque<Box<dyn Write>>, write: Box<dyn Write>) {
+    if waiting.len() >= QUEUE {
+        // Callers may have given up while another held the connection.
+        waiting.retain(|write| write.is_wanted());
+    }
+    if waiting.len() >= QUEUE {
+        refuse(vec![write], StorageError::Unavailable(NoAnswer::Full.into()));
+    } else {
+        waiting.push_back(write);
+    }
+}
+
+fn refuse(batch: Vec<Box<dyn Write>>, error: StorageError) {
+    batch.into_iter().zip(shared(error)).for_each(|(write, error)| write.end(Some(error))());
+}
+
+fn commit(mut connection: Object<SqliteManager>, batch: Vec<Box<dyn Write>>) {
+    match catch_unwind(AssertUnwindSafe(|| commit_together(&mut connection, batch))) {
+        Ok(answers) => answers.into_iter().for_each(|answer| answer()),
+        // Closed, it lets go of the write lock. That they are not answered tells the callers.
+        Err(_) => drop(Object::take(connection)),
     }
 }
 
@@ -362,14 +395,13 @@ mod tests {
         assert_eq!(sizes, [2, 1, 1, 1, 0]);
     }
 
-    /// Nobody but those who wait takes writes out of the queue.
     #[tokio::test]
     async fn a_queue_of_those_who_gave_up_is_not_full() {
         let folder = tempfile::tempdir().unwrap();
         let limits = Limits { acquire: std::time::Duration::ZERO, statement: std::time::Duration::from_secs(60) };
         let manager =
             SqliteManager { path: folder.path().join("pos.db"), role: Role::Writer, busy_timeout: limits.busy() };
-        let writer = Writer::new(Pool::builder(manager).max_size(1).build().unwrap(), limits);
+        let writer = Writer::new(Pool::builder(manager).max_size(1).build().unwrap(), limits).unwrap();
         let held = writer.pool.get().await.unwrap();
         for _ in 0..QUEUE {
             assert!(writer.write(|_| Ok(())).await.is_err());
