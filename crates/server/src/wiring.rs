@@ -130,6 +130,7 @@ impl Parts {
                     patience: settings.http.max_place_wait,
                 },
             },
+            lazy_spans: settings.http.lazy_spans,
             metrics_enabled: settings.metrics.enabled,
             drain,
         })

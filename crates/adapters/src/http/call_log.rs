@@ -2,7 +2,8 @@
 //! about.
 //!
 //! Each line that is written during a call carries that, in a span around it. Next to no call writes a line, and a span
-//! costs a tenth of what a poll does; so what it would say is kept at hand, and the span is made when the first line is.
+//! costs a sixteenth of the processor time of a poll (docs/decisions/0056-measured-tuning.md). So what it would say is kept at
+//! hand, and the span is made when the first line is, unless spans are asked for from the start.
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt::Display;
@@ -32,9 +33,14 @@ pub(super) struct CallLog {
 }
 
 impl CallLog {
-    pub(super) fn new(context: CallContext, method: Method, route: &'static str) -> Rc<Self> {
+    /// A call that begins; with its span already, or `lazy`: without one until its first line.
+    pub(super) fn new(context: CallContext, method: Method, route: &'static str, lazy: bool) -> Rc<Self> {
         let (device_id, merchant_id, user_id) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Rc::new(Self { context, method, route, device_id, merchant_id, user_id, span: OnceCell::new() })
+        let call = Self { context, method, route, device_id, merchant_id, user_id, span: OnceCell::new() };
+        if !lazy {
+            call.span.get_or_init(|| call.new_span());
+        }
+        Rc::new(call)
     }
 
     /// Does a piece of the call's work.
@@ -148,5 +154,37 @@ impl<F: Future + Unpin> Future for Logged<F> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
         this.call.during(|| Pin::new(&mut this.work).poll(context))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tracing::span::{Attributes, Id};
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct NewSpans(Arc<AtomicUsize>);
+
+    impl<S: Subscriber> layer::Layer<S> for NewSpans {
+        fn on_new_span(&self, _: &Attributes<'_>, _: &Id, _: layer::Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_span_is_made_with_the_call_unless_spans_are_lazy() {
+        for (lazy, spans) in [(true, 0), (false, 1)] {
+            let made = NewSpans::default();
+            tracing::subscriber::with_default(tracing_subscriber::registry().with(made.clone()), || {
+                let call = CallLog::new(CallContext::default(), Method::GET, "/", lazy);
+                call.during(|| about_device(&DeviceId::from_bits(1)));
+            });
+            assert_eq!(made.0.load(Ordering::Relaxed), spans, "lazy: {lazy}");
+        }
     }
 }

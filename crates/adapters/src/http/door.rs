@@ -79,7 +79,7 @@ pub(super) async fn door(
     };
     let origin = request.peer_addr().map(|peer| api.trusted_proxies.origin(peer.ip(), request.headers()));
     let context = CallContext { origin, trace_id: Some(trace_id) };
-    let log = CallLog::new(context, request.method().clone(), route.path());
+    let log = CallLog::new(context, request.method().clone(), route.path(), api.lazy_spans);
     let work = async {
         within_header_limit(request.headers(), &api.limits)?;
         let call = pin!(AssertUnwindSafe(next.call(request)).catch_unwind());

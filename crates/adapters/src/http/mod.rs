@@ -97,6 +97,8 @@ pub struct Api {
     pub metrics: Metrics,
     /// Bounds on what a caller may send and how long it may take.
     pub limits: Limits,
+    /// Whether the log's span of a call is made only when a line is written.
+    pub lazy_spans: bool,
     /// Whether `/metrics` is a route.
     pub metrics_enabled: bool,
     /// Whether the server is stopping.

@@ -31,6 +31,8 @@ pub struct HttpSettings {
     pub max_portal_calls: usize,
     /// How long one more call waits for a place; at most half of `request_timeout`, of which it is a part.
     pub max_place_wait: Duration,
+    /// Whether the log's span of a request is made only when the request writes a line.
+    pub lazy_spans: bool,
     /// Origins that browsers may call from, serialised as browsers do.
     pub cors_allowed_origins: Vec<String>,
     /// Proxies whose word on a caller's address is taken.
@@ -55,6 +57,7 @@ impl HttpSettings {
         let max_terminal_calls = reader.number("http.max_terminal_calls", 1..=1_000_000);
         let max_portal_calls = reader.number("http.max_portal_calls", 1..=1_000_000);
         let max_place_wait = reader.millis("http.max_place_wait_ms", 0..=10_000);
+        let lazy_spans = reader.flag("http.lazy_spans");
         let cors_allowed_origins = reader.texts("http.cors_allowed_origins", origin);
         let trusted_proxies = reader.texts("http.trusted_proxies", network);
         Some(Self {
@@ -69,6 +72,7 @@ impl HttpSettings {
             max_terminal_calls: max_terminal_calls?,
             max_portal_calls: max_portal_calls?,
             max_place_wait: max_place_wait?.min(request_timeout? / 2),
+            lazy_spans: lazy_spans?,
             cors_allowed_origins: cors_allowed_origins?,
             trusted_proxies: trusted_proxies?,
         })
