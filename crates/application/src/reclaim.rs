@@ -30,7 +30,7 @@ pub struct Retention {
     pub ended_codes: Duration,
     /// Windows of failures, after they began: as long as the longest window, or longer.
     pub failures: Duration,
-    /// Sessions and logouts, after they were over.
+    /// Sessions, logouts and ended tokens, after they were over.
     pub sessions: Duration,
     /// Events of devices and what else is on record, after they happened; none: for ever.
     pub events: Option<Duration>,
@@ -42,7 +42,7 @@ impl Retention {
         let kept = match what {
             Reclaimable::EndedCodes => self.ended_codes,
             Reclaimable::ClaimFailures | Reclaimable::ClientFailures => self.failures,
-            Reclaimable::Sessions | Reclaimable::Logouts => self.sessions,
+            Reclaimable::Sessions | Reclaimable::Logouts | Reclaimable::EndedTokens => self.sessions,
             Reclaimable::Answers | Reclaimable::Imports => Duration::ZERO,
             Reclaimable::DeviceEvents | Reclaimable::AuditEvents => self.events?,
         };

@@ -42,8 +42,8 @@ pub use import::{ImportId, ImportMode, ImportedDevice, RowRefusal, UnknownImport
 pub use pairing_code::{CodeEnd, EndedCode, InvalidPairingCode, PairingCode};
 pub use retention::{EventAnchor, SHORTEST_EVENT_RETENTION, events_reclaimed, first_needed_event};
 pub use tenancy::{
-    Action, ApiClient, ApiClientId, Denial, GrantId, InvalidApiClientId, InvalidName, InvalidSessionKey, InvalidSlug,
-    Location, LocationId, Member, Membership, Merchant, Name, Party, Place, Relation, Reseller, ResellerId, Role,
-    Scope, SecretHash, Session, SessionKey, Slug, UnknownRole, permit,
+    Action, ApiClient, ApiClientId, Denial, EndedToken, GrantId, InvalidApiClientId, InvalidName, InvalidSessionKey,
+    InvalidSlug, Location, LocationId, Member, Membership, Merchant, Name, Party, Place, Relation, Reseller,
+    ResellerId, Role, Scope, SecretHash, Session, SessionKey, SessionToken, Slug, TokenKey, UnknownRole, permit,
 };
 pub use user_agent::{InvalidUserAgent, UserAgent};

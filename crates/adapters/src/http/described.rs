@@ -75,6 +75,7 @@ impl IntoResponses for ClaimErrors {
             Told(Failure::StateForbids, "Pairing code has expired", code("K7M3NP")),
             Told(Failure::StateForbids, "Pairing code has already been used", code("K7M3NP")),
             Told(Failure::Unauthorized, "Access token is invalid or expired", None),
+            Told(Failure::Forbidden, "Access token claim merchant_id must be one UUID", None),
             Told(Failure::Forbidden, "Device does not belong to your merchant account", Some(device("POS-8F3A2C91"))),
             Told(Failure::Unauthorized, "Session has not been initiated", None),
             Told(Failure::Forbidden, "Access token does not name a merchant", None),

@@ -101,6 +101,7 @@ fn bearer() -> Vec<Told> {
     vec![
         Told(Failure::Unauthorized, "Authorization header with a Bearer token is required", None),
         Told(Failure::Unauthorized, "Access token is invalid or expired", None),
+        Told(Failure::Forbidden, "Access token claim merchant_id must be one UUID", None),
         Told(Failure::Unauthorized, "Session has not been initiated", None),
     ]
 }

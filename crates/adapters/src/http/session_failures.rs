@@ -31,6 +31,7 @@ impl IntoResponses for InitiateErrors {
         all.extend([
             Told(Failure::Invalid, "Unknown host", Some(json!({ "host": "www.example.com", "message": hint }))),
             Told(Failure::Unauthorized, "Session was logged out", None),
+            Told(Failure::Unauthorized, "Session was ended", None),
             Told(Failure::Forbidden, "Access token names neither a merchant nor a reseller", None),
             Told(
                 Failure::Forbidden,
@@ -64,6 +65,7 @@ impl IntoResponses for ClientSessionErrors {
         let mut all = ours();
         all.extend(body("ClientSessionRequest", "ClientSecret", "Content-Type must be application/json"));
         all.push(Told(Failure::Unauthorized, "Client credentials are invalid", None));
+        all.push(Told(Failure::Forbidden, "Access token claim merchant_id must be one UUID", None));
         all.push(Told(Failure::TooManyAttempts, "Too many failed attempts, try again later", None));
         describe(all)
     }
@@ -73,6 +75,7 @@ fn bearer() -> Vec<Told> {
     let mut all = ours();
     all.push(Told(Failure::Unauthorized, "Authorization header with a Bearer token is required", None));
     all.push(Told(Failure::Unauthorized, "Access token is invalid or expired", None));
+    all.push(Told(Failure::Forbidden, "Access token claim merchant_id must be one UUID", None));
     all
 }
 

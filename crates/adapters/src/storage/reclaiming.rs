@@ -28,6 +28,7 @@ pub(super) fn sweep_of(what: Reclaimable) -> Option<Sweep> {
         Reclaimable::ClientFailures => ("client_failures", "subject", "window_started_at"),
         Reclaimable::Sessions => ("sessions", "session_key", "ends_at"),
         Reclaimable::Logouts => ("logouts", "kind, subject", "keep_until"),
+        Reclaimable::EndedTokens => ("ended_tokens", "session_key, token_key", "keep_until"),
         Reclaimable::Answers => ("creation_answers", "party_kind, party_id, idempotency_key", "keep_until"),
         Reclaimable::AuditEvents => ("audit_events", "number", "at"),
         Reclaimable::Imports | Reclaimable::DeviceEvents => return None,

@@ -3,7 +3,7 @@
 use diesel::Queryable;
 use pos_domain::{
     ApiClient, ApiClientId, FailureWindow, GrantId, Member, Membership, Merchant, Party, Place, Reseller, ResellerId,
-    SecretHash, Session, SessionKey, Slug, UserId,
+    SecretHash, Session, SessionKey, Slug, TokenKey, UserId,
 };
 use uuid::Uuid;
 
@@ -149,6 +149,7 @@ pub(super) struct SessionRow<M, T> {
     token_issued_at: T,
     started_at: T,
     ends_at: T,
+    token_key: Option<String>,
     merchants_reseller: Option<M>,
 }
 
@@ -173,6 +174,7 @@ impl<M: NativeMerchant, T: NativeInstant> SessionRow<M, T> {
                 channel: slug("channel", &self.channel)?,
             },
             client: reader.maybe("client_id", self.client_id, |id| ApiClientId::parse(&id).ok())?,
+            token: reader.maybe("token_key", self.token_key, |key| TokenKey::from_hex(&key).ok())?,
             token_issued_at: reader.instant("token_issued_at", self.token_issued_at)?,
             started_at: reader.instant("started_at", self.started_at)?,
             ends_at: reader.instant("ends_at", self.ends_at)?,

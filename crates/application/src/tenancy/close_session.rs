@@ -40,25 +40,30 @@ impl CloseSession {
         Self { sessions, logouts, clock, max_lifetime }
     }
 
-    /// Ends the session of a verified token, if there is one, and tells whether there was. The same token may initiate
-    /// another: who logs in anew at the provider may be given the same session of the provider's.
+    /// Ends the session of a verified token, if there is one, and returns whether there was. The token, and earlier ones
+    /// of the same session, initiate no other; a later one may, because who logs in anew at the provider may be given the
+    /// same session of the provider's.
     ///
     /// # Errors
     /// Only [`StorageError`]'s own.
     pub async fn end(&self, principal: &Principal, context: CallContext) -> Result<bool, StorageError> {
-        let (key, now) = (&principal.session.key, self.clock.now());
-        let ended = match self.sessions.find(key, now).await? {
-            Some(session) => {
-                let by = context.by(Actor::User(principal.user_id.clone()));
-                self.sessions.end(key, &of_session(AuditKind::SessionEnded, &session, by, now)).await?
-            }
-            None => false,
+        let (token, now) = (&principal.session, self.clock.now());
+        let by = context.by(Actor::User(principal.user_id.clone()));
+        let told = match self.sessions.find(&token.token(), now).await? {
+            Some(session) => of_session(AuditKind::SessionEnded, &session, by, now),
+            // One may be started meanwhile.
+            None => AuditEvent::of(AuditKind::SessionEnded, Subject::User(principal.user_id.clone()), by, now),
         };
+        // A session that is started at the same time as it ends leaves a row that lasts as long as any session; the
+        // leeway of the token's expiry is less than what retention adds.
+        let keep_until = token.expires_at.max(now.saturating_add(self.max_lifetime));
+        let ended = self.sessions.end(&token.token(), keep_until, &told).await?;
         tracing::info!(user_id = %principal.user_id, ended, "session ended");
         Ok(ended)
     }
 
-    /// Ends what a logout token names, for good: one session, or without one all of a user's.
+    /// Ends what a logout token names, as far as it was issued up to the logout: one session, or without one all of a
+    /// user's.
     ///
     /// # Errors
     /// [`LogOutError`].
@@ -67,8 +72,9 @@ impl CloseSession {
         let now = self.clock.now();
         let (logout, told) = match (notice.session, notice.user_id) {
             (Some(key), user) => {
-                let session = self.sessions.find(&key, now).await?;
-                (Logout::Session(key), of_one(session.as_ref(), user, context, now))
+                let session = self.sessions.find_by_key(&key, now).await?;
+                let logout = Logout::Session { session: key, issued_until: notice.issued_at };
+                (logout, of_one(session.as_ref(), user, context, now))
             }
             (None, Some(user_id)) => {
                 let told = of_logout(Some(user_id.clone()), context, now).with("sessions", "all");

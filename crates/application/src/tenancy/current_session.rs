@@ -52,7 +52,7 @@ impl CurrentSession {
     /// # Errors
     /// Only [`StorageError`]'s own.
     pub async fn find(&self, principal: &Principal) -> Result<Option<Session>, StorageError> {
-        let found = self.sessions.find(&principal.session.key, self.clock.now()).await?;
+        let found = self.sessions.find(&principal.session.token(), self.clock.now()).await?;
         let own = found.filter(|session| session.member.user_id == principal.user_id);
         Ok(own.and_then(|mut session| {
             session.member.role = role_now(&session, principal)?;

@@ -56,6 +56,9 @@ pub enum InitiateSessionError {
     /// The identity provider has ended the token's session.
     #[error("Session was logged out")]
     LoggedOut,
+    /// The token's session was ended by its caller, or with its membership or API client.
+    #[error("Session was ended")]
+    Ended,
     /// The store did not answer.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -100,7 +103,11 @@ impl InitiateSession {
         let place = self.hosts.find(host).ok_or(InitiateSessionError::UnknownHost)?;
         let party = party_of(principal).ok_or(InitiateSessionError::NoParty)?;
         let membership = self.members.find(party, &principal.user_id).await?;
-        let membership = membership.ok_or(InitiateSessionError::NotAMember)?;
+        let Some(membership) = membership else {
+            // A token whose session ended with the membership asks for another token, whether the user is back or not.
+            let ended = self.sessions.is_ended(&principal.session.token()).await?;
+            return Err(if ended { InitiateSessionError::Ended } else { InitiateSessionError::NotAMember });
+        };
         let highest = principal.highest_role(party).ok_or(InitiateSessionError::NoRole)?;
         let now = self.clock.now();
         let token = &principal.session;
@@ -111,6 +118,7 @@ impl InitiateSession {
             reseller: None,
             place: place.clone(),
             client: None,
+            token: Some(token.token),
             token_issued_at: token.issued_at,
             started_at: now,
             ends_at: Session::end(now, token.expires_at, token.is_refreshed, self.max_lifetime),
@@ -126,6 +134,7 @@ impl InitiateSession {
             Ok(()) => {}
             Err(StartError::NoGrant) => return Err(InitiateSessionError::NotAMember),
             Err(StartError::LoggedOut) => return Err(InitiateSessionError::LoggedOut),
+            Err(StartError::Ended) => return Err(InitiateSessionError::Ended),
             Err(StartError::Storage(error)) => return Err(error.into()),
         }
         let Member { user_id, party, role } = &initiated.session.member;

@@ -70,6 +70,9 @@ pub enum StartClientSessionError {
     /// Too many secrets are being looked at.
     #[error("too many secrets are being checked")]
     Busy,
+    /// A claim of the identity provider's token cannot be used.
+    #[error(transparent)]
+    Token(VerifyError),
     /// The identity provider does not answer.
     #[error("identity provider unavailable")]
     ProviderAway(#[source] Option<ClientTokenError>),
@@ -123,7 +126,7 @@ impl StartClientSession {
                 tracing::warn!(client_id = %client.id, word, "the identity provider refuses a client that we know");
                 StartClientSessionError::Refused
             }
-            away @ ClientTokenError::Unavailable(_) => StartClientSessionError::ProviderAway(Some(away)),
+            away @ ClientTokenError::Unavailable { .. } => StartClientSessionError::ProviderAway(Some(away)),
         })?;
         let principal = self.principal_of(&client, &access_token).await?;
         let now = self.clock.now();
@@ -133,8 +136,8 @@ impl StartClientSession {
         let told = of_session(AuditKind::SessionStarted, &initiated.session, by, now);
         match self.stores.sessions.start(&initiated.session, &told).await {
             Ok(()) => {}
-            Err(StartError::NoGrant | StartError::LoggedOut) => {
-                tracing::info!(client_id = %client.id, "client was revoked, rotated or logged out meanwhile");
+            Err(StartError::NoGrant | StartError::LoggedOut | StartError::Ended) => {
+                tracing::info!(client_id = %client.id, "client was revoked, rotated, ended or logged out meanwhile");
                 return Err(StartClientSessionError::Refused);
             }
             Err(StartError::Storage(error)) => return Err(error.into()),
@@ -191,6 +194,10 @@ impl StartClientSession {
                 tracing::warn!(client_id = %client.id, reason, "the identity provider's token is not for this server");
                 Err(StartClientSessionError::Refused)
             }
+            Err(claim @ VerifyError::Claim { .. }) => {
+                tracing::warn!(client_id = %client.id, error = %claim, "the identity provider's token is not usable");
+                Err(StartClientSessionError::Token(claim))
+            }
             Err(VerifyError::Unavailable) => Err(StartClientSessionError::ProviderAway(None)),
         }
     }
@@ -219,6 +226,7 @@ impl StartClientSession {
             reseller: None,
             place: self.place.clone(),
             client: Some(client.id.clone()),
+            token: Some(token.token),
             token_issued_at: token.issued_at,
             started_at: now,
             ends_at: Session::end(now, token.expires_at, token.is_refreshed, self.max_lifetime),

@@ -77,6 +77,7 @@ async fn a_round_goes_through_all_sorts_each_up_to_its_cut_off() {
         (Reclaimable::ClientFailures, RETENTION.failures),
         (Reclaimable::Sessions, RETENTION.sessions),
         (Reclaimable::Logouts, RETENTION.sessions),
+        (Reclaimable::EndedTokens, RETENTION.sessions),
         (Reclaimable::Answers, margin),
         (Reclaimable::Imports, margin),
         (Reclaimable::DeviceEvents, SHORTEST_EVENT_RETENTION),

@@ -16,4 +16,6 @@ pub use ids::{GrantId, InvalidName, LocationId, Name, ResellerId};
 pub use parties::{Location, Member, Membership, Merchant, Party, Relation, Reseller, Scope};
 pub use permit::{Action, Denial, permit};
 pub use role::{Role, UnknownRole};
-pub use session::{InvalidSessionKey, InvalidSlug, Place, Session, SessionKey, Slug};
+pub use session::{
+    EndedToken, InvalidSessionKey, InvalidSlug, Place, Session, SessionKey, SessionToken, Slug, TokenKey,
+};

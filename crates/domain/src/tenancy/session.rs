@@ -46,6 +46,64 @@ impl fmt::Debug for SessionKey {
     }
 }
 
+/// A SHA-256 over what tells one token from every other: its id, or all that it says. `Debug` hides it, as it does a
+/// [`SessionKey`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenKey(pub [u8; 32]);
+
+impl TokenKey {
+    /// The key as a store keeps it: 64 lower-case hex digits.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        SessionKey(self.0).to_hex()
+    }
+
+    /// Reads what [`TokenKey::to_hex`] wrote.
+    ///
+    /// # Errors
+    /// [`InvalidSessionKey`].
+    pub fn from_hex(text: &str) -> Result<Self, InvalidSessionKey> {
+        SessionKey::from_hex(text).map(|key| Self(key.0))
+    }
+}
+
+impl fmt::Debug for TokenKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenKey(******)")
+    }
+}
+
+/// One token of a session, as far as the session's end is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionToken {
+    /// The session it belongs to.
+    pub session: SessionKey,
+    /// Which token it is.
+    pub token: TokenKey,
+    /// When it was issued, by the identity provider's clock.
+    pub issued_at: OffsetDateTime,
+}
+
+/// A token whose session was ended. It starts no session and finds none, for as long as it could hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EndedToken {
+    /// The session it belonged to.
+    pub session: SessionKey,
+    /// Which token it was; none where the session did not record it.
+    pub token: Option<TokenKey>,
+    /// Tokens of the session that were issued before this instant were ended with it.
+    pub issued_at: OffsetDateTime,
+}
+
+impl EndedToken {
+    /// Whether `token` was ended: it is this token, or an earlier one of the same session. A later one is not, because
+    /// single sign-on gives the same session of the provider's to whoever logs in anew.
+    #[must_use]
+    pub fn covers(&self, token: &SessionToken) -> bool {
+        self.session == token.session && (self.token == Some(token.token) || token.issued_at < self.issued_at)
+    }
+}
+
 /// The short name of an application or a channel: 1 to 64 lower-case letters, digits and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slug(String);
@@ -103,6 +161,8 @@ pub struct Session {
     pub place: Place,
     /// The API client, when it is a machine's.
     pub client: Option<ApiClientId>,
+    /// The initiating token; none when a server of an earlier version started it.
+    pub token: Option<TokenKey>,
     /// When the initiating token was issued, by the identity provider's clock.
     pub token_issued_at: OffsetDateTime,
     /// When it was initiated, the last time.
@@ -125,6 +185,21 @@ impl Session {
     ) -> OffsetDateTime {
         let latest = now.saturating_add(max_lifetime);
         if token_is_refreshed { latest } else { latest.min(token_expires_at) }
+    }
+
+    /// The token that ends with this session. Without a record of which it was, all tokens end that were issued up to
+    /// its instant.
+    #[must_use]
+    pub fn ended_token(&self) -> EndedToken {
+        let unknown = if self.token.is_some() { Duration::ZERO } else { Duration::MICROSECOND };
+        EndedToken { session: self.key, token: self.token, issued_at: self.token_issued_at.saturating_add(unknown) }
+    }
+
+    /// Whether the token that started it was ended.
+    #[must_use]
+    pub fn is_ended_by(&self, ended: &EndedToken) -> bool {
+        let same = self.token.is_some() && self.token == ended.token;
+        self.key == ended.session && (same || self.token_issued_at < ended.issued_at)
     }
 
     /// Whether it is over by itself: true from the instant `ends_at` on.

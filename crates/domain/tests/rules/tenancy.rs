@@ -1,8 +1,8 @@
 //! Who may do what, and the names it is told by.
 
 use pos_domain::{
-    Action, ApiClientId, Denial, GrantId, Member, Merchant, MerchantId, Name, Party, Place, Relation, ResellerId, Role,
-    Scope, SecretHash, Session, SessionKey, Slug, UserId, permit,
+    Action, ApiClientId, Denial, EndedToken, GrantId, Member, Merchant, MerchantId, Name, Party, Place, Relation,
+    ResellerId, Role, Scope, SecretHash, Session, SessionKey, SessionToken, Slug, TokenKey, UserId, permit,
 };
 use time::Duration;
 use uuid::Uuid;
@@ -126,11 +126,36 @@ fn a_session_ends_with_its_token_or_with_what_can_be_refreshed() {
         reseller: None,
         place: Place { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() },
         client: None,
+        token: None,
         token_issued_at: START,
         started_at: START,
         ends_at: in_five,
     };
     assert!(!session.is_over(in_five - Duration::microseconds(1)) && session.is_over(in_five));
+}
+
+#[test]
+fn an_end_covers_the_token_and_those_before_it() {
+    let token = |session: u8, token: u8, seconds: i64| SessionToken {
+        session: SessionKey([session; 32]),
+        token: TokenKey([token; 32]),
+        issued_at: START + Duration::seconds(seconds),
+    };
+    let SessionToken { session, token: key, issued_at } = token(1, 1, 10);
+    let ended = EndedToken { session, token: Some(key), issued_at };
+    for (other, covered) in [
+        (token(1, 1, 10), true),
+        (token(1, 2, 9), true),
+        (token(1, 2, 10), false),
+        (token(1, 2, 11), false),
+        (token(2, 2, 9), false),
+        (token(2, 1, 10), false),
+    ] {
+        assert_eq!(ended.covers(&other), covered, "{other:?}");
+    }
+    let nameless = EndedToken { token: None, ..ended };
+    assert!(!nameless.covers(&token(1, 1, 10)) && nameless.covers(&token(1, 1, 9)));
+    assert_eq!(format!("{ended:?}").matches("******").count(), 2, "no key in Debug");
 }
 
 #[test]

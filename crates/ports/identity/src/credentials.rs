@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::error::Error;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pos_domain::{ApiClientId, SecretHash};
@@ -48,9 +49,15 @@ pub enum ClientTokenError {
     /// The provider does not give this client a token. The text is its word for why, such as `invalid_client`.
     #[error("the identity provider refused: {0}")]
     Refused(String),
-    /// The provider does not answer, or not as one.
+    /// The provider does not answer, or with anything but a token or one of OAuth's words for wrong credentials.
     #[error("identity provider unavailable")]
-    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    Unavailable {
+        /// How long it asks to be left alone, if it says so.
+        retry_after: Option<Duration>,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
 }
 
 /// A hasher that hashes nothing, for tests that are about something else. Never near a real secret.

@@ -25,6 +25,14 @@ pub enum VerifyError {
     /// log; it never holds a part of the token.
     #[error("token rejected: {0}")]
     Rejected(&'static str),
+    /// The token is good, and a claim that the settings name cannot be used: the caller is known, and may not act.
+    #[error("Access token claim {claim} must be {wanted}")]
+    Claim {
+        /// The claim, as the settings name it.
+        claim: String,
+        /// What it must be.
+        wanted: &'static str,
+    },
     /// Whether the token is good cannot be told now, because the identity provider's keys cannot be had.
     #[error("identity provider unavailable")]
     Unavailable,
@@ -36,7 +44,8 @@ pub trait TokenVerifier: Send + Sync {
     /// Verifies `token`, the text after `Bearer `.
     ///
     /// # Errors
-    /// [`VerifyError::Rejected`] whenever the token itself is at fault. [`VerifyError::Unavailable`] only when the
+    /// [`VerifyError::Rejected`] whenever the token itself is at fault, [`VerifyError::Claim`] when it is a good one with
+    /// a claim that cannot be used. [`VerifyError::Unavailable`] only when the
     /// provider's keys are needed for the answer and are out of reach.
     async fn verify(&self, token: &str) -> Result<Principal, VerifyError>;
 

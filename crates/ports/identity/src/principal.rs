@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use pos_domain::{MerchantId, Party, ResellerId, Role, SessionKey, UserId};
+use pos_domain::{MerchantId, Party, ResellerId, Role, SessionKey, SessionToken, TokenKey, UserId};
 use time::OffsetDateTime;
 
 /// Who a verified token speaks for.
@@ -26,12 +26,22 @@ pub struct TokenSession {
     /// What our session is kept under: a hash over the provider's session (`sid`), else over the token's own id
     /// (`jti`), else over all that the token says.
     pub key: SessionKey,
+    /// Which token of the session it is: a hash over its own id (`jti`), else over all that it says.
+    pub token: TokenKey,
     /// Whether the token names a session of the provider, which later tokens go on with.
     pub is_refreshed: bool,
     /// When the token was issued, by the provider's clock; 1970 when it does not say.
     pub issued_at: OffsetDateTime,
     /// When the token ends, without leeway.
     pub expires_at: OffsetDateTime,
+}
+
+impl TokenSession {
+    /// The token, as the store of sessions knows it.
+    #[must_use]
+    pub fn token(&self) -> SessionToken {
+        SessionToken { session: self.key, token: self.token, issued_at: self.issued_at }
+    }
 }
 
 impl Principal {
@@ -49,6 +59,7 @@ impl Principal {
             authorized_party: None,
             session: TokenSession {
                 key: SessionKey(key),
+                token: TokenKey(key),
                 is_refreshed: true,
                 issued_at: OffsetDateTime::UNIX_EPOCH,
                 expires_at: time::PrimitiveDateTime::MAX.assume_utc(),

@@ -104,9 +104,12 @@ impl Reclaiming for InMemoryStore {
                 done(sweep(&mut tenancy.sessions, |session| session.ends_at, before, at_most), at_most)
             }
             Reclaimable::Logouts => {
-                let sessions = sweep(&mut tenancy.session_logouts, |until| *until, before, at_most);
+                let sessions = sweep(&mut tenancy.session_logouts, |(_, until)| *until, before, at_most);
                 let left = at_most.saturating_sub(u32::try_from(sessions).unwrap_or(u32::MAX));
                 done(sessions + sweep(&mut tenancy.user_logouts, |(_, until)| *until, before, left), at_most)
+            }
+            Reclaimable::EndedTokens => {
+                done(sweep(&mut tenancy.ended_tokens, |(_, until)| *until, before, at_most), at_most)
             }
             Reclaimable::Answers => done(sweep(&mut tenancy.answers, |once| once.keep_until, before, at_most), at_most),
             Reclaimable::Imports => done(0, at_most),
@@ -148,9 +151,10 @@ impl Reclaiming for InMemoryStore {
             Reclaimable::Sessions => tenancy.sessions.values().map(|session| session.ends_at).filter(is_over).count(),
             Reclaimable::Logouts => {
                 let kept =
-                    tenancy.session_logouts.values().chain(tenancy.user_logouts.values().map(|(_, until)| until));
+                    tenancy.session_logouts.values().chain(tenancy.user_logouts.values()).map(|(_, until)| until);
                 kept.filter(|until| is_over(until)).count()
             }
+            Reclaimable::EndedTokens => tenancy.ended_tokens.values().filter(|(_, until)| is_over(until)).count(),
             Reclaimable::Answers => tenancy.answers.values().map(|once| once.keep_until).filter(is_over).count(),
             Reclaimable::Imports => 0,
             Reclaimable::DeviceEvents => {

@@ -5,9 +5,9 @@ use std::sync::{MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pos_domain::{
-    ApiClient, ApiClientId, AuditEvent, ClaimLimit, FailureWindow, GrantId, IdempotencyKey, Location, LocationId,
-    Member, Membership, Merchant, MerchantId, Name, Party, Reseller, ResellerId, Scope, SecretHash, Session,
-    SessionKey, UserId,
+    ApiClient, ApiClientId, AuditEvent, ClaimLimit, EndedToken, FailureWindow, GrantId, IdempotencyKey, Location,
+    LocationId, Member, Membership, Merchant, MerchantId, Name, Party, Reseller, ResellerId, Scope, SecretHash,
+    Session, SessionKey, SessionToken, TokenKey, UserId,
 };
 use time::OffsetDateTime;
 
@@ -26,7 +26,8 @@ pub(crate) struct TenancyTables {
     clients: BTreeMap<ApiClientId, (ApiClient, SecretHash)>,
     pub(crate) failures: HashMap<String, FailureWindow>,
     pub(crate) sessions: HashMap<SessionKey, Session>,
-    pub(crate) session_logouts: HashMap<SessionKey, OffsetDateTime>,
+    pub(crate) session_logouts: HashMap<SessionKey, (OffsetDateTime, OffsetDateTime)>,
+    pub(crate) ended_tokens: HashMap<(SessionKey, Option<TokenKey>), (EndedToken, OffsetDateTime)>,
     pub(crate) user_logouts: HashMap<UserId, (OffsetDateTime, OffsetDateTime)>,
 }
 
@@ -62,10 +63,47 @@ impl TenancyTables {
         }
     }
 
-    fn is_logged_out(&self, session: &Session) -> bool {
-        let user = self.user_logouts.get(&session.member.user_id);
-        self.session_logouts.contains_key(&session.key)
-            || user.is_some_and(|(issued_until, _)| session.token_issued_at <= *issued_until)
+    /// Whether the identity provider ended a session of which a token was issued at this instant.
+    fn is_logged_out(&self, session: &Session, issued_at: OffsetDateTime) -> bool {
+        let logouts = [self.session_logouts.get(&session.key), self.user_logouts.get(&session.member.user_id)];
+        logouts.into_iter().flatten().any(|(issued_until, _)| issued_at <= *issued_until)
+    }
+
+    fn is_ended(&self, token: &SessionToken) -> bool {
+        self.ended_tokens.values().any(|(ended, _)| ended.covers(token))
+    }
+
+    /// Whether the token that started a session was ended.
+    fn is_stale(&self, session: &Session) -> bool {
+        self.ended_tokens.values().any(|(ended, _)| session.is_ended_by(ended))
+    }
+
+    fn end_token(&mut self, ended: EndedToken, keep_until: OffsetDateTime) {
+        let kept = self.ended_tokens.entry((ended.session, ended.token)).or_insert((ended, keep_until));
+        kept.0.issued_at = kept.0.issued_at.max(ended.issued_at);
+        kept.1 = kept.1.max(keep_until);
+    }
+
+    /// Takes away the sessions of a grant, and ends their tokens.
+    fn end_sessions_of(&mut self, grant: GrantId) {
+        let gone: Vec<_> = self.sessions.values().filter(|one| one.grant == grant).cloned().collect();
+        for session in gone {
+            self.sessions.remove(&session.key);
+            self.end_token(session.ended_token(), session.ends_at);
+        }
+    }
+
+    fn held(&self, key: &SessionKey, now: OffsetDateTime) -> Option<Session> {
+        let session = self.sessions.get(key)?;
+        let holds = !session.is_over(now)
+            && self.grant_stands(session)
+            && !self.is_logged_out(session, session.token_issued_at)
+            && !self.is_stale(session);
+        let reseller = match session.member.party {
+            Party::Merchant(id) => self.merchants.get(&id).and_then(|merchant| merchant.reseller),
+            Party::Reseller(id) => Some(id),
+        };
+        holds.then(|| Session { reseller, ..session.clone() })
     }
 }
 
@@ -169,6 +207,7 @@ impl MemberRepository for InMemoryStore {
         let mut tables = self.tenancy();
         let Some(grant) = tables.membership(party, user).map(|present| present.grant) else { return Ok(false) };
         tables.memberships.remove(&grant);
+        tables.end_sessions_of(grant);
         self.tables().tell(told.clone());
         Ok(true)
     }
@@ -215,8 +254,9 @@ impl ApiClientRepository for InMemoryStore {
         let Some((client, hash)) = tables.clients.get_mut(id).filter(|(client, _)| client.revoked_at.is_none()) else {
             return Ok(false);
         };
-        client.grant = grant;
+        let before = std::mem::replace(&mut client.grant, grant);
         *hash = secret.clone();
+        tables.end_sessions_of(before);
         self.tables().tell(told.clone());
         Ok(true)
     }
@@ -227,6 +267,8 @@ impl ApiClientRepository for InMemoryStore {
             return Ok(false);
         };
         client.revoked_at = Some(at);
+        let grant = client.grant;
+        tables.end_sessions_of(grant);
         self.tables().tell(told.clone());
         Ok(true)
     }
@@ -270,35 +312,48 @@ impl SessionRepository for InMemoryStore {
         if !tables.grant_stands(session) {
             return Err(StartError::NoGrant);
         }
-        if tables.is_logged_out(session) {
+        if tables.is_logged_out(session, session.token_issued_at) {
             return Err(StartError::LoggedOut);
+        }
+        if tables.is_stale(session) {
+            return Err(StartError::Ended);
         }
         tables.sessions.insert(session.key, session.clone());
         self.tables().tell(told.clone());
         Ok(())
     }
 
-    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+    async fn find(&self, token: &SessionToken, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
         let tables = self.tenancy();
-        let held = |session: &&Session| {
-            !session.is_over(now) && tables.grant_stands(session) && !tables.is_logged_out(session)
-        };
-        Ok(tables.sessions.get(key).filter(held).map(|session| {
-            let reseller = match session.member.party {
-                Party::Merchant(id) => tables.merchants.get(&id).and_then(|merchant| merchant.reseller),
-                Party::Reseller(id) => Some(id),
-            };
-            Session { reseller, ..session.clone() }
-        }))
+        let held = tables.held(&token.session, now);
+        Ok(held.filter(|session| !tables.is_logged_out(session, token.issued_at) && !tables.is_ended(token)))
     }
 
-    async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError> {
+    async fn find_by_key(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+        Ok(self.tenancy().held(key, now))
+    }
+
+    async fn end(
+        &self,
+        token: &SessionToken,
+        keep_until: OffsetDateTime,
+        told: &AuditEvent,
+    ) -> Result<bool, StorageError> {
         let mut tables = self.tenancy();
-        let ended = tables.sessions.remove(key).is_some();
-        if ended {
+        let is_out = |session: &&Session| tables.is_logged_out(session, token.issued_at) || tables.is_ended(token);
+        let gone = tables.sessions.get(&token.session).filter(|session| !is_out(session)).cloned();
+        let SessionToken { session, token, issued_at } = *token;
+        tables.end_token(EndedToken { session, token: Some(token), issued_at }, keep_until);
+        if let Some(gone) = &gone {
+            tables.sessions.remove(&gone.key);
+            tables.end_token(gone.ended_token(), keep_until);
             self.tables().tell(told.clone());
         }
-        Ok(ended)
+        Ok(gone.is_some())
+    }
+
+    async fn is_ended(&self, token: &SessionToken) -> Result<bool, StorageError> {
+        Ok(self.tenancy().is_ended(token))
     }
 
     async fn log_out(
@@ -309,9 +364,9 @@ impl SessionRepository for InMemoryStore {
     ) -> Result<(), StorageError> {
         let mut tables = self.tenancy();
         match logout {
-            Logout::Session(key) => {
-                let kept = tables.session_logouts.entry(*key).or_insert(keep_until);
-                *kept = keep_until.max(*kept);
+            Logout::Session { session, issued_until } => {
+                let kept = tables.session_logouts.entry(*session).or_insert((*issued_until, keep_until));
+                *kept = (kept.0.max(*issued_until), kept.1.max(keep_until));
             }
             Logout::User { user_id, issued_until } => {
                 let kept = tables.user_logouts.entry(user_id.clone()).or_insert((*issued_until, keep_until));

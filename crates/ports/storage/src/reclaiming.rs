@@ -40,6 +40,8 @@ pub enum Reclaimable {
     Sessions,
     /// Logouts by the identity provider, by the instant to which they are kept.
     Logouts,
+    /// Tokens whose session was ended, by the instant to which they are kept.
+    EndedTokens,
     /// Answers to creating calls, by the instant to which they are kept.
     Answers,
     /// Imports and their rows, by the instant to which they are kept.
@@ -52,12 +54,13 @@ pub enum Reclaimable {
 
 impl Reclaimable {
     /// Every sort, in the order in which they are reclaimed.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::EndedCodes,
         Self::ClaimFailures,
         Self::ClientFailures,
         Self::Sessions,
         Self::Logouts,
+        Self::EndedTokens,
         Self::Answers,
         Self::Imports,
         Self::DeviceEvents,
@@ -73,6 +76,7 @@ impl Reclaimable {
             Self::ClientFailures => "client_failures",
             Self::Sessions => "sessions",
             Self::Logouts => "logouts",
+            Self::EndedTokens => "ended_tokens",
             Self::Answers => "answers",
             Self::Imports => "imports",
             Self::DeviceEvents => "device_events",

@@ -52,13 +52,26 @@ async fn every_bad_token_is_401_and_a_good_one_gets_through() {
         ("ID token", with(json!({"typ": "ID"}))),
         ("refresh token", with(json!({"typ": "Refresh"}))),
         ("tampered", tampered),
-        ("a merchant that is no UUID", with(json!({"merchant_id": "shop-1"}))),
+        ("an ID token without a type", with(json!({"typ": null}))),
         ("12 kB", "x".repeat(12_000)),
     ] {
         let answer = claim(&server, &format!("Bearer {token}")).await;
         assert_eq!(answer.failure(401, "4001"), "Access token is invalid or expired", "{name}");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer error=\"invalid_token\""), "{name}");
     }
+    for merchant in [json!("shop-1"), json!([]), json!([good["merchant_id"], good["merchant_id"]]), json!({}), json!(7)]
+    {
+        let token = with(json!({ "merchant_id": merchant }));
+        let refused = claim(&server, &format!("Bearer {token}")).await;
+        assert_eq!(refused.failure(403, "4003"), "Access token claim merchant_id must be one UUID", "{merchant}");
+        let forged = claim(&server, &format!("Bearer {}", token.replacen('.', ".e30", 1))).await;
+        assert_eq!(forged.failure(401, "4001"), "Access token is invalid or expired", "the signature comes first");
+    }
+    let listed = claim(&server, &format!("Bearer {}", with(json!({"merchant_id": [good["merchant_id"]]})))).await;
+    assert_eq!(listed.failure(400, "4004"), "Pairing code not found", "a list of one is that one");
+    let typed = MintOptions { header: json!({"typ": "at+jwt"}).as_object().unwrap().clone(), ..MintOptions::default() };
+    let typed = idp.mint(&changed(good.clone(), json!({"typ": null})), typed).unwrap();
+    assert_eq!(claim(&server, &format!("Bearer {typed}")).await.failure(400, "4004"), "Pairing code not found");
     let merchantless = claim(&server, &format!("Bearer {}", with(json!({"merchant_id": null})))).await;
     assert_eq!(merchantless.failure(403, "4003"), "Access token does not name a merchant");
     let token = mint(&idp, &good);

@@ -7,7 +7,8 @@ use pos_adapters::clock::SystemEntropy;
 use pos_application::{ManageDirectory, ManageMembers, Reclaim, Retention};
 use pos_domain::{
     Act, AuditEvent, AuditKind, Device, DeviceDetails, DeviceId, Fingerprint, GrantId, IdempotencyKey, ImportId,
-    ImportMode, Member, Name, Party, Place, Role, Scope, Session, SessionKey, Slug, Subject, UserId,
+    ImportMode, Member, Name, Party, Place, Role, Scope, Session, SessionKey, SessionToken, Slug, Subject, TokenKey,
+    UserId,
 };
 use pos_port_storage::{ImportRef, Logout, NewImport, Once, Reclaimable, Seal, StagedRow, StartError, Storage};
 use pos_tests::server::{MERCHANT, Options, START, TestServer};
@@ -37,10 +38,15 @@ fn session(number: u8, grant: GrantId, from: OffsetDateTime) -> Session {
         reseller: None,
         place: Place { application: slug("merchant-portal"), channel: slug("web") },
         client: None,
+        token: Some(TokenKey([number; 32])),
         token_issued_at: from,
         started_at: from,
         ends_at: from + Duration::HOUR,
     }
+}
+
+fn token(number: u8, issued_at: OffsetDateTime) -> SessionToken {
+    SessionToken { session: SessionKey([number; 32]), token: TokenKey([number; 32]), issued_at }
 }
 
 fn once(at: OffsetDateTime) -> Once {
@@ -93,8 +99,9 @@ async fn nothing_depends_on_it(store: TestStore) {
     let id = server.device().await;
     let (retired, code) = (server.code(&id).await, server.code(&id).await);
     storage.sessions.start(&session(1, grant, START), &told(AuditKind::SessionStarted)).await.unwrap();
-    let logout = Logout::Session(SessionKey([2; 32]));
+    let logout = Logout::Session { session: SessionKey([2; 32]), issued_until: START };
     storage.sessions.log_out(&logout, START + Duration::HOUR, &told(AuditKind::SessionsLoggedOut)).await.unwrap();
+    storage.sessions.end(&token(4, START), START + Duration::HOUR, &told(AuditKind::SessionEnded)).await.unwrap();
     create(storage, 1, START).await;
     let first = import(storage, 1, START).await;
     let limit = pos_domain::ClaimLimit { max_failures: 1, window: Duration::HOUR };
@@ -129,7 +136,7 @@ async fn nothing_depends_on_it(store: TestStore) {
         server.clock.advance(Duration::hours(2));
         let poll = server.terminal(Method::GET, "/pos/status", &id).await.json();
         assert_eq!(poll["pairing_code_status"], "expired", "{swept}: {poll}");
-        assert_eq!(storage.sessions.find(&SessionKey([1; 32]), now).await.unwrap(), None);
+        assert_eq!(storage.sessions.find(&token(1, START), now).await.unwrap(), None);
         assert_eq!(storage.answers.find(OWN, &once(now).key, now).await.unwrap(), None);
         let file = IdempotencyKey::parse("file").unwrap();
         assert!(storage.staging.find_by_key(Scope::Operator, &file, now).await.unwrap().is_none());
@@ -142,8 +149,8 @@ async fn nothing_depends_on_it(store: TestStore) {
     assert_eq!(storage.answers.find(OWN, &once(now).key, now).await.unwrap().unwrap().answer, now.to_string());
     import(storage, 2, now).await;
     storage.sessions.start(&session(1, grant, now), &told(AuditKind::SessionStarted)).await.unwrap();
-    assert!(storage.sessions.find(&SessionKey([1; 32]), now).await.unwrap().is_some());
-    let again = Logout::Session(SessionKey([3; 32]));
+    assert!(storage.sessions.find(&token(1, now), now).await.unwrap().is_some());
+    let again = Logout::Session { session: SessionKey([3; 32]), issued_until: now };
     storage.sessions.log_out(&again, now + Duration::HOUR, &told(AuditKind::SessionsLoggedOut)).await.unwrap();
     super::sweep(storage, Reclaimable::Logouts, now).await;
     let out = storage.sessions.start(&session(3, grant, now), &told(AuditKind::SessionStarted)).await;

@@ -40,7 +40,8 @@ async fn a_users_session_is_on_record(world: World) {
     let server = world.server();
     let tokens = world.log_in("ann").await;
     let strangers = world.log_in("stranger").await;
-    assert_eq!(end(&server, &tokens.access).await.status, 200);
+    let unused = world.log_in("ann").await;
+    assert_eq!(end(&server, &unused.access).await.status, 200);
     assert_eq!(initiate(&server, &strangers.access).await.status, 403);
     assert_eq!(told(&world).await, [], "neither began anything");
 
@@ -54,6 +55,8 @@ async fn a_users_session_is_on_record(world: World) {
     let ended = end(&server, &tokens.access).await;
     assert_eq!(end(&server, &tokens.access).await.status, 200, "again, and not on record");
     world.advance(1);
+    assert_eq!(initiate(&server, &tokens.access).await.status, 401, "refused, and not on record");
+    let tokens = world.refreshed(&tokens).await;
     let once_more = initiate(&server, &tokens.access).await;
     world.advance(1);
     let out = log_out(&server, &world.logout_token(&json!({"sid": tokens.session_id}))).await;

@@ -131,10 +131,12 @@ async fn a_session_of_a_machine_is_not_initiated_by_hand(world: World) {
     let server = world.server();
     let answer = client_session(&server, "till", SECRET).await.json();
     let token = answer["access_token"].as_str().unwrap();
-    end(&server, token).await;
     let refused = super::world::initiate(&server, token).await;
     let message = "User is not a member of the merchant or reseller that the access token names";
     assert_eq!(refused.failure(403, "4003"), message, "its secret must be shown again");
+    end(&server, token).await;
+    let refused = super::world::initiate(&server, token).await;
+    assert_eq!(refused.failure(401, "4001"), "Session was ended");
     assert!(world.storage.members.find(Party::Merchant(MERCHANT), &user(&answer)).await.unwrap().is_none());
     server.stop().await;
 }

@@ -31,8 +31,14 @@ async fn a_session_is_initiated_used_and_ended(world: World) {
     assert_eq!((ended.status.as_u16(), ended.json()), (200, json!({"status": "ended"})));
     assert!(!acts(&server, &token).await);
     assert_eq!(end(&server, &token).await.status, 200, "ending twice is ending");
-    assert_eq!(initiate(&server, &token).await.status, 200);
-    assert!(acts(&server, &token).await);
+    let refused = initiate(&server, &token).await;
+    assert_eq!(refused.failure(401, "4001"), "Session was ended", "nor does its token begin another");
+    let challenge = refused.header("www-authenticate").unwrap();
+    assert_eq!(challenge, "Bearer error=\"invalid_token\", error_description=\"Session was ended\"");
+    assert!(!acts(&server, &token).await);
+    let later = world.log_in("ann").await.access;
+    assert_eq!(initiate(&server, &later).await.status, 200);
+    assert!(acts(&server, &later).await && !acts(&server, &token).await);
     server.stop().await;
 }
 

@@ -3,6 +3,7 @@
 mod acts;
 mod bad_input;
 mod clients;
+mod ended_tokens;
 mod initiate;
 mod logout;
 mod races;

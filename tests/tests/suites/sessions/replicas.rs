@@ -27,6 +27,9 @@ async fn an_end_holds_everywhere(store: TestStore) {
         end(&one, &tokens.access).await;
         assert!(!acts(&other, &tokens.access).await);
 
+        assert_eq!(initiate(&other, &tokens.access).await.failure(401, "4001"), "Session was ended");
+        world.advance(1);
+        let tokens = world.log_in("ann").await;
         initiate(&other, &tokens.access).await;
         assert!(acts(&one, &tokens.access).await);
         log_out(&other, &world.logout_token(&json!({"sid": tokens.session_id}))).await;
@@ -38,7 +41,8 @@ async fn an_end_holds_everywhere(store: TestStore) {
     let told = AuditEvent::of(AuditKind::MemberRemoved, Subject::User(ann.clone()), Act::operator(), START);
     assert!(world.storage.members.remove(Party::Merchant(MERCHANT), &ann, &told).await.unwrap());
     assert!(!acts(&other, &tokens.access).await && !acts(&one, &tokens.access).await);
-    assert_eq!(initiate(&one, &tokens.access).await.status, 403);
+    assert_eq!(initiate(&one, &tokens.access).await.failure(401, "4001"), "Session was ended");
+    assert_eq!(initiate(&other, &world.log_in("ann").await.access).await.status, 403, "another token is nobody's here");
     one.stop().await;
     other.stop().await;
 }

@@ -3,6 +3,7 @@
 use pos_adapters::storage;
 use pos_domain::{
     Act, DeviceDetails, DeviceId, Fingerprint, ImportId, ImportMode, ImportedDevice, MerchantId, Scope, SessionKey,
+    SessionToken, TokenKey,
 };
 use pos_port_storage::{ImportRef, ImportState, NewImport, Seal, StagedRow};
 use pos_tests::postgres::TestDatabase;
@@ -56,9 +57,9 @@ async fn imports_that_end_leave_connections_to_others() {
     while watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
         tokio::task::yield_now().await;
     }
-    let key = SessionKey([7; 32]);
+    let token = SessionToken { session: SessionKey([7; 32]), token: TokenKey([7; 32]), issued_at: NOW };
     for _ in 0..20 {
-        let found = tokio::time::timeout(std::time::Duration::from_secs(10), storage.sessions.find(&key, NOW)).await;
+        let found = tokio::time::timeout(std::time::Duration::from_secs(10), storage.sessions.find(&token, NOW)).await;
         assert_eq!(found.expect("a connection is left").unwrap(), None);
     }
     client.batch_execute("ROLLBACK").await.unwrap();

@@ -10,6 +10,7 @@ const MERCHANT: &str = "'0f0f0f0f-0000-4000-8000-000000000001'";
 const NOBODY: &str = "'0f0f0f0f-0000-4000-8000-0000000000ff'";
 const GRANT: &str = "'0d0d0d0d-0000-4000-8000-000000000001'";
 const OTHER_GRANT: &str = "'0d0d0d0d-0000-4000-8000-000000000002'";
+const OTHER: &str = "'0d0d0d0d-0000-4000-8000-000000000003'";
 const HASH: &str = "'$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA'";
 
 /// `AT` stands for an instant, which the engines write differently.
@@ -21,11 +22,17 @@ fn good() -> Vec<String> {
         format!("INSERT INTO memberships VALUES ({GRANT}, 'anna', {MERCHANT}, NULL, 'admin', AT)"),
         format!("INSERT INTO api_clients VALUES ('till', {GRANT}, NULL, {RESELLER}, 'viewer', {HASH}, AT, NULL)"),
         format!(
+            "INSERT INTO api_clients VALUES ('new', {OTHER}, NULL, {RESELLER}, 'viewer', '$sha256${key}', AT, NULL)"
+        ),
+        format!(
             "INSERT INTO sessions VALUES ('{key}', {GRANT}, 'anna', {MERCHANT}, NULL, 'admin', 'portal', 'web', NULL, AT, \
-             AT, AT)"
+             AT, AT, NULL)"
         ),
         "INSERT INTO logouts VALUES ('user', 'anna', AT, AT)".to_owned(),
         "INSERT INTO logouts VALUES ('session', 'x', NULL, AT)".to_owned(),
+        "INSERT INTO logouts VALUES ('session', 'y', AT, AT)".to_owned(),
+        format!("INSERT INTO ended_tokens VALUES ('{key}', '{key}', AT, AT)"),
+        format!("INSERT INTO ended_tokens VALUES ('{key}', '', AT, AT)"),
         "INSERT INTO client_failures VALUES ('till', AT, 1)".to_owned(),
     ]
 }
@@ -34,7 +41,7 @@ fn bad() -> Vec<(&'static str, String)> {
     let (key, upper) = ("b".repeat(64), "B".repeat(64));
     let session = |key: &str, party: &str, role: &str, place: &str, client: &str| {
         format!(
-            "INSERT INTO sessions VALUES ('{key}', {GRANT}, 'anna', {party}, '{role}', {place}, {client}, AT, AT, AT)"
+            "INSERT INTO sessions VALUES ('{key}', {GRANT}, 'anna', {party}, '{role}', {place}, {client}, AT, AT, AT, NULL)"
         )
     };
     let (own, place) = (format!("{MERCHANT}, NULL"), "'portal', 'web'");
@@ -60,6 +67,7 @@ fn bad() -> Vec<(&'static str, String)> {
         ("a client's grant twice", client("other", GRANT, &own, "viewer", HASH)),
         ("a client's name with a colon", client("a:b", OTHER_GRANT, &own, "viewer", HASH)),
         ("a secret in the clear", client("other", OTHER_GRANT, &own, "viewer", "'battery'")),
+        ("a digest that is too short", client("other", OTHER_GRANT, &own, "viewer", "'$sha256$abc'")),
         ("a client of nothing", client("other", OTHER_GRANT, "NULL, NULL", "viewer", HASH)),
         ("a client of an unknown role", client("other", OTHER_GRANT, &own, "root", HASH)),
         ("a short key", session("abc", &own, "admin", place, "NULL")),
@@ -72,7 +80,8 @@ fn bad() -> Vec<(&'static str, String)> {
         ("a session of an unknown client", session(&key, &own, "admin", place, "'nobody'")),
         ("an unknown logout", "INSERT INTO logouts VALUES ('device', 'x', NULL, AT)".to_owned()),
         ("a user's logout without an instant", "INSERT INTO logouts VALUES ('user', 'bert', NULL, AT)".to_owned()),
-        ("a session's logout with one", "INSERT INTO logouts VALUES ('session', 'y', AT, AT)".to_owned()),
+        ("an ended token of no session", format!("INSERT INTO ended_tokens VALUES ('', '{key}', AT, AT)")),
+        ("an ended token that is no hash", format!("INSERT INTO ended_tokens VALUES ('{key}', 'x', AT, AT)")),
         ("no failure", "INSERT INTO client_failures VALUES ('other', AT, 0)".to_owned()),
         ("nobody's failure", "INSERT INTO client_failures VALUES ('', AT, 1)".to_owned()),
         ("a merchant gone under its members", format!("DELETE FROM merchants WHERE merchant_id = {MERCHANT}")),

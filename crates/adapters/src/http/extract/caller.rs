@@ -8,7 +8,7 @@ use pos_port_identity::{Principal, VerifyError};
 
 use super::api;
 use super::header::{Sole, sole};
-use crate::http::api_error::ApiError;
+use crate::http::api_error::{ApiError, Failure};
 use crate::http::call_log::by_user;
 
 /// A caller whose bearer token was verified (RFC 6750), whoever it is.
@@ -50,6 +50,7 @@ fn refused(error: VerifyError) -> ApiError {
             tracing::debug!(reason, "token rejected");
             ApiError::unauthorized("Access token is invalid or expired", ASK_FOR_ANOTHER_TOKEN)
         }
+        VerifyError::Claim { .. } => ApiError::new(Failure::Forbidden, error.to_string()),
         VerifyError::Unavailable => ApiError::unavailable().caused_by(error),
     }
 }

@@ -1,5 +1,6 @@
 use actix_web::web::{Data, Json};
 use pos_application::StartClientSessionError;
+use pos_port_identity::ClientTokenError;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -111,9 +112,16 @@ fn told(error: StartClientSessionError) -> ApiError {
             ApiError::new(Failure::TooManyAttempts, "Too many failed attempts, try again later")
                 .retry_after(refused.retry_after.unsigned_abs())
         }
-        StartClientSessionError::Busy | StartClientSessionError::ProviderAway(_) => {
-            ApiError::unavailable().caused_by(error)
+        StartClientSessionError::Token(claim) => ApiError::new(Failure::Forbidden, claim.to_string()),
+        StartClientSessionError::ProviderAway(ref away) => {
+            let asked = match away {
+                Some(ClientTokenError::Unavailable { retry_after, .. }) => *retry_after,
+                _ => None,
+            };
+            let told = ApiError::unavailable();
+            asked.into_iter().fold(told, ApiError::retry_after).caused_by(error)
         }
+        StartClientSessionError::Busy => ApiError::unavailable().caused_by(error),
         StartClientSessionError::Hash(_) => ApiError::internal(error),
         StartClientSessionError::Storage(error) => error.into(),
     }

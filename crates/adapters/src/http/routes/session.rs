@@ -124,6 +124,8 @@ pub(crate) async fn initiate(
 
 const LOGGED_OUT: &str = "Bearer error=\"invalid_token\", error_description=\"Session was logged out\"";
 
+const ENDED: &str = "Bearer error=\"invalid_token\", error_description=\"Session was ended\"";
+
 fn told(error: InitiateSessionError, host: &str) -> ApiError {
     match error {
         InitiateSessionError::UnknownHost => ApiError::invalid("Unknown host").details(json!({
@@ -135,6 +137,7 @@ fn told(error: InitiateSessionError, host: &str) -> ApiError {
             ApiError::new(Failure::Forbidden, error.to_string())
         }
         InitiateSessionError::LoggedOut => ApiError::unauthorized("Session was logged out", LOGGED_OUT),
+        InitiateSessionError::Ended => ApiError::unauthorized("Session was ended", ENDED),
         InitiateSessionError::Storage(error) => error.into(),
     }
 }
@@ -150,8 +153,8 @@ pub(crate) struct EndResponse {
 
 /// Ends the token's session
 ///
-/// It is over for every server from the next request on. The session at the identity provider goes on: end that one
-/// at the provider.
+/// It is over for every server from the next request on, and neither this token nor an earlier one of the same log-in
+/// initiates another; a later one does. The session at the identity provider goes on: end that one at the provider.
 #[utoipa::path(
     post,
     path = "/session/end",
@@ -204,8 +207,8 @@ pub(crate) async fn backchannel_logout(
 ) -> Result<Json<BackchannelLogoutResponse>, ApiError> {
     let token = form.0.logout_token.unwrap_or_default();
     api.sessions.close.log_out(&token, context.0).await.map_err(|error| match error {
-        LogOutError::Token(VerifyError::Rejected(reason)) => {
-            tracing::info!(reason, "logout token rejected");
+        LogOutError::Token(rejected @ (VerifyError::Rejected(_) | VerifyError::Claim { .. })) => {
+            tracing::info!(reason = %rejected, "logout token rejected");
             ApiError::invalid("Logout token is invalid")
         }
         LogOutError::Token(VerifyError::Unavailable) => ApiError::unavailable().caused_by(error),

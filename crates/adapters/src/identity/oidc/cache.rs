@@ -80,8 +80,8 @@ mod tests {
             roles_claim: "roles".into(),
             leeway: Duration::ZERO,
         };
-        let claims = json!({"iss": "i", "aud": "a", "sub": "s", "exp": NOW.unix_timestamp() + 60});
-        rules.check(claims.as_object().expect("an object"), NOW).expect("good")
+        let claims = json!({"iss": "i", "aud": "a", "sub": "s", "typ": "Bearer", "exp": NOW.unix_timestamp() + 60});
+        rules.check(claims.as_object().expect("an object"), false, NOW).expect("good")
     }
 
     #[test]

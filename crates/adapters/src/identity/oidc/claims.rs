@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use pos_domain::{MerchantId, ResellerId, SessionKey, UserId};
-use pos_port_identity::{Principal, TokenSession};
+use pos_domain::{MerchantId, ResellerId, SessionKey, TokenKey, UserId};
+use pos_port_identity::{Principal, TokenSession, VerifyError};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
@@ -57,30 +57,61 @@ impl Validity {
 
 type Claims = Map<String, Value>;
 
-impl ClaimRules {
-    /// Judges a payload at `now`.
-    pub(super) fn check(&self, claims: &Claims, now: OffsetDateTime) -> Result<Accepted, Rejection> {
-        if text(claims, "iss", "issuer malformed")? != Some(&self.issuer) {
-            return Err(Rejection("another issuer"));
+/// Why a payload names nobody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The token is no good.
+    Rejected(Rejection),
+    /// The token is good if its signature is, and this claim, as the settings name it, is not what it must be.
+    Claim { claim: String, wanted: &'static str },
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<Refusal> for VerifyError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Rejected(rejection) => rejection.into(),
+            Refusal::Claim { claim, wanted } => Self::Claim { claim, wanted },
         }
-        // Keycloak marks what a token is for; tokens without the mark are other providers' access tokens.
-        if text(claims, "typ", "token type malformed")?.is_some_and(|typ| typ != "Bearer") {
-            return Err(Rejection("not an access token"));
+    }
+}
+
+impl ClaimRules {
+    /// Judges a payload at `now`. A token that is marked as an access token by its header (RFC 9068) need not say so in
+    /// its payload; any other must. The claims that the settings name come last.
+    pub(super) fn check(&self, claims: &Claims, marked: bool, now: OffsetDateTime) -> Result<Accepted, Refusal> {
+        if text(claims, "iss", "issuer malformed")? != Some(&self.issuer) {
+            return Err(Rejection("another issuer").into());
+        }
+        // Keycloak says in the payload what a token is for, and has the same media type for all of them.
+        match text(claims, "typ", "token type malformed")? {
+            Some("Bearer") => {}
+            None if marked => {}
+            None => return Err(Rejection("not marked as an access token").into()),
+            Some(_) => return Err(Rejection("not an access token").into()),
         }
         // Security events (RFC 8417), of which a logout token is one, let nobody in (RFC 8725, section 3.12).
         if claims.contains_key("events") {
-            return Err(Rejection("not an access token"));
+            return Err(Rejection("not an access token").into());
         }
         self.check_audience(claims)?;
         let validity = self.validity(claims)?;
         validity.check(now)?;
+        let user_id = subject(claims)?.ok_or(Rejection("no subject"))?;
+        let authorized_party = text(claims, "azp", "audience malformed")?.map(str::to_owned);
+        let session = session(claims)?;
         let principal = Principal {
-            user_id: subject(claims)?.ok_or(Rejection("no subject"))?,
-            merchant_id: id(claims, &self.merchant_claim, "merchant claim malformed")?.map(MerchantId),
-            reseller_id: id(claims, &self.reseller_claim, "reseller claim malformed")?.map(ResellerId),
+            user_id,
+            merchant_id: id(claims, &self.merchant_claim)?.map(MerchantId),
+            reseller_id: id(claims, &self.reseller_claim)?.map(ResellerId),
             roles: self.roles(claims)?,
-            authorized_party: text(claims, "azp", "audience malformed")?.map(str::to_owned),
-            session: session(claims)?,
+            authorized_party,
+            session,
         };
         Ok(Accepted { principal, validity })
     }
@@ -107,32 +138,40 @@ impl ClaimRules {
     }
 
     /// An array of texts, or texts in one with spaces between (RFC 6749, section 3.3, has scopes so).
-    fn roles(&self, claims: &Claims) -> Result<Option<BTreeSet<String>>, Rejection> {
-        let malformed = Rejection("roles claim malformed");
+    fn roles(&self, claims: &Claims) -> Result<Option<BTreeSet<String>>, Refusal> {
+        let malformed = || Refusal::Claim { claim: self.roles_claim.clone(), wanted: "a list of texts, or one text" };
         if self.roles_claim.is_empty() {
             return Ok(None);
         }
-        let words = match lookup(claims, &self.roles_claim).map_err(|NotAnObject| malformed)? {
+        let words = match lookup(claims, &self.roles_claim).map_err(|NotAnObject| malformed())? {
             None => BTreeSet::new(),
             Some(Value::String(words)) => words.split(' ').map(str::to_owned).collect(),
             Some(Value::Array(words)) => {
-                let word = |word: &Value| word.as_str().map(str::to_owned).ok_or(malformed);
+                let word = |word: &Value| word.as_str().map(str::to_owned).ok_or_else(malformed);
                 words.iter().map(word).collect::<Result<_, _>>()?
             }
-            Some(_) => return Err(malformed),
+            Some(_) => return Err(malformed()),
         };
         Ok(Some(words))
     }
 }
 
-/// A UUID under a claim's name or path; `None` when it is absent.
-fn id(claims: &Claims, path: &str, malformed: &'static str) -> Result<Option<Uuid>, Rejection> {
-    let malformed = Rejection(malformed);
-    let Some(value) = lookup(claims, path).map_err(|NotAnObject| malformed)? else {
+/// A UUID under a claim's name or path; `None` when it is absent. A list of exactly one text counts as that text: Keycloak
+/// writes one for an attribute that may have more values.
+fn id(claims: &Claims, path: &str) -> Result<Option<Uuid>, Refusal> {
+    let malformed = || Refusal::Claim { claim: path.to_owned(), wanted: "one UUID" };
+    let Some(value) = lookup(claims, path).map_err(|NotAnObject| malformed())? else {
         return Ok(None);
     };
-    let hyphenated = value.as_str().filter(|text| text.len() == uuid::fmt::Hyphenated::LENGTH);
-    hyphenated.and_then(|text| Uuid::try_parse(text).ok()).map(Some).ok_or(malformed)
+    let one = match value {
+        Value::Array(items) => match items.as_slice() {
+            [Value::String(text)] => Some(text.as_str()),
+            _ => None,
+        },
+        other => other.as_str(),
+    };
+    let hyphenated = one.filter(|text| text.len() == uuid::fmt::Hyphenated::LENGTH);
+    hyphenated.and_then(|text| Uuid::try_parse(text).ok()).map(Some).ok_or_else(malformed)
 }
 
 /// The subject (`sub`).
@@ -143,14 +182,14 @@ pub(super) fn subject(claims: &Claims) -> Result<Option<UserId>, Rejection> {
 
 fn session(claims: &Claims) -> Result<TokenSession, Rejection> {
     let of_provider = session_key(claims)?;
-    let key = match (of_provider, text(claims, "jti", "token id malformed")?) {
-        (Some(key), _) => key,
-        (None, Some(token_id)) if !token_id.is_empty() => hashed("jti", token_id.as_bytes()),
+    let own = match text(claims, "jti", "token id malformed")? {
+        Some(token_id) if !token_id.is_empty() => hashed("jti", token_id.as_bytes()),
         // All that the token says, rather than its text: a signature may be written in more than one way.
-        (None, _) => hashed("token", &serde_json::to_vec(claims).unwrap_or_default()),
+        _ => hashed("token", &serde_json::to_vec(claims).unwrap_or_default()),
     };
     Ok(TokenSession {
-        key,
+        key: of_provider.unwrap_or(own),
+        token: TokenKey(own.0),
         is_refreshed: of_provider.is_some(),
         issued_at: instant(claims, "iat")?.unwrap_or(OffsetDateTime::UNIX_EPOCH),
         expires_at: instant(claims, "exp")?.ok_or(Rejection("no expiry"))?,

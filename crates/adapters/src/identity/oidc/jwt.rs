@@ -18,6 +18,8 @@ pub(super) struct Jwt<'t> {
     pub(super) algorithm: Algorithm,
     pub(super) key_id: Option<String>,
     pub(super) payload: Map<String, Value>,
+    /// Whether the header names the media type that is this kind of token's own.
+    pub(super) marked: bool,
     signed: &'t str,
     signature: Vec<u8>,
 }
@@ -50,7 +52,7 @@ impl<'t> Jwt<'t> {
         if header.contains_key("crit") {
             return Err(Rejection("critical header parameters"));
         }
-        media.check(header.get("typ"))?;
+        let marked = media.check(header.get("typ"))?;
         let key_id = match header.get("kid") {
             None => None,
             Some(Value::String(kid)) => Some(kid.clone()),
@@ -61,7 +63,7 @@ impl<'t> Jwt<'t> {
         if signature.is_empty() {
             return Err(Rejection("unsigned"));
         }
-        Ok(Self { algorithm, key_id, payload, signed, signature })
+        Ok(Self { algorithm, key_id, payload, marked, signed, signature })
     }
 
     /// Checks the signature.
@@ -77,6 +79,7 @@ fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
 
 /// The media types that a token's header may name, when it names one (RFC 7515, section 4.1.9).
 struct Media {
+    /// Every token's, and this kind's own.
     types: [&'static str; 2],
     other: Rejection,
 }
@@ -88,11 +91,13 @@ const LOGOUT_TOKEN: Media =
     Media { types: ["jwt", "logout+jwt"], other: Rejection("not of a logout token's media type") };
 
 impl Media {
-    fn check(&self, typ: Option<&Value>) -> Result<(), Rejection> {
-        let Some(typ) = typ else { return Ok(()) };
+    /// Whether the header names the kind's own media type.
+    fn check(&self, typ: Option<&Value>) -> Result<bool, Rejection> {
+        let Some(typ) = typ else { return Ok(false) };
         let typ = typ.as_str().unwrap_or_default().to_ascii_lowercase();
         let named = typ.strip_prefix("application/").unwrap_or(&typ);
-        if self.types.contains(&named) { Ok(()) } else { Err(self.other) }
+        let [any, own] = self.types;
+        if named == own || named == any { Ok(named == own) } else { Err(self.other) }
     }
 }
 

@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use openidconnect::core::{CoreJsonWebKey, CoreProviderMetadata};
+use openidconnect::http::Method;
+use openidconnect::http::header::{ACCEPT, HeaderValue};
 use openidconnect::reqwest::{self, Client, redirect};
 use openidconnect::url::Url;
 use openidconnect::{AsyncHttpClient, DiscoveryError, HttpRequest, HttpResponse, IssuerUrl, http};
@@ -13,6 +15,12 @@ use super::settings::{OidcSetupError, PlainHttp, is_loopback, may_fetch, plain_h
 
 /// The longest document that is read, in bytes.
 const MAX_DOCUMENT_LEN: usize = 1024 * 1024;
+
+/// What a key set may come as: its own type (RFC 7517, section 8.5.1), and the one that most providers give.
+const KEY_SET_TYPES: HeaderValue = HeaderValue::from_static("application/jwk-set+json, application/json");
+
+/// The end of a discovery document's path, which is JSON (OpenID Connect Discovery 1.0, section 4.2).
+const DISCOVERY: &str = "/.well-known/openid-configuration";
 
 /// Where keys come from: the issuer's discovery document and the key set it names.
 pub(super) struct Provider {
@@ -91,8 +99,11 @@ pub(super) enum HttpError {
 }
 
 impl GuardedClient {
-    async fn get(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let request = reqwest::Request::try_from(request)?;
+    pub(super) async fn get(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let mut request = reqwest::Request::try_from(request)?;
+        if request.method() == Method::GET && !request.url().path().ends_with(DISCOVERY) {
+            request.headers_mut().insert(ACCEPT, KEY_SET_TYPES);
+        }
         if !self.allows(request.url()) {
             return Err(HttpError::Insecure);
         }

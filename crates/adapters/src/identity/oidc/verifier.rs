@@ -6,7 +6,7 @@ use pos_port_clock::Clock;
 use pos_port_identity::{LogoutNotice, LogoutVerifier, Principal, TokenVerifier, VerifyError};
 
 use super::cache::{self, TokenCache};
-use super::claims::ClaimRules;
+use super::claims::{ClaimRules, Refusal};
 use super::jwt::{Jwt, MAX_TOKEN_LEN};
 use super::keys::KeyStore;
 use super::logout::LogoutRules;
@@ -83,8 +83,12 @@ impl OidcVerifier {
             return Ok(principal);
         }
         let jwt = Jwt::parse(token)?;
-        let accepted = self.rules.check(&jwt.payload, now)?;
+        let checked = self.rules.check(&jwt.payload, jwt.marked, now);
+        if let Err(Refusal::Rejected(rejection)) = checked {
+            return Err(rejection.into());
+        }
         let generation = self.verify_signature(&jwt).await?;
+        let accepted = checked?;
         let principal = accepted.principal.clone();
         self.cache.put(hash, generation, accepted);
         Ok(principal)
@@ -109,6 +113,7 @@ fn log<T>(verdict: &Result<T, VerifyError>) {
     match verdict {
         Ok(_) => {}
         Err(VerifyError::Rejected(reason)) => tracing::debug!(reason, "token rejected"),
+        Err(error @ VerifyError::Claim { .. }) => tracing::debug!(%error, "token not usable"),
         Err(VerifyError::Unavailable) => tracing::debug!("token not verified: no keys"),
     }
 }

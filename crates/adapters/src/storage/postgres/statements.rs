@@ -158,7 +158,8 @@ mod tests {
         assert!(is_kept_prepared(&CountFailure::of(&refused, &limit)));
         assert!(is_kept_prepared(&TellBlocked::of(&refused, &limit)));
         let told = Told::from(&refused.event());
-        assert!(is_kept_prepared(&EndSession { wanted: String::new(), told }));
+        let (wanted, token) = (String::new(), String::new());
+        assert!(is_kept_prepared(&EndSession { wanted, token, issued: now, until: now, told }));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use pos_domain::{
     ApiClient, ApiClientId, AuditEvent, ClaimLimit, FailureWindow, GrantId, Membership, Party, Scope, SecretHash,
-    Session, SessionKey, UserId,
+    Session, SessionKey, SessionToken, UserId,
 };
 use pos_port_storage::{
     ApiClientRepository, ClientFailureRepository, GrantError, Logout, MemberRepository, SessionRepository, StartError,
@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::refusals::BEGINNING;
 use super::schema::{api_clients, client_failures, memberships};
 use super::tenancy_statements::{
-    AddClient, ChangeClient, CountClientFailure, EndSession, FindSession, LogOut, PutMembership, RemoveMembership,
-    StartSession,
+    AddClient, ChangeClient, CountClientFailure, EndSession, FindSession, FindSessionByKey, IsEnded, LogOut,
+    PutMembership, RemoveMembership, StartSession,
 };
 use super::told::Told;
 use super::{PgStore, run};
@@ -210,24 +210,45 @@ impl SessionRepository for PgStore {
             token_issued_at: session.token_issued_at,
             started_at: session.started_at,
             ends_at: session.ends_at,
+            token_key: session.token.map(|token| token.to_hex()),
             told: Told::from(told),
         };
-        let started = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
+        let started = async { run!(self, |connection| statement.get_result::<(bool, bool, bool)>(connection)) };
         match started.await.map_err(StorageError::from)? {
-            (true, _) => Ok(()),
-            (false, true) => Err(StartError::LoggedOut),
-            (false, false) => Err(StartError::NoGrant),
+            (true, ..) => Ok(()),
+            (false, false, _) => Err(StartError::NoGrant),
+            (false, true, true) => Err(StartError::LoggedOut),
+            (false, true, false) => Err(StartError::Ended),
         }
     }
 
-    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
-        let query = FindSession { wanted: key.to_hex(), moment: now };
+    async fn find(&self, token: &SessionToken, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+        let (wanted, token, issued) = (token.session.to_hex(), token.token.to_hex(), token.issued_at);
+        let query = FindSession { wanted, moment: now, token, issued };
         let row: Option<SessionRow> = run!(self, |connection| async { query.get_result(connection).await.optional() })?;
         Ok(row.map(SessionRow::session).transpose()?)
     }
 
-    async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError> {
-        let statement = EndSession { wanted: key.to_hex(), told: Told::from(told) };
+    async fn find_by_key(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+        let query = FindSessionByKey { wanted: key.to_hex(), moment: now, issued: None };
+        let row: Option<SessionRow> = run!(self, |connection| async { query.get_result(connection).await.optional() })?;
+        Ok(row.map(SessionRow::session).transpose()?)
+    }
+
+    async fn is_ended(&self, token: &SessionToken) -> Result<bool, StorageError> {
+        let (wanted, token, issued) = (token.session.to_hex(), token.token.to_hex(), token.issued_at);
+        let query = IsEnded { wanted, token, issued };
+        Ok(run!(self, |connection| query.get_result(connection))?)
+    }
+
+    async fn end(
+        &self,
+        token: &SessionToken,
+        keep_until: OffsetDateTime,
+        told: &AuditEvent,
+    ) -> Result<bool, StorageError> {
+        let (wanted, token, issued) = (token.session.to_hex(), token.token.to_hex(), token.issued_at);
+        let statement = EndSession { wanted, token, issued, until: keep_until, told: Told::from(told) };
         let gone: i64 = run!(self, |connection| statement.get_result(connection))?;
         Ok(gone == 1)
     }
@@ -239,8 +260,8 @@ impl SessionRepository for PgStore {
         told: &AuditEvent,
     ) -> Result<(), StorageError> {
         let (what, whose, issued) = match logout {
-            Logout::Session(key) => ("session", key.to_hex(), None),
-            Logout::User { user_id, issued_until } => ("user", user_id.as_str().to_owned(), Some(*issued_until)),
+            Logout::Session { session, issued_until } => ("session", session.to_hex(), *issued_until),
+            Logout::User { user_id, issued_until } => ("user", user_id.as_str().to_owned(), *issued_until),
         };
         let statement = LogOut { what, whose, issued, until: keep_until, told: Told::from(told) };
         let _kept: i64 = run!(self, |connection| statement.get_result(connection))?;

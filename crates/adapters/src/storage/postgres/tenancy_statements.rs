@@ -24,6 +24,7 @@ pub(super) type SessionColumns = (
     Timestamptz,
     Timestamptz,
     Timestamptz,
+    Nullable<Text>,
     Nullable<SqlUuid>,
 );
 
@@ -50,6 +51,22 @@ macro_rules! fixed {
                 input.then($rest)
             }
         }
+    };
+}
+
+/// The part `tokens_ended` of a statement's `WITH`, and a comma: keeps out the tokens that started the sessions of the
+/// part `ended`. Of a session that does not name its token, all that were issued up to it.
+macro_rules! end_tokens {
+    () => {
+        "tokens_ended AS (
+        INSERT INTO ended_tokens AS known (session_key, token_key, issued_at, keep_until)
+        SELECT session_key, coalesce(token_key, ''),
+            CASE WHEN token_key IS NULL THEN token_issued_at + interval '1 microsecond' ELSE token_issued_at END, ends_at
+        FROM ended
+        ON CONFLICT (session_key, token_key) DO UPDATE SET
+            issued_at = greatest(known.issued_at, excluded.issued_at),
+            keep_until = greatest(known.keep_until, excluded.keep_until)
+    ), "
     };
 }
 
@@ -158,7 +175,8 @@ fixed! {
         RETURNING memberships.grant_id
     ), ended AS (
         DELETE FROM sessions WHERE grant_id IN (SELECT grant_id FROM gone)
-    ), ", tell!("gone"), "
+        RETURNING session_key, token_key, token_issued_at, ends_at
+    ), ", end_tokens!(), tell!("gone"), "
     SELECT count(*) FROM gone")
 }
 
@@ -206,14 +224,15 @@ fixed! {
         RETURNING api_clients.client_id
     ), ended AS (
         DELETE FROM sessions WHERE client_id IN (SELECT client_id FROM changed)
-    ), ", tell!("changed"), "
+        RETURNING session_key, token_key, token_issued_at, ends_at
+    ), ", end_tokens!(), tell!("changed"), "
     SELECT count(*) FROM changed")
 }
 
 fixed! {
     /// Starts a session in place of the one that has its key.
-    /// Answers whether it was kept, and whether its grant stands.
-    StartSession -> (Bool, Bool), told {
+    /// Answers whether it was kept, whether its grant stands, and whether it was logged out.
+    StartSession -> (Bool, Bool, Bool), told {
         session_key: Text = String,
         grant_id: SqlUuid = Uuid,
         user_id: Text = String,
@@ -226,6 +245,7 @@ fixed! {
         token_issued_at: Timestamptz = OffsetDateTime,
         started_at: Timestamptz = OffsetDateTime,
         ends_at: Timestamptz = OffsetDateTime,
+        token_key: Nullable<Text> = Option<String>,
     }
     // The words for roles, in the order of the roles: a role's place in it is its rank.
     concat!("), granted AS (
@@ -242,32 +262,36 @@ fixed! {
             AND strpos('viewer operator admin', input.role) <= strpos('viewer operator admin', one.role)
     ), logged_out AS (
         SELECT FROM input JOIN logouts ON (kind = 'session' AND subject = session_key)
-            OR (kind = 'user' AND subject = user_id AND issued_until >= token_issued_at)
+            OR (kind = 'user' AND subject = user_id)
+        WHERE issued_until IS NULL OR issued_until >= token_issued_at
+    ), token_ended AS (
+        SELECT FROM input JOIN ended_tokens AS one USING (session_key)
+        WHERE one.token_key = input.token_key OR one.issued_at > token_issued_at
     ), kept AS (
         INSERT INTO sessions (session_key, grant_id, user_id, merchant_id, reseller_id, role, application, channel,
-            client_id, token_issued_at, started_at, ends_at)
+            client_id, token_issued_at, started_at, ends_at, token_key)
         SELECT session_key, grant_id, user_id, merchant_id, reseller_id, role, application, channel, client_id,
-            token_issued_at, started_at, ends_at
+            token_issued_at, started_at, ends_at, token_key
         FROM input
         WHERE EXISTS (SELECT FROM granted) AND NOT EXISTS (SELECT FROM logged_out)
+            AND NOT EXISTS (SELECT FROM token_ended)
         ON CONFLICT (session_key) DO UPDATE SET grant_id = excluded.grant_id, user_id = excluded.user_id,
             merchant_id = excluded.merchant_id, reseller_id = excluded.reseller_id, role = excluded.role,
             application = excluded.application, channel = excluded.channel, client_id = excluded.client_id,
-            token_issued_at = excluded.token_issued_at, started_at = excluded.started_at, ends_at = excluded.ends_at
+            token_issued_at = excluded.token_issued_at, started_at = excluded.started_at, ends_at = excluded.ends_at,
+            token_key = excluded.token_key
         RETURNING session_key
     ), ", tell!("kept"), "
-    SELECT EXISTS (SELECT FROM kept), EXISTS (SELECT FROM granted)")
+    SELECT EXISTS (SELECT FROM kept), EXISTS (SELECT FROM granted), EXISTS (SELECT FROM logged_out)")
 }
 
-fixed! {
-    /// The session of a key that holds: its grant stands, it is not over, nobody logged it out.
-    FindSession -> SessionColumns {
-        wanted: Text = String,
-        moment: Timestamptz = OffsetDateTime,
-    }
-    ")
+/// The rest of a look-up of the session `wanted` that holds at `moment`: its grant stands, it is not over, and neither
+/// the token that started it was ended nor was it logged out.
+macro_rules! held_session {
+    () => {
+        "
     SELECT session_key, one.grant_id, one.user_id, one.merchant_id, one.reseller_id, one.role, application, channel,
-        one.client_id, token_issued_at, started_at, ends_at, merchants.reseller_id
+        one.client_id, token_issued_at, started_at, ends_at, one.token_key, merchants.reseller_id
     FROM input JOIN sessions AS one ON session_key = wanted LEFT JOIN merchants USING (merchant_id)
     WHERE moment < ends_at
         AND CASE WHEN one.client_id IS NULL
@@ -275,20 +299,76 @@ fixed! {
             ELSE EXISTS (SELECT FROM api_clients AS c
                 WHERE c.client_id = one.client_id AND c.grant_id = one.grant_id AND c.revoked_at IS NULL)
             END
-        AND NOT EXISTS (SELECT FROM logouts WHERE kind = 'session' AND subject = session_key)
-        AND NOT EXISTS (SELECT FROM logouts
-            WHERE kind = 'user' AND subject = one.user_id AND issued_until >= token_issued_at)"
+        AND NOT EXISTS (SELECT FROM logouts WHERE kind = 'session' AND subject = session_key
+            AND (issued_until IS NULL OR issued_until >= least(token_issued_at, issued)))
+        AND NOT EXISTS (SELECT FROM logouts WHERE kind = 'user' AND subject = one.user_id
+            AND issued_until >= least(token_issued_at, issued))
+        AND NOT EXISTS (SELECT FROM ended_tokens AS e WHERE e.session_key = one.session_key
+            AND (e.token_key = one.token_key OR e.issued_at > token_issued_at))"
+    };
 }
 
 fixed! {
-    /// Takes a session away. Answers how many there were: 1 or 0.
+    /// The session of a token, if it holds and the token was not ended or logged out.
+    FindSession -> SessionColumns {
+        wanted: Text = String,
+        moment: Timestamptz = OffsetDateTime,
+        token: Text = String,
+        issued: Timestamptz = OffsetDateTime,
+    }
+    concat!(")", held_session!(), "
+        AND NOT EXISTS (SELECT FROM ended_tokens AS e WHERE e.session_key = wanted
+            AND (e.token_key = token OR e.issued_at > issued))")
+}
+
+fixed! {
+    /// The session of a key, if it holds, whichever of its tokens asks.
+    FindSessionByKey -> SessionColumns {
+        wanted: Text = String,
+        moment: Timestamptz = OffsetDateTime,
+        issued: Nullable<Timestamptz> = Option<OffsetDateTime>,
+    }
+    concat!(")", held_session!())
+}
+
+fixed! {
+    /// Takes a token's session away, unless the token is out already, and keeps the token and the one that started the
+    /// session out. Answers how many sessions there were: 1 or 0. Tokens are kept out once the session is locked, so that
+    /// two who end it wait for one another in one order.
     EndSession -> BigInt, told {
         wanted: Text = String,
+        token: Text = String,
+        issued: Timestamptz = OffsetDateTime,
+        until: Timestamptz = OffsetDateTime,
     }
     concat!("), gone AS (
-        DELETE FROM sessions USING input WHERE session_key = wanted RETURNING session_key
-    ), ", tell!("gone"), "
+        DELETE FROM sessions AS one USING input
+        WHERE one.session_key = wanted
+            AND NOT EXISTS (SELECT FROM logouts WHERE kind = 'session' AND subject = wanted
+                AND (issued_until IS NULL OR issued_until >= issued))
+            AND NOT EXISTS (SELECT FROM logouts WHERE kind = 'user' AND subject = one.user_id AND issued_until >= issued)
+            AND NOT EXISTS (SELECT FROM ended_tokens AS e WHERE e.session_key = wanted
+                AND (e.token_key = token OR e.issued_at > issued))
+        RETURNING one.session_key, one.token_key, one.token_issued_at, one.ends_at
+    ), ended AS (
+        SELECT session_key, token_key, token_issued_at, greatest(ends_at, until) AS ends_at FROM gone, input
+        WHERE token_key IS DISTINCT FROM token
+        UNION ALL
+        SELECT wanted, token, issued, until FROM input WHERE (SELECT count(*) FROM gone) >= 0
+    ), ", end_tokens!(), tell!("gone"), "
     SELECT count(*) FROM gone")
+}
+
+fixed! {
+    /// Whether a token was ended.
+    IsEnded -> Bool {
+        wanted: Text = String,
+        token: Text = String,
+        issued: Timestamptz = OffsetDateTime,
+    }
+    ")
+    SELECT EXISTS (SELECT FROM input JOIN ended_tokens AS e ON e.session_key = wanted
+        WHERE e.token_key = token OR e.issued_at > issued)"
 }
 
 fixed! {
@@ -296,7 +376,7 @@ fixed! {
     LogOut -> BigInt, told {
         what: Text = &'static str,
         whose: Text = String,
-        issued: Nullable<Timestamptz> = Option<OffsetDateTime>,
+        issued: Timestamptz = OffsetDateTime,
         until: Timestamptz = OffsetDateTime,
     }
     concat!("), kept AS (
@@ -308,8 +388,8 @@ fixed! {
         RETURNING kind
     ), ended AS (
         DELETE FROM sessions USING input
-        WHERE (what = 'session' AND session_key = whose)
-            OR (what = 'user' AND user_id = whose AND token_issued_at <= issued)
+        WHERE ((what = 'session' AND session_key = whose) OR (what = 'user' AND user_id = whose))
+            AND token_issued_at <= issued
     ), ", tell!("kept"), "
     SELECT count(*) FROM kept")
 }

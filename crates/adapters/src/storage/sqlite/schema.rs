@@ -156,6 +156,16 @@ diesel::table! {
         token_issued_at -> BigInt,
         started_at -> BigInt,
         ends_at -> BigInt,
+        token_key -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    ended_tokens (session_key, token_key) {
+        session_key -> Text,
+        token_key -> Text,
+        issued_at -> BigInt,
+        keep_until -> BigInt,
     }
 }
 

@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
-use pos_domain::{ApiClientId, AuditEvent, Party, Role, Session, SessionKey};
+use pos_domain::{ApiClientId, AuditEvent, EndedToken, Party, Role, Session, SessionKey, SessionToken};
 use pos_port_storage::{Logout, SessionRepository, StartError, StorageError};
 use time::OffsetDateTime;
 
 use super::audit::insert_audit_event;
-use super::schema::{api_clients, logouts, memberships, merchants, sessions};
+use super::schema::{api_clients, ended_tokens, logouts, memberships, merchants, sessions};
 use super::tenancy::{ClientRow, MembershipRow, party_texts};
 use super::{SqliteStore, micros};
 use crate::storage::failure::Failure;
@@ -36,16 +36,115 @@ fn grant_stands(connection: &mut SqliteConnection, session: &Session) -> Result<
     Ok(granted.is_some_and(|(party, role)| party == session.member.party && session.member.role <= role))
 }
 
-fn is_logged_out(connection: &mut SqliteConnection, session: &Session) -> Result<bool, Failure> {
+/// Whether the identity provider ended a session of which a token was issued at this instant.
+fn is_logged_out(
+    connection: &mut SqliteConnection,
+    session: &Session,
+    issued_at: OffsetDateTime,
+) -> Result<bool, Failure> {
     use logouts::dsl;
-    let of_session = dsl::kind.eq("session").and(dsl::subject.eq(session.key.to_hex()));
-    let of_user = dsl::kind
-        .eq("user")
-        .and(dsl::subject.eq(session.member.user_id.as_str()))
-        .and(dsl::issued_until.ge(micros(session.token_issued_at)));
-    let one: i64 = dsl::logouts.filter(of_session).count().get_result(connection)?;
-    let other: i64 = dsl::logouts.filter(of_user).count().get_result(connection)?;
-    Ok(one + other > 0)
+    let mut any = false;
+    for (kind, subject) in [("session", session.key.to_hex()), ("user", session.member.user_id.as_str().to_owned())] {
+        let row = dsl::logouts.find((kind, subject)).select(dsl::issued_until);
+        let until: Option<Option<i64>> = row.first(connection).optional()?;
+        any |= until.is_some_and(|until| until.is_none_or(|until| micros(issued_at) <= until));
+    }
+    Ok(any)
+}
+
+/// Whether a token was ended: by its key, when it has one, or with a later one of its session.
+fn is_ended(
+    connection: &mut SqliteConnection,
+    session: &SessionKey,
+    token: Option<String>,
+    issued_at: OffsetDateTime,
+) -> Result<bool, Failure> {
+    use ended_tokens::dsl;
+    let own = || dsl::ended_tokens.filter(dsl::session_key.eq(session.to_hex()));
+    let later = own().filter(dsl::issued_at.gt(micros(issued_at))).count().get_result::<i64>(connection)?;
+    let same = match token {
+        Some(token) => own().filter(dsl::token_key.eq(token)).count().get_result::<i64>(connection)?,
+        None => 0,
+    };
+    Ok(later + same > 0)
+}
+
+fn was_ended(connection: &mut SqliteConnection, token: &SessionToken) -> Result<bool, Failure> {
+    is_ended(connection, &token.session, Some(token.token.to_hex()), token.issued_at)
+}
+
+/// Keeps a token out whose session was ended.
+pub(super) fn end_token(
+    connection: &mut SqliteConnection,
+    ended: EndedToken,
+    keep_until: OffsetDateTime,
+) -> Result<(), Failure> {
+    use ended_tokens::dsl;
+    let key = (ended.session.to_hex(), ended.token.map(|token| token.to_hex()).unwrap_or_default());
+    let columns = (dsl::issued_at, dsl::keep_until);
+    let before: Option<(i64, i64)> =
+        dsl::ended_tokens.find(key.clone()).select(columns).first(connection).optional()?;
+    let (issued_before, kept_before) = before.unwrap_or((i64::MIN, i64::MIN));
+    diesel::replace_into(dsl::ended_tokens)
+        .values((
+            dsl::session_key.eq(key.0),
+            dsl::token_key.eq(key.1),
+            dsl::issued_at.eq(micros(ended.issued_at).max(issued_before)),
+            dsl::keep_until.eq(micros(keep_until).max(kept_before)),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// The session of a key, if it holds: its grant stands, it is not over, and neither the token that started it was ended
+/// nor was it logged out.
+fn held(connection: &mut SqliteConnection, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, Failure> {
+    let Some(session) = load_session(connection, key)? else { return Ok(None) };
+    let token = session.token.map(|token| token.to_hex());
+    let holds = !session.is_over(now)
+        && grant_stands(connection, &session)?
+        && !is_logged_out(connection, &session, session.token_issued_at)?
+        && !is_ended(connection, &session.key, token, session.token_issued_at)?;
+    Ok(holds.then_some(session))
+}
+
+/// The session of a key, whether it holds or not.
+pub(super) fn load_session(connection: &mut SqliteConnection, key: &SessionKey) -> Result<Option<Session>, Failure> {
+    let row = sessions::table
+        .left_join(merchants::table)
+        .filter(sessions::session_key.eq(key.to_hex()))
+        .select((
+            sessions::session_key,
+            sessions::grant_id,
+            sessions::user_id,
+            sessions::merchant_id,
+            sessions::reseller_id,
+            sessions::role,
+            sessions::application,
+            sessions::channel,
+            sessions::client_id,
+            sessions::token_issued_at,
+            sessions::started_at,
+            sessions::ends_at,
+            sessions::token_key,
+            merchants::reseller_id.nullable(),
+        ))
+        .first::<SessionRow>(connection)
+        .optional()?;
+    Ok(row.map(SessionRow::session).transpose()?)
+}
+
+/// Takes sessions away by their keys, and keeps out the tokens that started them.
+pub(super) fn end_sessions(connection: &mut SqliteConnection, keys: Vec<String>) -> Result<(), Failure> {
+    for key in keys {
+        if let Ok(parsed) = SessionKey::from_hex(&key)
+            && let Some(session) = load_session(connection, &parsed)?
+        {
+            end_token(connection, session.ended_token(), session.ends_at)?;
+        }
+        diesel::delete(sessions::table.find(key)).execute(connection)?;
+    }
+    Ok(())
 }
 
 fn insert_session(connection: &mut SqliteConnection, session: &Session) -> Result<(), Failure> {
@@ -66,6 +165,7 @@ fn insert_session(connection: &mut SqliteConnection, session: &Session) -> Resul
             dsl::token_issued_at.eq(micros(session.token_issued_at)),
             dsl::started_at.eq(micros(session.started_at)),
             dsl::ends_at.eq(micros(session.ends_at)),
+            dsl::token_key.eq(session.token.map(|token| token.to_hex())),
         ))
         .execute(connection)?;
     Ok(())
@@ -79,8 +179,12 @@ impl SessionRepository for SqliteStore {
             if !grant_stands(connection, &session)? {
                 return Ok(Err(StartError::NoGrant));
             }
-            if is_logged_out(connection, &session)? {
+            if is_logged_out(connection, &session, session.token_issued_at)? {
                 return Ok(Err(StartError::LoggedOut));
+            }
+            let token = session.token.map(|token| token.to_hex());
+            if is_ended(connection, &session.key, token, session.token_issued_at)? {
+                return Ok(Err(StartError::Ended));
             }
             insert_session(connection, &session)?;
             insert_audit_event(connection, &told)?;
@@ -89,49 +193,51 @@ impl SessionRepository for SqliteStore {
         started.await.map_err(StorageError::from)?
     }
 
-    async fn find(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
-        let key = *key;
+    async fn find(&self, token: &SessionToken, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+        let token = *token;
         // One transaction, so that the session and what it stands on are of the same moment.
         let found = self.read(move |connection| {
             connection.transaction(|connection| {
-                let row = sessions::table
-                    .left_join(merchants::table)
-                    .filter(sessions::session_key.eq(key.to_hex()))
-                    .select((
-                        sessions::session_key,
-                        sessions::grant_id,
-                        sessions::user_id,
-                        sessions::merchant_id,
-                        sessions::reseller_id,
-                        sessions::role,
-                        sessions::application,
-                        sessions::channel,
-                        sessions::client_id,
-                        sessions::token_issued_at,
-                        sessions::started_at,
-                        sessions::ends_at,
-                        merchants::reseller_id.nullable(),
-                    ))
-                    .first::<SessionRow>(connection)
-                    .optional()?;
-                let Some(session) = row.map(SessionRow::session).transpose()? else { return Ok(None) };
-                let holds = !session.is_over(now)
-                    && grant_stands(connection, &session)?
-                    && !is_logged_out(connection, &session)?;
-                Ok(holds.then_some(session))
+                let Some(session) = held(connection, &token.session, now)? else { return Ok(None) };
+                let is_out = is_logged_out(connection, &session, token.issued_at)? || was_ended(connection, &token)?;
+                Ok((!is_out).then_some(session))
             })
         });
         Ok(found.await?)
     }
 
-    async fn end(&self, key: &SessionKey, told: &AuditEvent) -> Result<bool, StorageError> {
-        let (key, told) = (*key, told.clone());
+    async fn find_by_key(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
+        let key = *key;
+        let found = self.read(move |connection| connection.transaction(|connection| held(connection, &key, now)));
+        Ok(found.await?)
+    }
+
+    async fn is_ended(&self, token: &SessionToken) -> Result<bool, StorageError> {
+        let token = *token;
+        Ok(self.read(move |connection| was_ended(connection, &token)).await?)
+    }
+
+    async fn end(
+        &self,
+        token: &SessionToken,
+        keep_until: OffsetDateTime,
+        told: &AuditEvent,
+    ) -> Result<bool, StorageError> {
+        let (token, told) = (*token, told.clone());
         let ended = self.write(move |connection| {
-            let ended = diesel::delete(sessions::table.find(key.to_hex())).execute(connection)? == 1;
-            if ended {
-                insert_audit_event(connection, &told)?;
+            let mut session = load_session(connection, &token.session)?;
+            if let Some(held) = &session
+                && (is_logged_out(connection, held, token.issued_at)? || was_ended(connection, &token)?)
+            {
+                session = None;
             }
-            Ok(ended)
+            let SessionToken { session: key, token, issued_at } = token;
+            end_token(connection, EndedToken { session: key, token: Some(token), issued_at }, keep_until)?;
+            let Some(session) = session else { return Ok(false) };
+            end_token(connection, session.ended_token(), keep_until.max(session.ends_at))?;
+            diesel::delete(sessions::table.find(key.to_hex())).execute(connection)?;
+            insert_audit_event(connection, &told)?;
+            Ok(true)
         });
         Ok(ended.await?)
     }
@@ -146,10 +252,8 @@ impl SessionRepository for SqliteStore {
         let (logout, told) = (logout.clone(), told.clone());
         let kept = self.write(move |connection| {
             let (kind, subject, issued_until) = match &logout {
-                Logout::Session(key) => ("session", key.to_hex(), None),
-                Logout::User { user_id, issued_until } => {
-                    ("user", user_id.as_str().to_owned(), Some(micros(*issued_until)))
-                }
+                Logout::Session { session, issued_until } => ("session", session.to_hex(), micros(*issued_until)),
+                Logout::User { user_id, issued_until } => ("user", user_id.as_str().to_owned(), micros(*issued_until)),
             };
             let before: Option<(Option<i64>, i64)> = dsl::logouts
                 .find((kind, &subject))
@@ -161,15 +265,17 @@ impl SessionRepository for SqliteStore {
                 .values((
                     dsl::kind.eq(kind),
                     dsl::subject.eq(&subject),
-                    dsl::issued_until.eq(issued_until.max(issued_before)),
+                    dsl::issued_until.eq(Some(issued_until).max(issued_before)),
                     dsl::keep_until.eq(micros(keep_until).max(kept_before)),
                 ))
                 .execute(connection)?;
-            let ended = match issued_until {
-                None => diesel::delete(sessions::table.find(&subject)).execute(connection)?,
-                Some(until) => {
-                    let theirs = sessions::table.filter(sessions::user_id.eq(&subject));
-                    diesel::delete(theirs.filter(sessions::token_issued_at.le(until))).execute(connection)?
+            let named = sessions::table.filter(sessions::token_issued_at.le(issued_until));
+            let ended = match &logout {
+                Logout::Session { .. } => {
+                    diesel::delete(named.filter(sessions::session_key.eq(&subject))).execute(connection)?
+                }
+                Logout::User { .. } => {
+                    diesel::delete(named.filter(sessions::user_id.eq(&subject))).execute(connection)?
                 }
             };
             insert_audit_event(connection, &told)?;

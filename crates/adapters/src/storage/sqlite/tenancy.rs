@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 
 use super::audit::insert_audit_event;
 use super::schema::{api_clients, client_failures, memberships, merchants, resellers, sessions};
+use super::sessions::end_sessions;
 use super::{SqliteStore, micros};
 use crate::storage::failure::Failure;
 use crate::storage::tenancy_rows::{self, ClientFailureRow, party_columns};
@@ -98,6 +99,10 @@ impl MemberRepository for SqliteStore {
         let (user, told) = (user.clone(), told.clone());
         let removed = self.write(move |connection| {
             let Some(present) = load_membership(connection, party, &user)? else { return Ok(false) };
+            let grant = present.grant.to_string();
+            let keys = sessions::table.filter(sessions::grant_id.eq(grant)).select(sessions::session_key);
+            let keys = keys.load(connection)?;
+            end_sessions(connection, keys)?;
             take_away(connection, &present)?;
             insert_audit_event(connection, &told)?;
             Ok(true)
@@ -139,7 +144,9 @@ fn end_of_client(
     if changed == 0 {
         return Ok(false);
     }
-    diesel::delete(sessions::table.filter(sessions::client_id.eq(id.as_str()))).execute(connection)?;
+    let keys = sessions::table.filter(sessions::client_id.eq(id.as_str())).select(sessions::session_key);
+    let keys = keys.load(connection)?;
+    end_sessions(connection, keys)?;
     insert_audit_event(connection, told)?;
     Ok(true)
 }

@@ -1,14 +1,13 @@
 //! Administrative acts: on record with the change, and not without it.
 
-use pos_domain::{
-    Actor, ApiClientId, AuditEvent, AuditKind, Merchant, Name, Party, ResellerId, Role, Scope, SessionKey, Subject,
-};
+use pos_domain::{Actor, ApiClientId, AuditEvent, AuditKind, Merchant, Name, Party, ResellerId, Role, Scope, Subject};
 
 use super::audit::on_record;
 use super::fixtures::{at, context, merchant, user};
 use super::races::together;
 use super::tenancy::{
-    anna, bringer, client, grant, hash, key, membership, populated, reseller, session_of, session_of_client, shop,
+    anna, bringer, client, grant, hash, logout_of, membership, populated, reseller, session_of, session_of_client,
+    shop, token,
 };
 use crate::{AddPartyError, GrantError, Logout, StartError, Storage};
 
@@ -151,13 +150,13 @@ pub async fn sessions_are_on_record(storage: Storage) {
     let machines = session_of_client(1, &client(1, "till", SHOP()));
     let refused = sessions.start(&machines, &never).await;
     assert!(matches!(refused, Err(StartError::NoGrant)), "{refused:?}");
-    assert!(!sessions.end(&key(1), &never).await.unwrap());
+    assert!(!sessions.end(&token(9), at(1_000), &never).await.unwrap());
     let (started, renewed) = (told(AuditKind::SessionStarted, 2), told(AuditKind::SessionStarted, 3));
     sessions.start(&session_of(1, &anna), &started).await.unwrap();
     sessions.start(&session_of(1, &anna), &renewed).await.unwrap();
     let ended = told(AuditKind::SessionEnded, 4);
-    assert!(sessions.end(&key(1), &ended).await.unwrap());
-    assert!(!sessions.end(&key(1), &never).await.unwrap());
+    assert!(sessions.end(&token(1), at(1_000), &ended).await.unwrap());
+    assert!(!sessions.end(&token(1), at(1_000), &never).await.unwrap());
     assert_eq!(since(&storage, before).await, [started, renewed, ended]);
 }
 
@@ -173,7 +172,7 @@ pub async fn logouts_are_on_record(storage: Storage) {
     let whole = told(30).with("sessions", "all");
     let again = told(40).with("sessions", "all");
     let everything = Logout::User { user_id: user("anna"), issued_until: at(20) };
-    storage.sessions.log_out(&Logout::Session(key(1)), at(1_000), &unknown).await.unwrap();
+    storage.sessions.log_out(&logout_of(1), at(1_000), &unknown).await.unwrap();
     for number in [1, 2] {
         if number == 2 {
             storage.sessions.log_out(&everything, at(1_000), &whole).await.unwrap();
@@ -247,9 +246,9 @@ pub async fn of_many_who_end_one_thing_one_is_on_record(storage: Storage) {
     storage.clients.add(&till, &hash(1), &of_client(AuditKind::ClientAdded, &till.id, 0)).await.unwrap();
     let started = of_member(AuditKind::SessionStarted, "anna", 0);
     storage.sessions.start(&session_of(1, &anna), &started).await.unwrap();
-    let first: SessionKey = key(1);
+    let first = token(1);
     one_of_many(&storage, "a session", move |storage, told| async move {
-        storage.sessions.end(&first, &told).await.unwrap()
+        storage.sessions.end(&first, at(1_000), &told).await.unwrap()
     })
     .await;
     one_of_many(&storage, "a client", |storage, told| {

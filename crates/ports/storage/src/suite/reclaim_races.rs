@@ -10,8 +10,8 @@ use time::Duration;
 use super::fixtures::{at, claimant, code, context, found, id, issued, merchant, provisioned, refused, user, waiting};
 use super::races::together;
 use super::reclaiming::batch;
-use super::tenancy::{anna, key, log_out, session_of, start};
-use crate::{CreateDevicesError, History, Logout, Once, Reclaimable, Reclaimed, SaveError, StartError, Storage};
+use super::tenancy::{anna, log_out, logout_of, session_of, start, token};
+use crate::{CreateDevicesError, History, Once, Reclaimable, Reclaimed, SaveError, StartError, Storage};
 
 const LIMIT: ClaimLimit = ClaimLimit { max_failures: 100, window: Duration::seconds(300) };
 
@@ -52,7 +52,7 @@ pub async fn sweepers_take_nothing_that_is_needed(storage: Storage) {
     storage.failures.record(&refused(&claimant(), at(0)), &LIMIT).await.unwrap();
     storage.client_failures.record("till", &LIMIT, at(0)).await.unwrap();
     start(&storage, &Session { ends_at: at(100), ..session_of(1, &anna) }).await.unwrap();
-    let logout = || Logout::Session(key(2));
+    let logout = || logout_of(2);
     log_out(&storage, &logout(), at(100)).await.unwrap();
     let once = |from: i64| Once {
         party: Party::Merchant(merchant(1)),
@@ -115,7 +115,7 @@ pub async fn sweepers_take_nothing_that_is_needed(storage: Storage) {
                     }
                 }
                 5 => {
-                    log_out(&storage, &Logout::Session(key(2)), at(2_000)).await.unwrap();
+                    log_out(&storage, &logout_of(2), at(2_000)).await.unwrap();
                     Told::Swept
                 }
                 _ => {
@@ -140,7 +140,7 @@ pub async fn sweepers_take_nothing_that_is_needed(storage: Storage) {
     }
     let standing = storage.failures.standing(&claimant()).await.unwrap();
     assert_eq!(standing.user.map(|window| (window.started_at, window.failures)), Some((at(1_000), 8)));
-    assert!(storage.sessions.find(&key(1), at(1_999)).await.unwrap().is_some());
+    assert!(storage.sessions.find(&token(1), at(1_999)).await.unwrap().is_some());
     let out = start(&storage, &session_of(2, &anna)).await;
     assert!(matches!(out, Err(StartError::LoggedOut)), "{out:?}");
     let kept = storage.answers.find(once(0).party, &once(0).key, at(1_050)).await.unwrap();

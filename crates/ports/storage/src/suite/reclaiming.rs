@@ -1,7 +1,9 @@
 //! Room that is taken back: all that is over goes, in small batches, and nothing else does.
 
-use pos_domain::{AuditEvent, AuditKind, ChainCheck, ClaimLimit, DeviceId, Fingerprint, IdempotencyKey, ImportMode};
-use pos_domain::{EventAnchor, Party, SHORTEST_EVENT_RETENTION, Scope, Session};
+use pos_domain::{
+    Act, AuditEvent, AuditKind, ChainCheck, ClaimLimit, DeviceId, Fingerprint, IdempotencyKey, ImportMode,
+};
+use pos_domain::{EventAnchor, Party, SHORTEST_EVENT_RETENTION, Scope, Session, Subject};
 use time::{Duration, OffsetDateTime};
 
 use super::audit::on_record;
@@ -9,7 +11,7 @@ use super::fixtures::{
     at, claimant, claimed, code, context, created, found, id, issued, keep, merchant, new, refused, user, waiting,
 };
 use super::imports::{device, import, row, seal, upload};
-use super::tenancy::{anna, key, log_out, session_of, start};
+use super::tenancy::{anna, end, log_out, logout_of, session_of, start, token};
 use crate::{History, Logout, Once, ReclaimBatch, Reclaimable, Reclaimed, ReclaimedBatch, Storage};
 
 const LIMIT: ClaimLimit = ClaimLimit { max_failures: 10, window: Duration::seconds(300) };
@@ -87,18 +89,32 @@ pub async fn windows_of_failures_go(storage: Storage) {
     assert_eq!((standing.user, standing.merchant.map(|window| window.started_at)), (None, Some(at(3_000))));
 }
 
+/// Tokens whose session was ended go when they are over, and keep out until then.
+pub async fn ended_tokens_go(storage: Storage) {
+    let anna = anna(&storage).await;
+    for number in 1..=3 {
+        let told = AuditEvent::of(AuditKind::SessionEnded, Subject::User(user("anna")), Act::operator(), at(0));
+        storage.sessions.end(&token(number), at(100 * i64::from(number)), &told).await.unwrap();
+    }
+    goes_by_its_instant(&storage, Reclaimable::EndedTokens, [at(100), at(200), at(300)]).await;
+    start(&storage, &session_of(1, &anna)).await.unwrap();
+    assert!(start(&storage, &session_of(2, &anna)).await.is_err(), "it is kept");
+    assert!(end(&storage, &token(2)).await.is_ok_and(|ended| !ended));
+    assert_eq!(all(&storage, Reclaimable::EndedTokens, at(300), 10).await, [1], "the later instant counts");
+}
+
 /// Sessions and logouts go when they are over; those that hold are found, and a logout that holds keeps out.
 pub async fn sessions_and_logouts_go(storage: Storage) {
     let anna = anna(&storage).await;
     for number in 1..=3 {
         let ends_at = at(100 * i64::from(number));
         start(&storage, &Session { ends_at, ..session_of(number, &anna) }).await.unwrap();
-        let logout = Logout::Session(key(10 + number));
+        let logout = logout_of(10 + number);
         log_out(&storage, &logout, ends_at).await.unwrap();
     }
     let instants = [at(100), at(200), at(300)];
     goes_by_its_instant(&storage, Reclaimable::Sessions, instants).await;
-    assert!(storage.sessions.find(&key(2), at(50)).await.unwrap().is_some());
+    assert!(storage.sessions.find(&token(2), at(50)).await.unwrap().is_some());
     goes_by_its_instant(&storage, Reclaimable::Logouts, instants).await;
     let again = |number| Session { ends_at: at(500), ..session_of(number, &anna) };
     start(&storage, &again(11)).await.unwrap();
@@ -107,7 +123,7 @@ pub async fn sessions_and_logouts_go(storage: Storage) {
     log_out(&storage, &everybody, at(250)).await.unwrap();
     assert_eq!(all(&storage, Reclaimable::Logouts, at(300), 2).await, [2, 1]);
     assert_eq!(all(&storage, Reclaimable::Sessions, at(499), 10).await, [2]);
-    assert!(storage.sessions.find(&key(11), at(50)).await.unwrap().is_some());
+    assert!(storage.sessions.find(&token(11), at(50)).await.unwrap().is_some());
 }
 
 /// Kept answers go at the instant to which they are kept.

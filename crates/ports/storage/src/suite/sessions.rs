@@ -1,18 +1,18 @@
 //! Sessions: started, replaced, found while they hold, and over for everybody when they are over.
 
-use pos_domain::{ApiClient, Membership, Party, Role, Session};
+use pos_domain::{ApiClient, Membership, Party, Role, Session, SessionToken, TokenKey};
 use time::Duration;
 use tokio::task::JoinSet;
 
 use super::fixtures::{at, merchant, user};
 use super::tenancy::{
-    anna, client, dismiss, end, enlist, give, grant, hash, key, log_out, membership, populated, reseller, revoke,
-    rotate, session_of, session_of_client, start,
+    anna, client, dismiss, end, enlist, give, grant, hash, key, log_out, logout_of, membership, populated, reseller,
+    revoke, rotate, session_of, session_of_client, start, token,
 };
 use crate::{Logout, StartError, Storage};
 
 async fn held(storage: &Storage, number: u8) -> Option<Session> {
-    storage.sessions.find(&key(number), at(50)).await.unwrap()
+    storage.sessions.find(&token(number), at(50)).await.unwrap()
 }
 
 async fn till(storage: &Storage) -> ApiClient {
@@ -26,8 +26,8 @@ pub async fn a_session_is_found_until_it_is_over(storage: Storage) {
     let session = session_of(1, &anna(&storage).await);
     start(&storage, &session).await.unwrap();
     let last = session.ends_at - Duration::microseconds(1);
-    assert_eq!(storage.sessions.find(&key(1), last).await.unwrap(), Some(session.clone()));
-    assert_eq!(storage.sessions.find(&key(1), session.ends_at).await.unwrap(), None);
+    assert_eq!(storage.sessions.find(&token(1), last).await.unwrap(), Some(session.clone()));
+    assert_eq!(storage.sessions.find(&token(1), session.ends_at).await.unwrap(), None);
     assert_eq!(held(&storage, 2).await, None);
 }
 
@@ -58,7 +58,7 @@ pub async fn a_session_is_renewed_in_place(storage: Storage) {
     start(&storage, &session_of(1, &anna)).await.unwrap();
     let later = Session { started_at: at(20), ends_at: at(300), token_issued_at: at(19), ..session_of(1, &anna) };
     start(&storage, &later).await.unwrap();
-    assert_eq!(storage.sessions.find(&key(1), at(299)).await.unwrap(), Some(later));
+    assert_eq!(storage.sessions.find(&token(1), at(299)).await.unwrap(), Some(later));
 }
 
 /// A session needs a grant that stands and says the same.
@@ -105,17 +105,100 @@ pub async fn a_session_may_have_less_than_its_grant(storage: Storage) {
     assert_eq!(held(&storage, 2).await, Some(session));
 }
 
-/// An ended session is gone, others stay, and its token may start another.
+/// The session's next token, of a second after the first; single sign-on gives one to whoever logs in anew.
+fn next(number: u8) -> SessionToken {
+    SessionToken { token: TokenKey([100 + number; 32]), issued_at: at(6), ..token(number) }
+}
+
+/// A session that was started by this token.
+fn by(token: SessionToken, session: Session) -> Session {
+    Session { token: Some(token.token), token_issued_at: token.issued_at, ..session }
+}
+
+async fn found(storage: &Storage, token: &SessionToken) -> bool {
+    storage.sessions.find(token, at(50)).await.unwrap().is_some()
+}
+
+async fn is_refused(storage: &Storage, session: &Session) -> bool {
+    match start(storage, session).await {
+        Ok(()) => false,
+        Err(StartError::Ended) => true,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+/// An ended session is gone, others stay, and its token starts no other; a later token of the same session does, and then
+/// the first finds nothing and ends nothing either.
 pub async fn a_session_is_ended_once(storage: Storage) {
     let anna = anna(&storage).await;
     for number in [1, 2] {
         start(&storage, &session_of(number, &anna)).await.unwrap();
     }
-    assert!(end(&storage, &key(1)).await.unwrap());
-    assert!(!end(&storage, &key(1)).await.unwrap());
+    assert!(end(&storage, &token(1)).await.unwrap());
+    assert!(!end(&storage, &token(1)).await.unwrap());
     assert_eq!((held(&storage, 1).await, held(&storage, 2).await.is_some()), (None, true));
-    start(&storage, &session_of(1, &anna)).await.unwrap();
-    assert!(held(&storage, 1).await.is_some());
+    assert!(is_refused(&storage, &session_of(1, &anna)).await);
+    let earlier = SessionToken { token: TokenKey([99; 32]), issued_at: at(4), ..token(1) };
+    assert!(is_refused(&storage, &by(earlier, session_of(1, &anna))).await, "it was of the same session");
+    let twin = SessionToken { issued_at: at(5), ..next(1) };
+    for later in [twin, next(1)] {
+        let session = by(later, session_of(1, &anna));
+        start(&storage, &session).await.unwrap();
+        assert_eq!(storage.sessions.find(&later, at(50)).await.unwrap(), Some(session.clone()));
+        assert_eq!(storage.sessions.find_by_key(&key(1), at(50)).await.unwrap(), Some(session));
+    }
+    assert!(!found(&storage, &token(1)).await && !found(&storage, &earlier).await);
+    assert!(!end(&storage, &token(1)).await.unwrap() && found(&storage, &next(1)).await);
+    for (token, ended) in [(token(1), true), (earlier, true), (twin, false), (next(1), false), (token(2), false)] {
+        assert_eq!(storage.sessions.is_ended(&token).await.unwrap(), ended, "{token:?}");
+    }
+}
+
+/// Whichever token ends a session, the one that started it is out as well.
+pub async fn an_end_is_of_both_tokens(storage: Storage) {
+    let anna = anna(&storage).await;
+    for (starter, ender) in [(token(1), next(1)), (next(2), token(2))] {
+        start(&storage, &by(starter, session_of(starter.session.0[0], &anna))).await.unwrap();
+        assert!(end(&storage, &ender).await.unwrap());
+        for token in [starter, ender] {
+            assert!(is_refused(&storage, &by(token, session_of(token.session.0[0], &anna))).await, "{token:?}");
+        }
+    }
+    let nameless = Session { token: None, ..session_of(3, &anna) };
+    start(&storage, &nameless).await.unwrap();
+    assert!(end(&storage, &next(3)).await.unwrap());
+    assert!(is_refused(&storage, &session_of(3, &anna)).await);
+}
+
+/// A token that is ended before it starts a session starts none.
+pub async fn an_end_comes_before_the_start(storage: Storage) {
+    let anna = anna(&storage).await;
+    assert!(!end(&storage, &token(1)).await.unwrap());
+    assert!(is_refused(&storage, &session_of(1, &anna)).await);
+    assert!(!found(&storage, &token(1)).await);
+}
+
+/// Of many starts and ends of one token at once, none leaves a session that the token, or a later one, finds.
+pub async fn no_session_outlives_its_end(storage: Storage) {
+    let anna = anna(&storage).await;
+    for round in 0..12_u8 {
+        let mut racing = JoinSet::new();
+        for caller in 0..8 {
+            let (storage, session) = (storage.clone(), session_of(round, &anna));
+            racing.spawn(async move {
+                if caller % 2 == 0 {
+                    is_refused(&storage, &session).await;
+                } else {
+                    end(&storage, &token(round)).await.unwrap();
+                }
+            });
+        }
+        racing.join_all().await;
+        assert!(!found(&storage, &token(round)).await && !found(&storage, &next(round)).await, "round {round}");
+        assert!(is_refused(&storage, &session_of(round, &anna)).await, "round {round}");
+        start(&storage, &by(next(round), session_of(round, &anna))).await.unwrap();
+        assert!(found(&storage, &next(round)).await, "round {round}");
+    }
 }
 
 /// Sessions end with the membership they stand on: when it is taken away, and when it is replaced.
@@ -131,8 +214,15 @@ pub async fn sessions_end_with_their_membership(storage: Storage) {
     assert!(held(&storage, 3).await.is_some());
     give(&storage, &Membership { grant: grant(3), ..anna.clone() }).await.unwrap();
     assert_eq!(held(&storage, 1).await, None, "the same member again is another grant");
-    give(&storage, &Membership { grant: grant(4), ..bert }).await.unwrap();
+    let again = |session: Session| Session { grant: grant(3), ..session };
+    assert!(is_refused(&storage, &again(session_of(1, &anna))).await, "its token ended with the membership");
+    start(&storage, &again(by(next(1), session_of(1, &anna)))).await.unwrap();
+    assert!(found(&storage, &next(1)).await && !found(&storage, &token(1)).await);
+    give(&storage, &Membership { grant: grant(4), ..bert.clone() }).await.unwrap();
     assert_eq!(held(&storage, 3).await, None);
+    let again = Session { grant: grant(4), ..session_of(3, &bert) };
+    start(&storage, &again).await.unwrap();
+    assert!(held(&storage, 3).await.is_some(), "another role is initiated with the same token");
 }
 
 /// Sessions of a machine end when its secret is rotated, and when it is revoked.
@@ -143,26 +233,43 @@ pub async fn sessions_end_with_their_client(storage: Storage) {
     rotate(&storage, &till.id, grant(8), &hash(2)).await.unwrap();
     assert_eq!(held(&storage, 1).await, None);
     let rotated = ApiClient { grant: grant(8), ..till };
-    start(&storage, &session_of_client(1, &rotated)).await.unwrap();
-    assert!(held(&storage, 1).await.is_some());
+    assert!(is_refused(&storage, &session_of_client(1, &rotated)).await, "its token was got with the other secret");
+    let member = membership(9, "service-account", Party::Merchant(merchant(1)), Role::Admin);
+    give(&storage, &member).await.unwrap();
+    assert!(is_refused(&storage, &session_of(1, &member)).await, "nor does it get in as a user's");
+    start(&storage, &by(next(1), session_of_client(1, &rotated))).await.unwrap();
+    assert!(found(&storage, &next(1)).await);
     revoke(&storage, &rotated.id, at(40)).await.unwrap();
-    assert_eq!(held(&storage, 1).await, None);
+    assert!(!found(&storage, &next(1)).await);
+    assert!(is_refused(&storage, &by(next(1), session_of(1, &member))).await);
     let refused = start(&storage, &session_of_client(1, &rotated)).await;
     assert!(matches!(refused, Err(StartError::NoGrant)), "{refused:?}");
 }
 
-/// A session that the provider ended is over and cannot be started again, before or after it was; others can.
+/// A session that the provider ended is over and cannot be started again with a token from before, whether it was started
+/// or not; others can, and so can a later token of the same session, which then does not let the earlier one in.
 pub async fn a_logged_out_session_stays_out(storage: Storage) {
     let anna = anna(&storage).await;
     start(&storage, &session_of(1, &anna)).await.unwrap();
     for number in [1, 2] {
-        log_out(&storage, &Logout::Session(key(number)), at(1_000)).await.unwrap();
+        log_out(&storage, &logout_of(number), at(1_000)).await.unwrap();
         let refused = start(&storage, &session_of(number, &anna)).await;
         assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
         assert_eq!(held(&storage, number).await, None);
     }
     start(&storage, &session_of(3, &anna)).await.unwrap();
     assert!(held(&storage, 3).await.is_some());
+    let same = by(next(1), session_of(1, &anna));
+    let refused = start(&storage, &same).await;
+    assert!(matches!(refused, Err(StartError::LoggedOut)), "of the very instant: {refused:?}");
+    let later = SessionToken { issued_at: at(7), ..next(1) };
+    let session = by(later, session_of(1, &anna));
+    start(&storage, &session).await.unwrap();
+    assert_eq!(storage.sessions.find(&later, at(50)).await.unwrap(), Some(session.clone()));
+    assert!(!found(&storage, &token(1)).await, "the earlier token does not share the later log-in");
+    assert!(!end(&storage, &token(1)).await.unwrap(), "nor does it end it");
+    log_out(&storage, &logout_of(1), at(1_000)).await.unwrap();
+    assert!(found(&storage, &later).await, "the same notice again ends nothing more");
 }
 
 /// All of a user's sessions end whose tokens were issued up to the logout; later ones hold.
@@ -177,13 +284,16 @@ pub async fn a_logged_out_user_comes_back_with_a_later_token(storage: Storage) {
     let logout = |seconds| Logout::User { user_id: user("anna"), issued_until: at(seconds) };
     log_out(&storage, &logout(5), at(1_000)).await.unwrap();
     assert_eq!(held(&storage, 1).await, None);
-    assert_eq!(held(&storage, 2).await, Some(later.clone()));
+    let own = SessionToken { issued_at: at(6), ..token(2) };
+    assert_eq!(storage.sessions.find(&own, at(50)).await.unwrap(), Some(later.clone()));
     assert!(held(&storage, 3).await.is_some());
     let refused = start(&storage, &session_of(1, &anna)).await;
     assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
+    let older = SessionToken { session: key(2), ..token(9) };
+    assert!(!found(&storage, &older).await, "an earlier token of the later session is out");
     log_out(&storage, &logout(6), at(1_000)).await.unwrap();
     log_out(&storage, &logout(4), at(900)).await.unwrap();
-    assert_eq!(held(&storage, 2).await, None, "the latest logout counts");
+    assert!(!found(&storage, &own).await, "the latest logout counts");
     let refused = start(&storage, &later).await;
     assert!(matches!(refused, Err(StartError::LoggedOut)), "{refused:?}");
 }
@@ -199,7 +309,7 @@ pub async fn many_starts_of_one_session_keep_one(storage: Storage) {
     }
     assert!(starts.join_all().await.into_iter().all(|started| started.is_ok()));
     assert!(held(&storage, 1).await.is_some());
-    assert!(end(&storage, &key(1)).await.unwrap());
+    assert!(end(&storage, &token(1)).await.unwrap());
     assert_eq!(held(&storage, 1).await, None, "there was one");
 }
 

@@ -2,7 +2,7 @@
 
 use pos_domain::{
     Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, Membership, Merchant, Name, Party, Place,
-    Reseller, ResellerId, Role, SecretHash, Session, SessionKey, Slug, Subject, UserId,
+    Reseller, ResellerId, Role, SecretHash, Session, SessionKey, SessionToken, Slug, Subject, TokenKey, UserId,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -64,6 +64,16 @@ pub(super) fn key(number: u8) -> SessionKey {
     SessionKey([number; 32])
 }
 
+/// A token of a session, of second 5.
+pub(super) fn token(number: u8) -> SessionToken {
+    SessionToken { session: key(number), token: TokenKey([number; 32]), issued_at: at(5) }
+}
+
+/// The logout of a session by all of its tokens up to second 6.
+pub(super) fn logout_of(number: u8) -> Logout {
+    Logout::Session { session: key(number), issued_until: at(6) }
+}
+
 /// A session on a membership: initiated at second 10 with a token of second 5, over at second 100.
 pub(super) fn session_of(number: u8, membership: &Membership) -> Session {
     let slug = |text| Slug::parse(text).unwrap();
@@ -78,6 +88,7 @@ pub(super) fn session_of(number: u8, membership: &Membership) -> Session {
         },
         place: Place { application: slug("merchant-portal"), channel: slug("web") },
         client: None,
+        token: Some(token(number).token),
         token_issued_at: at(5),
         started_at: at(10),
         ends_at: at(10) + Duration::seconds(90),
@@ -140,8 +151,8 @@ pub(super) async fn start(storage: &Storage, session: &Session) -> Result<(), St
     storage.sessions.start(session, &of_user(AuditKind::SessionStarted, &session.member.user_id)).await
 }
 
-pub(super) async fn end(storage: &Storage, key: &SessionKey) -> Result<bool, StorageError> {
-    storage.sessions.end(key, &of_user(AuditKind::SessionEnded, &user("anna"))).await
+pub(super) async fn end(storage: &Storage, token: &SessionToken) -> Result<bool, StorageError> {
+    storage.sessions.end(token, at(1_000), &of_user(AuditKind::SessionEnded, &user("anna"))).await
 }
 
 pub(super) async fn log_out(
