@@ -29,7 +29,6 @@ mod metrics;
 mod openapi;
 mod origin;
 mod pacing;
-mod pacing_tally;
 mod rate_limit_log;
 mod resource;
 mod room;
