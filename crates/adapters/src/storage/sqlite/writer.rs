@@ -396,6 +396,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_panic_refuses_its_own_batch_and_the_thread_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = std::time::Duration::from_secs(60);
+        let limits = Limits { acquire: limit, statement: limit };
+        let manager =
+            SqliteManager { path: folder.path().join("pos.db"), role: Role::Writer, busy_timeout: limits.busy() };
+        let writer = Writer::new(Pool::builder(manager).max_size(1).build().unwrap(), limits).unwrap();
+        let refused = writer.write(|_| -> Result<(), Failure> { panic!("a fault of the program") }).await;
+        assert!(matches!(refused, Err(Failure::Storage(StorageError::Unavailable(_)))), "{refused:?}");
+        assert_eq!(writer.write(|_| Ok(7)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
     async fn a_queue_of_those_who_gave_up_is_not_full() {
         let folder = tempfile::tempdir().unwrap();
         let limits = Limits { acquire: std::time::Duration::ZERO, statement: std::time::Duration::from_secs(60) };
