@@ -1,6 +1,8 @@
 //! Two processes on one PostgreSQL.
 
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pos_adapters::clock::{SystemClock, SystemEntropy};
 use pos_dev_idp::{DevIdp, DevIdpSettings, MintOptions};
@@ -53,4 +55,54 @@ async fn guesses_are_counted_over_processes_and_their_restarts() {
         assert!(poll.contains("\"pairing_code_status\":\"pending\""), "terminals are not held up: {poll}");
     });
     idp.stop().await;
+}
+
+/// A process that is ended with the test, stopped or not.
+struct Process(Child);
+
+impl Process {
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Its connection stays open, and it says nothing on it any more.
+#[tokio::test]
+async fn a_process_that_is_stopped_in_a_transaction_releases_its_locks() {
+    let database = TestDatabase::migrated().await;
+    let (holder, client) = (database.client().await, database.client().await);
+    let until = async |condition: &str, count: i64| {
+        let query = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                AND application_name = 'pos-activation' AND {condition}"
+        );
+        let seen = async {
+            while client.query_one(&query, &[]).await.unwrap().get::<_, i64>(0) != count {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), seen)
+            .await
+            .unwrap_or_else(|_| panic!("{condition}: not {count}"));
+    };
+    holder.batch_execute("BEGIN; LOCK TABLE devices IN SHARE MODE").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut add = program(folder.path());
+    add.args(["device", "add", "--merchant", MERCHANT]).stdout(Stdio::null()).stderr(Stdio::null());
+    add.env("POS__DATABASE__URL", database.url()).env("POS__DATABASE__STATEMENT_TIMEOUT_MS", "8000");
+    let adding = Process(add.spawn().unwrap());
+    until("wait_event_type = 'Lock'", 1).await;
+    adding.signal("STOP");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    until("state = 'idle in transaction'", 1).await;
+    until("state = 'idle in transaction'", 0).await;
+    client.batch_execute("BEGIN; LOCK TABLE devices IN EXCLUSIVE MODE NOWAIT; ROLLBACK").await.unwrap();
 }

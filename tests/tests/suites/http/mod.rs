@@ -5,6 +5,7 @@ mod bad_bodies;
 mod bad_headers;
 mod bad_tokens;
 mod claim_limit;
+mod disconnected_claims;
 mod documented;
 mod faults;
 mod operations;

@@ -6,26 +6,26 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 /// Longer than any test: what is answered earlier was answered because of a change.
-const PATIENT: &str = "wait=300";
+pub(super) const PATIENT: &str = "wait=300";
 
 fn request(server: &TestServer, device: &str, prefer: &str) -> RequestBuilder {
     let request = server.request(Method::GET, "/pos/status").header("X-Device-Id", device).header("Prefer", prefer);
     request.header("User-Agent", USER_AGENT).header("X-Client-Type", "pos")
 }
 
-async fn wait(server: &TestServer, device: &str, prefer: &str) -> Answer {
+pub(super) async fn wait(server: &TestServer, device: &str, prefer: &str) -> Answer {
     send(request(server, device, prefer)).await
 }
 
 /// Returns once a terminal waits at this server.
-async fn until_one_waits(server: &TestServer) {
+pub(super) async fn until_one_waits(server: &TestServer) {
     let one_waits = async {
         while !send(server.request(Method::GET, "/metrics")).await.text.contains("pos_waiting_terminals 1") {}
     };
     tokio::time::timeout(std::time::Duration::from_secs(60), one_waits).await.expect("a terminal waits");
 }
 
-fn settings() -> Options {
+pub(super) fn settings() -> Options {
     // Nobody looks without word of a change, so that word it is that ends a wait.
     let settings = vec![
         ("POS__TERMINAL__MAX_WAIT_SECS", "300".into()),

@@ -117,7 +117,7 @@ async fn a_statement_cut_midway_is_unavailable() {
     let blocker = lock_devices(&database).await;
     let saving = tokio::spawn({
         let (storage, step) = (storage.clone(), next(device.clone(), 1));
-        async move { storage.devices.save(&step).await }
+        async move { storage.fleet.save(own(&step), &step).await }
     });
     wait_for_blocked(&database, 1).await;
     // The blocked one alone: were its blocker cut as well, it might get through before its own turn comes.
@@ -178,7 +178,7 @@ async fn a_caller_that_goes_away_leaves_a_clean_pool() {
     wait_for_blocked(&database, 1).await;
     saving.abort();
     assert!(saving.await.unwrap_err().is_cancelled());
-    // The abandoned statement still waits for the lock, on a connection that nobody else gets.
+    // The statement still waits for the lock, on a connection that nobody else gets.
     assert_eq!(patient.storage.devices.find(device.id()).await.unwrap(), Some(device));
     drop(blocker);
     assert_eq!(patient.pool.state().size, 1);

@@ -100,6 +100,17 @@ async fn a_connection_that_was_cut_while_idle_costs_nobody_an_answer() {
     everybody_is_told_the_right_thing(&opened.storage).await;
 }
 
+/// The prepared look-up is outdated once a column has another type.
+#[tokio::test]
+async fn a_changed_column_costs_nobody_an_answer() {
+    let (opened, database) = opened(Duration::from_secs(30)).await;
+    for kind in ["varchar", "text"] {
+        everybody_is_told_the_right_thing(&opened.storage).await;
+        database.client().await.batch_execute(&format!("ALTER TABLE devices ALTER model TYPE {kind}")).await.unwrap();
+    }
+    everybody_is_told_the_right_thing(&opened.storage).await;
+}
+
 #[tokio::test]
 async fn a_row_that_cannot_be_read_is_its_callers_trouble_alone() {
     let (opened, database) = opened(Duration::from_secs(30)).await;

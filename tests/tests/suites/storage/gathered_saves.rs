@@ -220,6 +220,92 @@ async fn a_cut_connection_is_replaced_and_nothing_is_saved_twice() {
     }
 }
 
+/// A session that does this and keeps its locks until it is told to roll back.
+async fn hold(database: &TestDatabase, statement: &str) -> tokio_postgres::Client {
+    let client = database.client().await;
+    client.batch_execute(&format!("BEGIN; {statement}")).await.unwrap();
+    client
+}
+
+/// Saves all at once while `holder` has its locks. Those of all but device 5 are done before it releases them.
+async fn only_the_fifth_waits(opened: &OpenedStorage, holder: tokio_postgres::Client) {
+    let (fifth, others): (Vec<_>, Vec<_>) =
+        (0..12).map(|bits| first(bits, bits)).partition(|one| step_number(one) == 5);
+    let waiting = tokio::spawn({
+        let (storage, step) = (opened.storage.clone(), fifth[0].clone());
+        async move { storage.devices.save(&step).await }
+    });
+    // It has its turn first, alone; then once more, in a batch with the others.
+    tokio::task::yield_now().await;
+    let both = [others, (12..24).map(|bits| first(bits, bits)).collect()];
+    for steps in both {
+        let told = tokio::time::timeout(Duration::from_secs(15), save_all(opened, &steps)).await;
+        let told = told.expect("nobody waits for the fifth");
+        assert!(told.iter().all(Result::is_ok), "{told:?}");
+        assert!(!waiting.is_finished());
+    }
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    waiting.await.unwrap().unwrap();
+    assert_eq!(opened.storage.devices.find(fifth[0].device().id()).await.unwrap().as_ref(), Some(fifth[0].device()));
+}
+
+#[tokio::test]
+async fn a_locked_row_is_waited_for_by_its_own_caller_alone() {
+    let (opened, database) = opened(Duration::from_secs(60)).await;
+    let holder = hold(&database, "SELECT FROM devices WHERE device_id = 'POS-00000005' FOR UPDATE").await;
+    only_the_fifth_waits(&opened, holder).await;
+}
+
+/// The index over waiting codes has another transaction wait for this one.
+#[tokio::test]
+async fn a_code_that_is_being_given_out_elsewhere_is_waited_for_by_its_own_caller_alone() {
+    let (opened, database) = opened(Duration::from_secs(60)).await;
+    let give = format!(
+        "UPDATE devices SET pairing_code = '{}', code_issued_at = now(), code_expires_at = now()
+         WHERE device_id = 'POS-000000C7'",
+        PairingCode::from_bits(5).as_str()
+    );
+    only_the_fifth_waits(&opened, hold(&database, &give).await).await;
+}
+
+/// In one batch from the beginning.
+#[tokio::test]
+async fn a_row_that_stays_locked_fails_its_own_caller_alone() {
+    let (opened, database) = opened(Duration::from_millis(1_200)).await;
+    let _holder = hold(&database, "SELECT FROM devices WHERE device_id = 'POS-00000005' FOR UPDATE").await;
+    let steps: Vec<_> = (0..12).map(|bits| first(bits, bits)).collect();
+    for (step, told) in steps.iter().zip(save_all(&opened, &steps).await) {
+        let locked = matches!(told, Err(SaveError::Storage(StorageError::Unavailable(_))));
+        assert!(if step_number(step) == 5 { locked } else { told.is_ok() }, "{}: {told:?}", step.device().id());
+    }
+}
+
+/// A change of the table, as a migration makes, that takes longer than a batch waits for it.
+#[tokio::test]
+async fn a_table_that_is_locked_for_longer_than_a_batch_waits_fails_nobody() {
+    let (opened, database) = opened(Duration::from_secs(60)).await;
+    let holder = hold_writers(&database).await;
+    let saving = tokio::spawn({
+        let (opened, steps) = (opened.clone(), (0..20).map(|bits| first(bits, bits)).collect::<Vec<_>>());
+        async move { save_all(&opened, &steps).await }
+    });
+    let waits =
+        "SELECT query_start FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let (client, mut begun) = (database.client().await, std::collections::BTreeSet::new());
+    let seen = async {
+        while begun.len() < 5 {
+            begun.extend(
+                client.query(waits, &[]).await.unwrap().iter().map(|row| row.get::<_, std::time::SystemTime>(0)),
+            );
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen).await.expect("it is tried again and again");
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    let told = saving.await.unwrap();
+    assert!(told.iter().all(Result::is_ok), "{told:?}");
+}
+
 /// One batch with a step of every kind, and one that would be at another merchant's location.
 #[tokio::test]
 async fn every_kind_of_step_goes_through_a_batch() {

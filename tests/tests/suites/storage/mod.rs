@@ -1,16 +1,19 @@
 //! Both engines: the contract, what the databases refuse by themselves, migrations, and bad days.
 
+mod abandoned;
 mod bad_days;
 mod chains;
 mod changes;
 mod corrupt_rows;
 mod crowded_imports;
+mod failed_commits;
 mod gathered;
 mod gathered_saves;
 mod illegal_import_rows;
 mod illegal_rows;
 mod illegal_tenancy_rows;
 mod migrations;
+mod plans;
 mod pooled;
 mod replicas;
 mod upgrade;

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
-use pos_domain::DeviceId;
-use pos_port_storage::Watch;
+use pos_domain::{DeviceId, Transition};
+use pos_port_storage::{SaveError, StorageError, Watch};
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 
-use super::connection::{ConnectError, PgManager};
+use super::connection::{ConnectError, PgManager, session_guards};
 use super::gather::Lane;
 use super::link::PgLink;
 use super::tls;
@@ -62,8 +62,22 @@ impl Changes {
         self.watchers.watch(id)
     }
 
+    /// Notifies everybody of a save, unless it is certain that nothing was saved. For whoever runs the statement, since its
+    /// caller may be gone by then.
+    pub(super) fn after_save(&self, transition: &Transition, outcome: &Result<(), SaveError>) {
+        let possible = matches!(outcome, Ok(()) | Err(SaveError::Storage(StorageError::Unavailable(_))));
+        if possible && transition.event().kind.changes_status() {
+            self.announce(transition.device().id());
+        }
+    }
+
+    /// Runs a save to its end, whatever becomes of its caller.
+    pub(super) fn detach<T: Send + 'static>(&self, save: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.opener.runtime.spawn(save)
+    }
+
     /// Tells everybody that a device changed.
-    pub(super) fn announce(&self, id: &DeviceId) {
+    fn announce(&self, id: &DeviceId) {
         self.watchers.wake(id);
         let words = self.words.get_or_init(|| {
             let (words, queue) = mpsc::channel(QUEUE);
@@ -122,7 +136,10 @@ where
     let what = "connecting to PostgreSQL";
     let (client, mut connection) = timeout(limit, config.connect(tls)).await.map_err(|_| TooSlow { what, limit })??;
     let mut subscribed = false;
-    let subscribing = timeout(limit, client.batch_execute("LISTEN pos_device_changed"));
+    let subscribing = timeout(limit, async {
+        client.batch_execute(&session_guards(limit)).await?;
+        client.batch_execute("LISTEN pos_device_changed").await
+    });
     tokio::pin!(subscribing);
     loop {
         tokio::select! {

@@ -40,6 +40,13 @@ pub(super) enum ConnectError {
     Stopping,
 }
 
+/// Left to itself PostgreSQL keeps the plan of a prepared statement, and of a foreign key's check, until the table is
+/// analysed: one that was made while the table was all but empty then reads the whole of it.
+const CUSTOM_PLANS: &str = "; SET plan_cache_mode = force_custom_plan";
+
+/// How often the server looks, while it runs a statement, whether its client is still connected.
+const CLIENT_CHECK_MS: u32 = 500;
+
 /// An open connection, with the task that moves its bytes.
 ///
 /// The task runs on the runtime the store was opened on, never on the one of the request that happened to open the
@@ -48,10 +55,24 @@ pub(super) struct PgConnection<L = PgLink> {
     pub(super) link: L,
     driver: JoinHandle<()>,
     /// False while an operation is under way, and for ever if it was abandoned or broke the connection.
-    settled: bool,
+    pub(super) settled: bool,
+}
+
+/// Closes the socket at once if an operation was abandoned: the server then ends its statement within
+/// [`CLIENT_CHECK_MS`], rolls back, and releases its locks. A connection that is merely idle says goodbye first.
+impl<L> Drop for PgConnection<L> {
+    fn drop(&mut self) {
+        self.close_unless_settled();
+    }
 }
 
 impl<L> PgConnection<L> {
+    fn close_unless_settled(&self) {
+        if !self.settled {
+            self.driver.abort();
+        }
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.driver.is_finished()
     }
@@ -86,7 +107,7 @@ impl PgManager {
             statement_timeout: options.statement_timeout,
             pooled: options.pooler == Pooler::Transaction,
             warned: Arc::default(),
-            tuning: "",
+            tuning: CUSTOM_PLANS,
             runtime: Handle::current(),
         }
     }
@@ -97,6 +118,17 @@ impl PgManager {
     pub(super) fn for_keys(&self) -> Self {
         Self {
             tuning: "; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off",
+            ..self.clone()
+        }
+    }
+
+    /// For connections whose statement is many callers': a lock on a table, or on a code that another transaction is just
+    /// giving out, holds none of them up for long. (A row that is locked is skipped.) And rows are found by their keys only,
+    /// never by a join that reads all devices, which for a table of some thousands looks as cheap.
+    pub(super) fn for_saves(&self) -> Self {
+        Self {
+            tuning: "; SET plan_cache_mode = force_custom_plan; SET lock_timeout = 500; SET enable_seqscan = off; \
+                     SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off",
             ..self.clone()
         }
     }
@@ -114,35 +146,58 @@ impl PgManager {
 
     async fn set_up(&self, client: &Client) -> Result<(), ConnectError> {
         // Less than we wait ourselves: an answer from the server is the one that knows that nothing was written. And the
-        // isolation our statements are written for, whatever the database's default.
-        let milliseconds = (self.statement_timeout / 4 * 3).as_millis().clamp(1, 2_147_483_647);
+        // isolation our statements are written for, whatever the database's default. To compile a plan (JIT) takes longer
+        // than any of them.
         let settings = format!(
-            "SET statement_timeout = {milliseconds}; SET default_transaction_isolation = 'read committed'{}",
+            "SET statement_timeout = {}; SET default_transaction_isolation = 'read committed'; SET jit = off; {}{}",
+            milliseconds(self.statement_timeout / 4 * 3),
+            session_guards(self.statement_timeout),
             self.tuning
         );
-        client.batch_execute(&settings).await.map_err(|error| ConnectError::Setup(error.into()))
+        // Apart: a server on a system that cannot look (before PostgreSQL 15 any but Linux) refuses it, and does without.
+        let client_check = format!("SET client_connection_check_interval = {CLIENT_CHECK_MS}");
+        let (set, _) = tokio::join!(client.batch_execute(&settings), client.batch_execute(&client_check));
+        set.map_err(|error| ConnectError::Setup(error.into()))
     }
 
     /// What a session is set to would stay behind at a server connection that others get next. So the role, or the
     /// pooler, must have set it, and we look.
     async fn check_pooled(&self, client: &Client) -> Result<(), ConnectError> {
         let setting = "SELECT current_setting('default_transaction_isolation'),
-            (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout')";
+            (SELECT setting::bigint FROM pg_settings WHERE name = 'statement_timeout'),
+            (SELECT setting::bigint FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout')";
         let row = client.query_typed_one(setting, &[]).await?;
-        let (isolation, milliseconds): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let (isolation, statement, idle): (String, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if isolation != "read committed" {
             return Err(ConnectError::Isolation(isolation));
         }
         let ours = i64::try_from(self.statement_timeout.as_millis()).unwrap_or(i64::MAX);
-        if !(1..ours).contains(&milliseconds) && !self.warned.swap(true, Ordering::Relaxed) {
+        let bounded = (1..ours).contains(&statement) && idle > 0;
+        if !bounded && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                milliseconds,
-                "the role has no statement_timeout, or one that is not below database.statement_timeout_ms: a statement \
-                 may go on after its caller was told that it failed"
+                statement_timeout = statement,
+                idle_in_transaction_session_timeout = idle,
+                "the role has no statement_timeout below database.statement_timeout_ms, or no \
+                 idle_in_transaction_session_timeout: a statement may continue after its caller was answered with an \
+                 error, and a stopped server may hold its locks"
             );
         }
         Ok(())
     }
+}
+
+/// What ends a session whose client stopped or was cut off, as statements: a transaction that waits for its client for
+/// longer than `limit`, and a peer that does not answer for about a minute. Its locks are then released.
+pub(super) fn session_guards(limit: Duration) -> String {
+    format!(
+        "SET idle_in_transaction_session_timeout = {}; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; \
+         SET tcp_keepalives_count = 3; SET tcp_user_timeout = 60000",
+        milliseconds(limit)
+    )
+}
+
+fn milliseconds(time: Duration) -> u128 {
+    time.as_millis().clamp(1, 2_147_483_647)
 }
 
 /// A way to speak to PostgreSQL over a connection.
@@ -217,12 +272,18 @@ where
 
 /// A connection on loan for one operation: one statement, or the statements of one transaction.
 ///
-/// It goes back to the pool for use only by [`Lease::settle`] or [`Lease::settle_transaction`]. Dropped any other way
-/// (the caller went away, the time was up), its statement may still be running or its transaction be open: the pool
-/// throws it away, and the server rolls back.
+/// It goes back to the pool only by [`Lease::settle`] or [`Lease::settle_transaction`]. Dropped any other way (the caller
+/// went away, the time was up), its statement may still be running or its transaction be open: its socket is closed at
+/// once, the server rolls back, and the pool replaces it.
 pub(super) struct Lease {
     connection: Object<PgManager>,
     limit: Duration,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.connection.close_unless_settled();
+    }
 }
 
 impl Lease {
@@ -328,9 +389,20 @@ pub(super) fn is_lost(error: &Error) -> bool {
 pub(super) fn is_rolled_back(error: &Error) -> bool {
     match error {
         Error::DatabaseError(DatabaseErrorKind::SerializationFailure, _) => true,
-        Error::DatabaseError(_, information) => information.message().starts_with("deadlock detected"),
+        Error::DatabaseError(_, information) => {
+            ROLLED_BACK.iter().any(|words| information.message().starts_with(words))
+        }
         _ => false,
     }
+}
+
+/// What the server says of those; in other languages they are only "unavailable".
+const ROLLED_BACK: [&str; 2] = ["deadlock detected", "canceling statement due to lock timeout"];
+
+/// Whether a prepared statement is no longer what it was, as after a change of a column's type. Nothing was kept, and
+/// another connection prepares it anew.
+pub(super) fn is_outdated(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, information) if information.message().starts_with("cached plan must not change"))
 }
 
 /// What the server says when it is going away, overloaded or out of room (SQLSTATE classes 40, 53, 55, 57 and 58).

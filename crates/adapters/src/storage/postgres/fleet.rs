@@ -20,7 +20,7 @@ use super::link::PgLink;
 use super::once::{claim_key, find_answer};
 use super::save::SaveForParty;
 use super::schema::{devices, merchants};
-use super::{DeviceRow, PgStore, saved};
+use super::{DeviceRow, PgStore};
 use crate::storage::fleet_rows::kept_answer;
 use crate::storage::rows::new_devices;
 
@@ -79,15 +79,7 @@ impl FleetRepository for PgStore {
     async fn save(&self, scope: Scope, transition: &Transition) -> Result<(), SaveError> {
         match scope {
             Scope::Operator => DeviceRepository::save(self, transition).await,
-            Scope::Of(party) => {
-                let statement = SaveForParty::of(party, transition);
-                let outcome = saved(
-                    async { run!(self, |connection| statement.load::<i64>(connection)) }
-                        .await
-                        .map(|changed| changed.into_iter().sum()),
-                );
-                self.told(outcome, transition)
-            }
+            Scope::Of(party) => self.save_alone(SaveForParty::of(party, transition), transition).await,
         }
     }
 

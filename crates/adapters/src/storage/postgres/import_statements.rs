@@ -161,12 +161,22 @@ impl QueryFragment<Pg> for SetOutcomes {
         input.bind::<Array<BigInt>, _>("numbers", &self.numbers)?;
         input.bind::<Array<Text>, _>("outcomes", &self.outcomes)?;
         input.bind::<Array<Nullable<Text>>, _>("details", &self.details)?;
+        // Each row by its key: a join would read the whole import for each call, until the table is analysed. Whoever
+        // decides about rows has locked them, or their import, so that their places stay.
         input.then(
             "), done AS (
-                UPDATE import_rows SET outcome = given.outcome, detail = given.detail
-                FROM input, unnest(numbers, outcomes, details) AS given (row_number, outcome, detail)
-                WHERE import_rows.import_id = wanted AND import_rows.row_number = given.row_number
-                    AND import_rows.outcome IS NULL
+                UPDATE import_rows SET outcome = found.outcome, detail = found.detail
+                FROM (
+                    SELECT given.outcome, given.detail, stored.place
+                    FROM input, unnest(numbers, outcomes, details) AS given (row_number, outcome, detail)
+                        CROSS JOIN LATERAL (
+                            SELECT ctid AS place FROM import_rows
+                            WHERE import_id = (SELECT wanted FROM input) AND row_number = given.row_number
+                                AND import_rows.outcome IS NULL
+                            LIMIT 1
+                        ) AS stored
+                ) AS found
+                WHERE import_rows.ctid = found.place
                 RETURNING 1
             )
             SELECT count(*) FROM done",

@@ -34,6 +34,11 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 /// After which pause an import that somebody else ends is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
+/// Pages of an import's rows are read along their index. A table that has just grown is not analysed yet: then all that is
+/// left of the import would be read and sorted for each page. Nothing is compiled (JIT) for a sort that cannot be left out,
+/// which looks immensely expensive then.
+const IN_ORDER: &str = "SET LOCAL enable_bitmapscan = off; SET LOCAL enable_sort = off; SET LOCAL jit = off";
+
 /// Why the end of an import is rolled back.
 enum NotConcluded {
     /// These rows are refused, so none is to be imported.
@@ -68,7 +73,10 @@ impl ImportRepository for PgStore {
             .filter(dsl::outcome.is_null())
             .order(dsl::row_number)
             .limit(limit.into());
-        let rows: Vec<RowRow<Uuid>> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<RowRow<Uuid>> = transact!(self, async |connection| {
+            connection.batch_execute(IN_ORDER).await?;
+            Ok::<_, Stop<StorageError>>(query.load(connection).await?)
+        })?;
         let ids: HashSet<String> = rows.iter().filter_map(|row| row.device_id.clone()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let first = FirstRows { import: import.id.0, ids: ids.clone() };
@@ -133,7 +141,10 @@ impl ImportRepository for PgStore {
             .filter(dsl::import_id.eq(import.id.0).and(dsl::row_number.gt(signed(after))))
             .order(dsl::row_number)
             .limit(limit.into());
-        let rows: Vec<RowRow<Uuid>> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<RowRow<Uuid>> = transact!(self, async |connection| {
+            connection.batch_execute(IN_ORDER).await?;
+            Ok::<_, Stop<StorageError>>(query.load(connection).await?)
+        })?;
         Ok(rows.into_iter().map(|row| row.result(found.state)).collect::<Result<_, _>>()?)
     }
 }
@@ -256,7 +267,7 @@ async fn create_all(connection: &mut PgLink, import: &Import, now: OffsetDateTim
 
 /// A sealed import, locked until the end of the transaction, which may last; none if somebody else has locked it.
 async fn locked(connection: &mut PgLink, import: &ImportRef) -> Result<Option<Import>, Stop<NotConcluded>> {
-    connection.batch_execute("SET LOCAL statement_timeout = 0").await?;
+    connection.batch_execute(&format!("SET LOCAL statement_timeout = 0; {IN_ORDER}")).await?;
     let row: Option<ImportRow<Uuid>> = imports::table
         .filter(imports::import_id.eq(import.id.0).and(imports::owner.eq(owner_text(import.owner))))
         .filter(imports::state.ne_all([UPLOADING, FORGOTTEN]))

@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use tokio_postgres::Config;
 
-use super::connection::{PgManager, connect};
+use super::connection::{PgManager, connect, session_guards};
 use super::direct;
 use super::link::PgLink;
 use crate::storage::StorageOptions;
@@ -38,13 +38,15 @@ pub(in crate::storage) async fn migrate(config: &Config, options: &StorageOption
     let config = direct(config, options).ok_or_else(|| Trouble::failed(OnlyPooled))?;
     let opened = connect(config, options.connect_timeout).await.map_err(Trouble::unreachable)?;
     // diesel's migration code blocks.
-    tokio::task::spawn_blocking(move || locked(&mut Connection::from(opened)))
+    let guards = session_guards(options.statement_timeout);
+    tokio::task::spawn_blocking(move || locked(&mut Connection::from(opened), &guards))
         .await
         .map_err(Trouble::failed)?
         .map_err(Trouble::Failed)
 }
 
-fn locked(connection: &mut Connection) -> Result<Vec<String>, Box<dyn Error + Send + Sync>> {
+fn locked(connection: &mut Connection, guards: &str) -> Result<Vec<String>, Box<dyn Error + Send + Sync>> {
+    connection.batch_execute(guards)?;
     // Bounds the wait for another process's migration.
     connection.batch_execute(&format!("SET lock_timeout = '60s'; SELECT pg_advisory_lock({LOCK})"))?;
     connection.batch_execute(&format!("SET lock_timeout = '{DDL_PATIENCE}'"))?;

@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use deadpool::managed::Pool;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use diesel_async::methods::LoadQuery;
 use pos_domain::{
     ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, PairingCode, RefusedClaim, Sighting, Transition,
 };
@@ -40,6 +41,7 @@ use uuid::Uuid;
 use self::changes::Changes;
 use self::connection::{Lease, PgManager};
 use self::gather::{Lookups, Saves};
+use self::link::PgLink;
 pub(super) use self::migrate::{migrate, pending};
 use self::refusals::{CountFailure, TellBlocked};
 use self::save::SaveTransition;
@@ -68,7 +70,7 @@ const OWN_LOCATION: &str = "devices_own_location";
 pub struct PgStore {
     pool: Pool<PgManager>,
     gathered: Option<Gathered>,
-    changes: Changes,
+    changes: Arc<Changes>,
     /// Imports that end in one long transaction, each on a connection of the pool: never all of those.
     long_imports: Semaphore,
     acquire_timeout: Duration,
@@ -79,16 +81,16 @@ impl PgStore {
     pub(super) fn open(config: &tokio_postgres::Config, options: &StorageOptions) -> Result<Self, OpenError> {
         let manager = PgManager::of(config, options);
         let opener = Arc::new(manager.clone());
-        let gathered = options.gather.then(|| Gathered {
-            lookups: Lookups::new(Arc::new(opener.for_keys())),
-            saves: Saves::new(Arc::clone(&opener)),
-        });
         let listen_at = direct(&opener.config, options).map(|config| {
             let mut config = config.clone();
             notice_dead_peers(&mut config);
             config
         });
-        let changes = Changes::new(opener, listen_at, options.max_watches);
+        let changes = Arc::new(Changes::new(Arc::clone(&opener), listen_at, options.max_watches));
+        let gathered = options.gather.then(|| Gathered {
+            lookups: Lookups::new(Arc::new(opener.for_keys())),
+            saves: Saves::new(Arc::new(opener.for_saves()), Arc::clone(&changes)),
+        });
         let pool = Pool::builder(manager)
             .max_size(options.max_connections)
             .build()
@@ -98,12 +100,22 @@ impl PgStore {
         Ok(Self { pool, gathered, changes, long_imports, acquire_timeout, statement_timeout })
     }
 
-    /// Lets those who wait know of what was kept.
-    fn told(&self, outcome: Result<(), SaveError>, transition: &Transition) -> Result<(), SaveError> {
-        if outcome.is_ok() && transition.event().kind.changes_status() {
-            self.changes.announce(transition.device().id());
-        }
-        outcome
+    /// Saves a transition on a connection of the pool. Once it is sent it runs to its end and notifies, also when its
+    /// caller goes away.
+    async fn save_alone<S>(&self, statement: S, transition: &Transition) -> Result<(), SaveError>
+    where
+        S: LoadQuery<'static, PgLink, i64> + Send + 'static,
+    {
+        let mut lease = self.lease().await.map_err(StorageError::from)?;
+        let (changes, limit, transition) = (Arc::clone(&self.changes), self.statement_timeout, transition.clone());
+        let save = self.changes.detach(async move {
+            // All rows, so that what the commit says is heard.
+            let outcome = timeout(limit, statement.load::<i64>(lease.connection())).await;
+            let outcome = saved(lease.settle(outcome).map(|changed| changed.into_iter().sum()));
+            changes.after_save(&transition, &outcome);
+            outcome
+        });
+        save.await.unwrap_or_else(|stopped| Err(StorageError::Unavailable(stopped.into()).into()))
     }
 
     async fn lease(&self) -> Result<Lease, Failure> {
@@ -157,7 +169,7 @@ macro_rules! run {
 
 /// Runs an `async |connection| …` as one transaction on a connection of its own, within the time limit. What it answers
 /// is kept; if it answers a [`Stop`] nothing is. When the caller goes away meanwhile, the connection
-/// is thrown away, and the server rolls back.
+/// is closed, and the server rolls back.
 macro_rules! transact {
     ($store:ident, $work:expr) => {{
         let mut lease = $store.lease().await.map_err(StorageError::from)?;
@@ -222,18 +234,10 @@ impl DeviceRepository for PgStore {
     }
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
-        let outcome = match &self.gathered {
+        match &self.gathered {
             Some(gathered) => gathered.saves.save(transition).await,
-            None => {
-                let statement = SaveTransition::from(transition);
-                saved(
-                    async { run!(self, |connection| statement.load::<i64>(connection)) }
-                        .await
-                        .map(|changed| changed.into_iter().sum()),
-                )
-            }
-        };
-        self.told(outcome, transition)
+            None => self.save_alone(SaveTransition::from(transition), transition).await,
+        }
     }
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {

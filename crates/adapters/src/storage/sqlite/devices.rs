@@ -66,8 +66,8 @@ impl SqliteStore {
     /// Keeps a transition for a scope, which must see the merchant that the stored device has, and the one it has
     /// afterwards.
     pub(super) async fn keep(&self, scope: Scope, transition: &Transition) -> Result<(), SaveError> {
-        let (id, transition) = (transition.device().id().clone(), transition.clone());
-        let saved = self.write(move |connection| {
+        let (id, watchers, transition) = (transition.device().id().clone(), self.watchers.clone(), transition.clone());
+        let save = move |connection: &mut SqliteConnection| {
             let device = transition.device();
             let sees =
                 sees_device(connection, scope, device.id())? && sees_merchant(connection, scope, device.merchant_id())?;
@@ -79,12 +79,15 @@ impl SqliteStore {
                 insert_ended_code(connection, ended, transition.event().sequence)?;
             }
             Ok(true)
-        });
-        match saved.await {
-            Ok(true) => {
-                self.watchers.wake(&id);
-                Ok(())
+        };
+        // Also after a commit that failed: it may have been one all the same.
+        let notify = move |saved: &Result<bool, Failure>| {
+            if matches!(saved, Ok(true) | Err(Failure::Storage(StorageError::Unavailable(_)))) {
+                watchers.wake(&id);
             }
+        };
+        match self.writer.write_then(save, notify).await {
+            Ok(true) => Ok(()),
             Ok(false) => Err(SaveError::Conflict),
             Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
             // Of the rows that are written, the device's alone refers to one that may not be there.

@@ -68,7 +68,16 @@ impl Writer {
         &self,
         operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.wait_for(operation, false).await
+        self.wait_for(operation, false, |_| {}).await
+    }
+
+    /// The same, and calls `after` with the outcome before the caller is answered, also when the caller is gone by then.
+    pub(super) async fn write_then<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+        after: impl FnOnce(&Result<T, Failure>) + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.wait_for(operation, false, after).await
     }
 
     /// The same for many rows at once: alone in its transaction, so that no small write has its time limit.
@@ -76,17 +85,19 @@ impl Writer {
         &self,
         operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
-        self.wait_for(operation, true).await
+        self.wait_for(operation, true, |_| {}).await
     }
 
     async fn wait_for<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
         alone: bool,
+        after: impl FnOnce(&Result<T, Failure>) + Send + 'static,
     ) -> Result<T, Failure> {
         let begun = Arc::new(AtomicBool::new(false));
         let (reply, mut answer) = oneshot::channel();
-        self.enqueue(Box::new(Job { alone, begun: begun.clone(), operation: Some(operation), outcome: None, reply }))?;
+        let (begun_here, operation) = (begun.clone(), Some(operation));
+        self.enqueue(Box::new(Job { alone, begun: begun_here, operation, outcome: None, after, reply }))?;
         let ended = |_| Err(Failure::unavailable(NoAnswer::Ended));
         if let Ok(outcome) = timeout(self.limits.acquire, &mut answer).await {
             return outcome.unwrap_or_else(ended);
@@ -221,18 +232,20 @@ trait Write: Send {
     fn end(self: Box<Self>, no_commit: Option<StorageError>) -> Answer;
 }
 
-struct Job<T, O> {
+struct Job<T, O, A> {
     alone: bool,
     begun: Arc<AtomicBool>,
     operation: Option<O>,
     outcome: Option<Result<T, Failure>>,
+    after: A,
     reply: oneshot::Sender<Result<T, Failure>>,
 }
 
-impl<T, O> Write for Job<T, O>
+impl<T, O, A> Write for Job<T, O, A>
 where
     T: Send + 'static,
     O: FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    A: FnOnce(&Result<T, Failure>) + Send + 'static,
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed() && !self.begun.load(Ordering::Acquire)
@@ -276,6 +289,7 @@ where
                 Some(error) => Err(Failure::Storage(error)),
                 None => self.outcome.unwrap_or_else(|| Err(Failure::fault(NoAnswer::Ended))),
             };
+            (self.after)(&outcome);
             // A caller that is gone needs no answer.
             let _ = self.reply.send(outcome);
         })
@@ -297,10 +311,8 @@ mod tests {
         operation: impl FnOnce(&mut SqliteConnection) -> Result<(), Failure> + Send + 'static,
     ) -> (Box<dyn Write>, Reply) {
         let (reply, answer) = oneshot::channel();
-        (
-            Box::new(Job { alone: false, begun: Arc::default(), operation: Some(operation), outcome: None, reply }),
-            answer,
-        )
+        let (operation, after) = (Some(operation), |_: &Result<(), Failure>| {});
+        (Box::new(Job { alone: false, begun: Arc::default(), operation, outcome: None, after, reply }), answer)
     }
 
     fn put(sql: &'static str) -> (Box<dyn Write>, Reply) {
@@ -386,8 +398,9 @@ mod tests {
     fn what_is_to_be_alone_is() {
         let alone = || {
             let (reply, _) = oneshot::channel::<Result<(), Failure>>();
-            let operation = Some(|_: &mut SqliteConnection| Ok(()));
-            Box::new(Job { alone: true, begun: Arc::default(), operation, outcome: None, reply }) as Box<dyn Write>
+            let (operation, after) = (Some(|_: &mut SqliteConnection| Ok(())), |_: &Result<(), Failure>| {});
+            Box::new(Job { alone: true, begun: Arc::default(), operation, outcome: None, after, reply })
+                as Box<dyn Write>
         };
         let small = || put("SELECT 1").0;
         let mut queue = VecDeque::from([small(), small(), alone(), alone(), small()]);

@@ -1,9 +1,10 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use pos_port_storage::StorageError;
 use tokio::time::timeout;
 
-use super::super::connection::{Link, PgConnection, PgManager, is_lost, is_rolled_back, judge};
+use super::super::connection::{Link, PgConnection, PgManager, is_lost, is_outdated, is_rolled_back, judge};
 use crate::storage::failure::{Failure, TooSlow};
 
 /// One connection, opened when it is needed and given up when in doubt.
@@ -16,7 +17,7 @@ pub(in super::super) struct Lane<L> {
 pub(in super::super) enum Trouble {
     /// A connection that had been idle turned out to be gone. Whether the statement was run is not known.
     Lost(Failure),
-    /// Others were at the same rows, and nothing of the statement was kept.
+    /// Others were at the same rows, or the plan was outdated, and nothing of the statement was kept.
     RolledBack(Failure),
     /// Anything else.
     Failed(Failure),
@@ -34,6 +35,11 @@ impl<L: Link> Lane<L> {
         Self { opener, connection: None }
     }
 
+    /// After how long the server gives a statement up, at the latest.
+    pub(in super::super) fn server_timeout(&self) -> Duration {
+        self.opener.statement_timeout / 4 * 3
+    }
+
     /// Runs one statement within the time limit.
     pub(in super::super) async fn run<T>(
         &mut self,
@@ -46,10 +52,12 @@ impl<L: Link> Lane<L> {
             Some(connection) => connection,
             None => self.opener.open().await.map_err(|error| Trouble::Failed(Failure::unavailable(error)))?,
         };
+        connection.settled = false;
         let outcome = timeout(limit, statement(&mut connection.link)).await;
         let too_slow = || Failure::unavailable(TooSlow { what: "a PostgreSQL statement", limit });
         let error = match outcome.map_err(|_| Trouble::Failed(too_slow()))? {
             Ok(value) => {
+                connection.settled = true;
                 self.connection = Some(connection);
                 return Ok(value);
             }
@@ -57,7 +65,7 @@ impl<L: Link> Lane<L> {
         };
         let closed = connection.is_closed();
         let lost = was_kept && (closed || is_lost(&error));
-        let rolled_back = is_rolled_back(&error);
+        let (rolled_back, outdated) = (is_rolled_back(&error), is_outdated(&error));
         let failure = judge(closed, error);
         if lost {
             return Err(Trouble::Lost(failure));
@@ -68,9 +76,10 @@ impl<L: Link> Lane<L> {
                 Failure::Storage(StorageError::Fault(_)) | Failure::Taken { .. } | Failure::Missing { .. }
             )
         {
+            connection.settled = true;
             self.connection = Some(connection);
         }
-        if rolled_back {
+        if rolled_back || outdated {
             return Err(Trouble::RolledBack(failure));
         }
         Err(Trouble::Failed(failure))

@@ -66,8 +66,8 @@ impl Gather for Wanted {
 async fn look_up(lane: &mut Lane<ByIds>, ids: &[&str]) -> Result<Vec<Row>, StorageError> {
     let load = async |connection: &mut ByIds| connection.rows(ids).await;
     let outcome = match lane.run(load).await {
-        // Reading twice does no harm.
-        Err(Trouble::Lost(_)) => lane.run(load).await,
+        // Reading twice does no harm, and an outdated plan was given up.
+        Err(Trouble::Lost(_) | Trouble::RolledBack(_)) => lane.run(load).await,
         outcome => outcome,
     };
     outcome.map_err(|trouble| Failure::from(trouble).into())

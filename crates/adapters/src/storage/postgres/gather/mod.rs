@@ -152,7 +152,9 @@ async fn run<G: Gather>(mut queue: mpsc::Receiver<Waiting<G>>, opener: Arc<PgMan
                 return;
             }
         } else {
-            while batch.len() < G::BATCH
+            // Beside those that are left over, so that they keep nobody out.
+            let most = batch.len() + G::BATCH;
+            while batch.len() < most
                 && let Ok(waiting) = queue.try_recv()
             {
                 batch.push(waiting);

@@ -13,21 +13,28 @@ use super::super::save::SaveTransition;
 use super::super::statements::{Input, statement};
 
 /// What became of one row.
-pub(super) enum Outcome {}
+pub(super) enum Outcome {
+    /// What its caller is answered.
+    Done(Result<(), SaveError>),
+    /// Another transaction holds the row: nothing was saved, and it may be tried again.
+    Locked,
+}
 
 impl Outcome {
     const KEPT: i16 = 0;
     const CONFLICT: i16 = 1;
     const CODE_TAKEN: i16 = 2;
+    const LOCKED: i16 = 3;
 
-    /// What a caller is told; `None` is a row that the statement did not speak of.
-    pub(super) fn read(told: Option<i16>) -> Result<(), SaveError> {
-        match told {
+    /// `None` is a row that the statement did not speak of.
+    pub(super) fn read(told: Option<i16>) -> Self {
+        Self::Done(match told {
             Some(Self::KEPT) => Ok(()),
             Some(Self::CONFLICT) => Err(SaveError::Conflict),
             Some(Self::CODE_TAKEN) => Err(SaveError::CodeTaken),
+            Some(Self::LOCKED) => return Self::Locked,
             _ => Err(StorageError::Fault("a gathered save without an outcome".into()).into()),
-        }
+        })
     }
 }
 
@@ -124,8 +131,10 @@ impl QueryFragment<Pg> for SaveMany {
         input.bind::<Array<Nullable<Text>>, _>("ended_codes", &self.ended_codes)?;
         input.bind::<Array<Nullable<Text>>, _>("ends", &self.ended_as)?;
         input.bind::<Array<Nullable<Timestamptz>>, _>("ended_ats", &self.ended_at)?;
-        // A code that waits at another device leaves its own row out, so that it cannot fail its neighbours: the unique
-        // index has the last word only on a code that is being given out elsewhere at this very moment.
+        // No row waits for another. One that another transaction holds is skipped (`free`), and one whose code waits at
+        // another device (`clashing`) leaves itself out: the unique index has the last word only on a code that is being
+        // given out elsewhere at this very moment. Both look each row up by its key: a LATERAL with a LIMIT cannot become
+        // a join, for which all devices would be read.
         input.then(
             "), given AS MATERIALIZED (
                 SELECT given.*
@@ -135,24 +144,36 @@ impl QueryFragment<Pg> for SaveMany {
                     AS given (device_id, expected, version, merchant_id, status, pairing_code, code_issued_at,
                         code_expires_at, claimed_by, claimed_at, activated_at, decommissioned_at, label, location_id,
                         at, actor, origin, trace_id, kind, chain_start, hash, ended_code, ended_as, ended_at)
-            ), clashing AS (
-                SELECT given.device_id FROM given
-                WHERE given.status = 'inactive' AND EXISTS (
+            ), free AS MATERIALIZED (
+                SELECT given.* FROM given CROSS JOIN LATERAL (
+                    SELECT FROM devices WHERE devices.device_id = given.device_id COLLATE \"C\"
+                    LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+                ) AS held
+            ), clashing AS MATERIALIZED (
+                SELECT given.device_id FROM given CROSS JOIN LATERAL (
                     SELECT FROM devices AS other
-                    WHERE other.pairing_code = given.pairing_code AND other.status = 'inactive'
+                    WHERE other.pairing_code = given.pairing_code COLLATE \"C\" AND other.status = 'inactive'
                         AND other.device_id <> given.device_id COLLATE \"C\"
-                )
+                    LIMIT 1
+                ) AS taken
+                WHERE given.status = 'inactive'
+            ), expected AS MATERIALIZED (
+                SELECT given.device_id FROM given CROSS JOIN LATERAL (
+                    SELECT FROM devices
+                    WHERE devices.device_id = given.device_id COLLATE \"C\" AND devices.version = given.expected
+                    LIMIT 1
+                ) AS stored
             ), changed AS (
                 UPDATE devices
-                SET version = given.version, merchant_id = given.merchant_id, status = given.status,
-                    pairing_code = given.pairing_code, code_issued_at = given.code_issued_at,
-                    code_expires_at = given.code_expires_at, claimed_by = given.claimed_by,
-                    claimed_at = given.claimed_at, activated_at = given.activated_at,
-                    decommissioned_at = given.decommissioned_at, label = given.label,
-                    location_id = given.location_id, chain_start = given.chain_start, chain_head = given.hash
-                FROM given
-                WHERE devices.device_id = given.device_id COLLATE \"C\" AND devices.version = given.expected
-                    AND NOT EXISTS (SELECT FROM clashing WHERE clashing.device_id = given.device_id)
+                SET version = free.version, merchant_id = free.merchant_id, status = free.status,
+                    pairing_code = free.pairing_code, code_issued_at = free.code_issued_at,
+                    code_expires_at = free.code_expires_at, claimed_by = free.claimed_by,
+                    claimed_at = free.claimed_at, activated_at = free.activated_at,
+                    decommissioned_at = free.decommissioned_at, label = free.label,
+                    location_id = free.location_id, chain_start = free.chain_start, chain_head = free.hash
+                FROM free
+                WHERE devices.device_id = free.device_id COLLATE \"C\" AND devices.version = free.expected
+                    AND NOT EXISTS (SELECT FROM clashing WHERE clashing.device_id = free.device_id)
                 RETURNING devices.device_id
             ), told AS (
                 INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, origin, trace_id, kind, hash)
@@ -168,12 +189,9 @@ impl QueryFragment<Pg> for SaveMany {
             SELECT given.device_id,
                 CASE
                     WHEN EXISTS (SELECT FROM changed WHERE changed.device_id = given.device_id COLLATE \"C\") THEN 0
-                    WHEN EXISTS (SELECT FROM clashing WHERE clashing.device_id = given.device_id)
-                        AND EXISTS (
-                            SELECT FROM devices
-                            WHERE devices.device_id = given.device_id COLLATE \"C\"
-                                AND devices.version = given.expected
-                        ) THEN 2
+                    WHEN NOT EXISTS (SELECT FROM expected WHERE expected.device_id = given.device_id) THEN 1
+                    WHEN EXISTS (SELECT FROM clashing WHERE clashing.device_id = given.device_id) THEN 2
+                    WHEN NOT EXISTS (SELECT FROM free WHERE free.device_id = given.device_id) THEN 3
                     ELSE 1
                 END::smallint
             FROM given",

@@ -18,7 +18,7 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection,
 };
 use futures_util::future::{BoxFuture, FutureExt as _, TryFutureExt as _};
-use futures_util::stream::{BoxStream, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt as _, TryStreamExt as _};
 
 pub(super) use self::error::told;
 use self::row::LinkRow;
@@ -41,6 +41,13 @@ impl SimpleAsyncConnection for PgLink {
 
 type Rows = BoxStream<'static, QueryResult<LinkRow>>;
 
+/// The rows once the whole answer is here. Whoever takes the first row only would not hear that the commit, which comes
+/// after the rows, failed.
+async fn whole(rows: impl Stream<Item = QueryResult<LinkRow>> + Send) -> QueryResult<Rows> {
+    let rows: Vec<LinkRow> = rows.try_collect().await?;
+    Ok(stream::iter(rows).map(Ok).boxed())
+}
+
 impl AsyncConnectionCore for PgLink {
     type ExecuteFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<usize>>;
     type LoadFuture<'conn, 'query> = BoxFuture<'conn, QueryResult<Rows>>;
@@ -54,7 +61,7 @@ impl AsyncConnectionCore for PgLink {
         T::Query: QueryFragment<Pg> + QueryId + 'query,
     {
         match self {
-            Self::Prepared(link) => link.load(source).map_ok(|rows| rows.map_ok(LinkRow::Prepared).boxed()).boxed(),
+            Self::Prepared(link) => link.load(source).and_then(|rows| whole(rows.map_ok(LinkRow::Prepared))).boxed(),
             Self::Unnamed(link) => link.load(&source.as_query()),
         }
     }

@@ -6,14 +6,14 @@ use diesel::query_builder::{QueryBuilder as _, QueryFragment};
 use diesel::result::Error;
 use diesel_async::AnsiTransactionManager;
 use futures_util::future::{BoxFuture, FutureExt as _};
-use futures_util::stream::{StreamExt as _, TryStreamExt as _};
+use futures_util::stream::TryStreamExt as _;
 use tokio_postgres::Client;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type};
 
-use super::Rows;
 use super::error::told;
 use super::row::LinkRow;
+use super::{Rows, whole};
 
 /// A connection on which nothing outlives its transaction: each statement is sent whole, parsed, bound and executed in
 /// one round trip, and the server keeps none of it. The price is a plan for each call.
@@ -47,7 +47,7 @@ impl Unnamed {
         async move {
             let Written { sql, parameters } = written?;
             let rows = self.client.query_typed_raw(&sql, parameters).await.map_err(told)?;
-            Ok(rows.map_ok(LinkRow::Unnamed).map_err(told).boxed())
+            whole(rows.map_ok(LinkRow::Unnamed).map_err(told)).await
         }
         .boxed()
     }
