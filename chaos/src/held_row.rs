@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 
 use crate::act::Stage;
-use crate::fleet::{Device, Shown};
+use crate::fleet::{Device, Shown, Slot};
 use crate::ledger::{Excused, Underway};
 use crate::model::{Call, Outcome};
 use crate::postgres::Postgres;
@@ -30,7 +30,10 @@ pub(crate) async fn hold(
     lasting: Duration,
     random: &mut StdRng,
 ) -> anyhow::Result<String> {
-    let device = stage.fleet.slots.choose(random).context("no device")?.device();
+    // One that shows a code, so that asking for another changes its row.
+    let devices: Vec<_> = stage.fleet.slots.iter().map(Slot::device).collect();
+    let showing: Vec<_> = devices.iter().filter(|device| device.shown().is_some() && !device.is_unsettled()).collect();
+    let device = showing.choose(random).copied().or_else(|| devices.first()).context("no device")?.clone();
     let excuse = stage.ledger.excuse(Excused::Device(device.id.clone()));
     let mut client = postgres.client().await?;
     let transaction = client.transaction().await?;

@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep_until};
 use crate::ledger::Ledger;
 use crate::replica::Replica;
 
-/// Refused requests, a line of the log each: more than a pipe holds.
-const REFUSED: usize = 1_200;
+/// Refused requests, a line of the log each: more than twice what a pipe holds.
+const REFUSED: usize = 400;
 const AT_ONCE: usize = 8;
 
 /// Stops reading, has requests refused meanwhile, and reads on. Every request and the health check must be answered.
