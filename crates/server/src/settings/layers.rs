@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
+use super::exact::mask_credentials;
 use super::fault::{SettingsFault, Source};
 use super::suggest::suggest;
 
@@ -203,6 +204,7 @@ impl Layers {
     }
 
     fn fault(&mut self, key: &str, source: &Source, problem: String, remedy: String) {
+        let (problem, remedy) = (mask_credentials(&problem), mask_credentials(&remedy));
         self.faults.push(SettingsFault { key: key.to_owned(), source: source.clone(), problem, remedy });
     }
 }

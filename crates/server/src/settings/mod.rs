@@ -8,6 +8,7 @@
 //! `sections/`. A test fails when one of the two is missing.
 
 mod effective;
+mod exact;
 mod fault;
 mod layers;
 mod reader;

@@ -10,10 +10,9 @@ use secrecy::SecretString;
 use toml::Value;
 
 use super::effective::{Effective, EffectiveSetting};
+use super::exact::{MASK, mask_credentials};
 use super::fault::{SettingsFault, Source};
 use super::layers::{Entries, Entry, Given, is_secret};
-
-const MASK: &str = "********";
 
 pub(super) struct Reader<'e> {
     entries: &'e Entries,
@@ -95,6 +94,7 @@ impl<'e> Reader<'e> {
             Ok(value) => Some(value),
             Err((problem, remedy)) => {
                 let source = self.entries.get(key).map_or(Source::Default, source);
+                let (problem, remedy) = (mask_credentials(&problem), mask_credentials(&remedy));
                 self.faults.push(SettingsFault { key: key.to_owned(), source, problem, remedy });
                 None
             }
@@ -109,7 +109,7 @@ impl<'e> Reader<'e> {
         let shown = |(key, entry): (&String, &Entry)| EffectiveSetting {
             key: key.clone(),
             value: match &entry.value {
-                Given::Here(value) if !is_secret(key) => value.to_string(),
+                Given::Here(value) if !is_secret(key) => mask_credentials(&value.to_string()),
                 Given::Here(_) | Given::InFile(_) => format!("\"{MASK}\""),
             },
             source: source(entry),

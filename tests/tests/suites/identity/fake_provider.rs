@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use actix_web::dev::ServerHandle;
+use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpResponse, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -38,6 +39,16 @@ struct State {
     discoveries: AtomicUsize,
     key_fetches: AtomicUsize,
     gate: Semaphore,
+    token_answer: Mutex<TokenAnswer>,
+    accepted: Mutex<Vec<(String, String)>>,
+}
+
+/// How the token endpoint answers.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TokenAnswer {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    pub(super) body: String,
 }
 
 pub(super) struct FakeProvider {
@@ -59,6 +70,8 @@ impl FakeProvider {
             discoveries: AtomicUsize::new(0),
             key_fetches: AtomicUsize::new(0),
             gate: Semaphore::new(0),
+            token_answer: Mutex::default(),
+            accepted: Mutex::default(),
         });
         let shared = state.clone();
         let app = move || {
@@ -66,6 +79,7 @@ impl FakeProvider {
                 .app_data(shared.clone())
                 .route("/.well-known/openid-configuration", web::get().to(discovery))
                 .route("/certs", web::get().to(certs))
+                .route("/token", web::post().to(token))
         };
         let server = HttpServer::new(app).workers(1).disable_signals().listen(listener).expect("listening").run();
         let handle = server.handle();
@@ -85,6 +99,16 @@ impl FakeProvider {
         *self.state.jwks.lock().unwrap_or_else(PoisonError::into_inner) = jwks;
     }
 
+    /// What the token endpoint answers from now on.
+    pub(super) fn answer_tokens(&self, answer: TokenAnswer) {
+        *self.state.token_answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+    }
+
+    /// The `Accept` of each request, by its path.
+    pub(super) fn accepted(&self) -> Vec<(String, String)> {
+        self.state.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn open_gate(&self) {
         self.state.gate.add_permits(1_000);
     }
@@ -102,18 +126,36 @@ impl Drop for FakeProvider {
 }
 
 impl State {
+    fn note(&self, request: &HttpRequest) {
+        let accept = request.headers().get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let seen = (request.path().to_owned(), accept.to_owned());
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    }
+
     fn behaviour(&self) -> Behaviour {
         self.behaviour.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn discovery(state: Data<State>) -> HttpResponse {
+async fn token(state: Data<State>, request: HttpRequest) -> HttpResponse {
+    state.note(&request);
+    let answer = state.token_answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut response = HttpResponse::build(StatusCode::from_u16(answer.status).expect("a status"));
+    if let Some(retry_after) = answer.retry_after {
+        response.insert_header(("Retry-After", retry_after));
+    }
+    response.content_type("application/json").body(answer.body)
+}
+
+async fn discovery(state: Data<State>, request: HttpRequest) -> HttpResponse {
+    state.note(&request);
     state.discoveries.fetch_add(1, Ordering::SeqCst);
     let issuer = &state.issuer;
     let mut document = json!({
         "issuer": issuer,
         "authorization_endpoint": format!("{issuer}/auth"),
         "jwks_uri": format!("{issuer}/certs"),
+        "token_endpoint": format!("{issuer}/token"),
         "response_types_supported": ["code"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["RS256"],
@@ -128,7 +170,8 @@ async fn discovery(state: Data<State>) -> HttpResponse {
     HttpResponse::Ok().json(document)
 }
 
-async fn certs(state: Data<State>) -> HttpResponse {
+async fn certs(state: Data<State>, request: HttpRequest) -> HttpResponse {
+    state.note(&request);
     state.key_fetches.fetch_add(1, Ordering::SeqCst);
     let jwks = state.jwks.lock().unwrap_or_else(PoisonError::into_inner).clone();
     match state.behaviour() {

@@ -2,6 +2,7 @@
 //! that misbehaves.
 
 mod bad_tokens;
+mod client_tokens;
 mod dev_idp;
 mod expiry;
 mod fake_provider;

@@ -88,7 +88,7 @@ pub(super) struct GuardedClient {
 /// Why a document could not be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum HttpError {
-    #[error("the document's address does not use https")]
+    #[error("the document's address does not use https, or holds a user name")]
     Insecure,
     #[error("the document is too long")]
     TooLong,

@@ -65,7 +65,7 @@ impl OidcSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum OidcSetupError {
     /// The issuer is no URL with a host.
-    #[error("the issuer must be an http or https URL with a host")]
+    #[error("the issuer must be an http or https URL with a host and without a user name or a password")]
     Issuer,
     /// The issuer's keys would travel unprotected.
     #[error("the issuer must use https, unless its host is loopback or allow_insecure_issuer is set")]
@@ -97,6 +97,9 @@ impl OidcSettings {
         match url.scheme() {
             "https" | "http" if url.host().is_some() => {}
             _ => return Err(OidcSetupError::Issuer),
+        }
+        if has_user(&url) {
+            return Err(OidcSetupError::Issuer);
         }
         if !may_fetch(&url, plain_http(&url, self.allow_insecure_issuer)) {
             return Err(OidcSetupError::InsecureIssuer);
@@ -140,10 +143,16 @@ pub(super) fn plain_http(issuer: &Url, allow_insecure: bool) -> PlainHttp {
 /// Whether a document may be fetched from `url`.
 pub(super) fn may_fetch(url: &Url, plain: PlainHttp) -> bool {
     match url.scheme() {
+        _ if has_user(url) => false,
         "https" => true,
         "http" => plain == PlainHttp::Anywhere || (plain == PlainHttp::Loopback && is_loopback(url)),
         _ => false,
     }
+}
+
+/// Whether an address holds a user name or a password, which would stand in the log with it.
+fn has_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 pub(super) fn is_loopback(url: &Url) -> bool {
@@ -169,6 +178,8 @@ mod tests {
             ("http://keycloak:8080/realms/pos", false, true),
             ("http://localhost.example/realms/pos", false, true),
             ("http://10.0.0.1/", false, true),
+            ("https://u:p@idp.example/realms/pos", false, false),
+            ("https://u@idp.example/realms/pos", false, false),
             ("file:///etc/keys", false, false),
             ("not a url", false, false),
         ] {

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use url::Url;
 
 use crate::settings::reader::{Reader, Verdict};
@@ -88,13 +88,36 @@ fn origin(text: &str) -> Verdict<String> {
     if origin == text { Ok(origin) } else { Err((problem(), format!("write {origin}"))) }
 }
 
+fn network_of(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+/// The IPv4 network that an IPv6 one maps; a peer's address is compared in that form.
+fn unmapped(network: IpNet) -> Option<IpNet> {
+    let IpNet::V6(mapped) = network else { return None };
+    let address = mapped.addr().to_ipv4_mapped()?;
+    let length = mapped.prefix_len().checked_sub(96)?;
+    Some(IpNet::V4(Ipv4Net::new(address, length).ok()?.trunc()))
+}
+
 /// A network, or an address as the network of itself alone. One with bits beyond its length is a slip of the pen.
 fn network(text: &str) -> Verdict<IpNet> {
-    let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let network = network_of(text);
     let network = network.ok_or_else(|| {
+        let trimmed = text.trim();
+        if trimmed != text && network_of(trimmed).is_some() {
+            return (format!("holds {text:?}, with blanks around it"), format!("write {trimmed}"));
+        }
         let remedy = "write networks like 10.0.0.0/8 and addresses like 10.0.0.1 or fd00::1; names are not looked up";
         (format!("holds {text:?}, which is no IP network or address"), remedy.to_owned())
     })?;
+    if network.prefix_len() == 0 {
+        let remedy = "write the networks that your proxies are in, like 10.0.0.0/8";
+        return Err((format!("holds {text:?}, which trusts every caller's word"), remedy.to_owned()));
+    }
+    if let Some(plain) = unmapped(network) {
+        return Err((format!("holds {text:?}, which is compared in its IPv4 form"), format!("write {plain}")));
+    }
     if network == network.trunc() {
         return Ok(network);
     }

@@ -34,6 +34,27 @@ fn no_fault_tells_a_secret() {
     assert!(!format!("{misspelled} {misspelled:?}").contains("hunter2"), "{misspelled}");
 }
 
+/// An address that somebody wrote with a password in it is a fault, and no fault shows the password.
+#[test]
+fn no_password_in_an_address_is_shown() {
+    for (name, value) in [
+        ("POS__IDENTITY__ISSUER", "https://pos:hunter2@idp.example/realms/pos"),
+        ("POS__IDENTITY__ISSUER", "http://pos:hunter2@idp.example/realms/pos"),
+        ("POS__IDENTITY__ISSUER", " https://pos:hunter2@idp.example/realms/pos/.well-known/openid-configuration"),
+        ("POS__IDENTITY__AUDIENCE", "https://pos:hunter2@api.example,b"),
+        ("POS__HTTP__CORS_ALLOWED_ORIGINS", "https://pos:hunter2@portal.example"),
+        ("POS__SESSION__HOSTS", "https://pos:hunter2@portal.example=portal/web"),
+        ("POS__HTTP__BIND", "http://pos:hunter2@portal.example"),
+        ("POS__HTTP__WORKERS", "http://pos:hunter2@portal.example"),
+    ] {
+        let error = load(None, &[(name, value)]).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+    }
+    let shown = load(None, &[("POS__IDENTITY__AUDIENCE", "https://pos:hunter2@api.example")]).unwrap();
+    let text = shown.effective().to_string();
+    assert!(text.contains("https://********@api.example") && !text.contains("hunter2"), "{text}");
+}
+
 #[test]
 fn a_secret_can_stand_in_a_file_of_its_own() {
     for ending in ["", "\n", "\r\n"] {
