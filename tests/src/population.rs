@@ -2,19 +2,15 @@
 //! [`crate::people`], in a store.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_adapters::identity::Argon2Hasher;
 use pos_application::{ManageDirectory, ManageMembers};
 use pos_domain::{
     Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, MerchantId, Name, Party, ResellerId, Role,
     SecretHash, Subject, UserId,
 };
 use pos_port_clock::Clock as _;
-use pos_port_identity::SecretHasher as _;
 use pos_port_storage::Storage;
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::people::{API_CLIENTS, BAKERY, CAFE, GROCER, NORTH, PEOPLE, SOUTH, Tenant};
@@ -40,27 +36,14 @@ pub async fn populate(storage: &Storage) {
         let member = Member { user_id, party: party(person.tenant), role: role(person.role, person.tenant) };
         members.add(member, Act::operator()).await.unwrap();
     }
-    for (client, secret) in API_CLIENTS.iter().zip(hashes().await) {
+    for client in API_CLIENTS {
+        let secret = SecretHash::of_secret(&client.secret());
         let (id, party) = (ApiClientId::parse(client.client_id).unwrap(), party(client.tenant));
         let told = AuditEvent::of(AuditKind::ClientAdded, Subject::Client(id.clone()), Act::operator(), now);
         let (grant, role) = (GrantId(Uuid::new_v4()), role(client.role, client.tenant));
         let client = ApiClient { id, grant, party, role, created_at: now, revoked_at: None };
-        storage.clients.add(&client, secret, &told).await.unwrap();
+        storage.clients.add(&client, &secret, &told).await.unwrap();
     }
-}
-
-/// The hashes of the clients' secrets. Made once: they are slow on purpose.
-async fn hashes() -> &'static [SecretHash] {
-    static HASHES: OnceCell<Vec<SecretHash>> = OnceCell::const_new();
-    let make = || async {
-        let hasher = Argon2Hasher::new(1, Duration::from_secs(30), Arc::new(SystemEntropy)).unwrap();
-        let mut hashes = Vec::new();
-        for client in API_CLIENTS {
-            hashes.push(hasher.hash(&client.secret().into()).await.unwrap());
-        }
-        hashes
-    };
-    HASHES.get_or_init(make).await
 }
 
 fn name(text: &str) -> Name {

@@ -10,8 +10,7 @@ use pos_application::ProvisionDevices;
 use pos_domain::{Act, DeviceId, MerchantId, UserId};
 use pos_port_clock::{Clock, Entropy, ManualClock};
 use pos_port_identity::{
-    ClientTokens, FixedClientTokens, FixedLogouts, FixedVerifier, LogoutVerifier, PlainHasher, Principal, SecretHasher,
-    TokenVerifier,
+    ClientTokens, FixedClientTokens, FixedLogouts, FixedVerifier, LogoutVerifier, Principal, TokenVerifier,
 };
 use pos_port_storage::Storage;
 use pos_server::http_server::HttpServer;
@@ -43,8 +42,6 @@ pub struct Options {
     pub logouts: Arc<dyn LogoutVerifier>,
     /// Which machines the identity provider lets in; by default none.
     pub client_tokens: Arc<dyn ClientTokens>,
-    /// What secrets are hashed with; by default nothing.
-    pub hasher: Arc<dyn SecretHasher>,
     /// Chance.
     pub entropy: Arc<dyn Entropy>,
     /// Time.
@@ -58,7 +55,6 @@ impl Default for Options {
             verifier: Arc::new(merchant_tokens()),
             logouts: Arc::new(FixedLogouts::default()),
             client_tokens: Arc::new(FixedClientTokens::default()),
-            hasher: Arc::new(PlainHasher),
             entropy: Arc::new(SystemEntropy),
             clock: Arc::new(ManualClock::at(START)),
         }
@@ -123,7 +119,6 @@ impl TestServer {
             verifier: options.verifier,
             logouts: options.logouts,
             client_tokens: options.client_tokens,
-            hasher: options.hasher,
             clock: clock.clone(),
             entropy: options.entropy,
         };

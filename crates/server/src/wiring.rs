@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
 use pos_adapters::http::{Api, Drain, FleetUseCases, Limits, Metrics, Pacing, Places, SessionUseCases, TrustedProxies};
-use pos_adapters::identity::Argon2Hasher;
 use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
 use pos_application::{
@@ -17,7 +16,7 @@ use pos_application::{
 };
 use pos_domain::{ClaimLimit, Place, Slug};
 use pos_port_clock::{Clock, Entropy};
-use pos_port_identity::{ClientTokens, LogoutVerifier, SecretHasher, TokenVerifier};
+use pos_port_identity::{ClientTokens, LogoutVerifier, TokenVerifier};
 use pos_port_storage::Storage;
 use secrecy::ExposeSecret as _;
 
@@ -37,8 +36,6 @@ pub struct Parts {
     pub logouts: Arc<dyn LogoutVerifier>,
     /// Where machines' tokens come from.
     pub client_tokens: Arc<dyn ClientTokens>,
-    /// What machines' secrets are held against hashes by.
-    pub hasher: Arc<dyn SecretHasher>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Chance.
@@ -69,14 +66,12 @@ impl Parts {
             let verifier = verifier.clone();
             async move { verifier.warm_up().await }
         });
-        let hasher = hasher(settings.client.max_concurrent_checks, entropy.clone())?;
         Ok(Self {
             settings,
             storage,
             logouts: verifier.clone(),
             verifier,
             client_tokens: Arc::new(client_tokens),
-            hasher,
             clock,
             entropy,
         })
@@ -187,7 +182,6 @@ impl Parts {
             ),
             client: StartClientSession::new(
                 stores,
-                self.hasher.clone(),
                 self.client_tokens.clone(),
                 verifier.clone(),
                 clock.clone(),
@@ -248,7 +242,7 @@ impl Back {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let (directory, members) = (storage.storage.directory.clone(), storage.storage.members.clone());
-        let (clients, hasher) = (storage.storage.clients.clone(), hasher(1, entropy.clone())?);
+        let clients = storage.storage.clients.clone();
         Ok(Self {
             import: import(settings, &storage.storage, clock.clone(), entropy.clone())?,
             provision: ProvisionDevices::new(fleet.clone(), clock.clone(), entropy.clone()),
@@ -263,7 +257,7 @@ impl Back {
             export: ExportAudit::new(storage.storage.events.clone()),
             directory: ManageDirectory::new(directory, clock.clone(), entropy.clone()),
             members: ManageMembers::new(members, clock.clone(), entropy.clone()),
-            clients: ManageClients::new(clients, hasher, clock.clone(), entropy),
+            clients: ManageClients::new(clients, clock.clone(), entropy),
             clock,
             storage,
         })
@@ -336,13 +330,6 @@ fn reclaim(settings: &Settings, storage: &Storage, clock: Arc<dyn Clock>) -> any
         events: of.events_keep.map(whole).transpose()?,
     };
     Ok(Reclaim::new(storage.reclaiming.clone(), clock, retention, of.batch))
-}
-
-/// How long a secret waits for its turn to be checked.
-const HASH_PATIENCE: Duration = Duration::from_secs(2);
-
-fn hasher(at_once: usize, entropy: Arc<dyn Entropy>) -> anyhow::Result<Arc<dyn SecretHasher>> {
-    Ok(Arc::new(Argon2Hasher::new(at_once, HASH_PATIENCE, entropy).context("the hasher of client secrets")?))
 }
 
 fn oidc_settings(settings: IdentitySettings) -> OidcSettings {

@@ -1,11 +1,10 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use pos_domain::{Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Party, Role, Subject};
+use pos_domain::{Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Party, Role, SecretHash, Subject};
 use pos_port_clock::{Clock, Entropy};
-use pos_port_identity::{HashError, SecretHasher};
 use pos_port_storage::{ApiClientRepository, GrantError, StorageError};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
 use crate::draw;
@@ -13,7 +12,6 @@ use crate::draw;
 /// Makes API clients, gives them other secrets, revokes them.
 pub struct ManageClients {
     clients: Arc<dyn ApiClientRepository>,
-    hasher: Arc<dyn SecretHasher>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -36,9 +34,6 @@ pub enum ManageClientsError {
     /// No client that is not revoked has this id.
     #[error("there is no such client, or it is revoked")]
     UnknownClient,
-    /// See [`HashError`].
-    #[error(transparent)]
-    Hash(#[from] HashError),
     /// The secret could not be shown, so nothing was stored.
     #[error("the secret could not be shown, so nothing was changed")]
     NotShown(#[source] Box<dyn Error + Send + Sync>),
@@ -50,13 +45,8 @@ pub enum ManageClientsError {
 impl ManageClients {
     /// Ids and secrets are drawn from `entropy`.
     #[must_use]
-    pub fn new(
-        clients: Arc<dyn ApiClientRepository>,
-        hasher: Arc<dyn SecretHasher>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
-    ) -> Self {
-        Self { clients, hasher, clock, entropy }
+    pub fn new(clients: Arc<dyn ApiClientRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { clients, clock, entropy }
     }
 
     /// Makes a client of a party, under a given id or a fresh one. The secret is shown by `reveal` before it is stored:
@@ -79,7 +69,7 @@ impl ManageClients {
                 .map_err(|_| ManageClientsError::UnknownClient)?,
         };
         let secret = self.secret();
-        let hash = self.hasher.hash(&secret).await?;
+        let hash = SecretHash::of_secret(secret.expose_secret());
         let grant = GrantId(draw::uuid(&*self.entropy));
         let client = ApiClient { id, grant, party, role, created_at: self.clock.now(), revoked_at: None };
         let told = of_client(AuditKind::ClientAdded, &client.id, party, by, client.created_at).with("role", role);
@@ -103,7 +93,7 @@ impl ManageClients {
     ) -> Result<NewSecret, ManageClientsError> {
         let party = self.party_of(id).await?;
         let secret = self.secret();
-        let hash = self.hasher.hash(&secret).await?;
+        let hash = SecretHash::of_secret(secret.expose_secret());
         let new = NewSecret { client_id: id.clone(), secret };
         reveal(&new).map_err(ManageClientsError::NotShown)?;
         let told = of_client(AuditKind::ClientRotated, id, party, by, self.clock.now());

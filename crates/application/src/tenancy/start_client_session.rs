@@ -1,3 +1,4 @@
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use pos_domain::{
@@ -5,13 +6,11 @@ use pos_domain::{
     Place, Session, TooManyFailures,
 };
 use pos_port_clock::Clock;
-use pos_port_identity::{
-    ClientTokenError, ClientTokens, HashError, Principal, SecretHasher, TokenVerifier, VerifyError,
-};
+use pos_port_identity::{ClientTokenError, ClientTokens, Principal, TokenVerifier, VerifyError};
 use pos_port_storage::{
     ApiClientRepository, ClientFailureRepository, DirectoryRepository, SessionRepository, StartError, StorageError,
 };
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use time::{Duration, OffsetDateTime};
 
 use super::initiate_session::{InitiatedSession, introduce};
@@ -21,11 +20,11 @@ use super::on_record::of_session;
 /// for an access token with the same credentials, and the token's session is initiated in the same step (contract,
 /// section 4).
 ///
-/// Guessing is bounded as it is for claims, for each client: see [`ClaimLimit`]. Ids that nobody has are counted in a
-/// fixed number of places, so that made-up ids do not fill the store, and cost as much time as a wrong secret.
+/// Wrong secrets are counted for the address they come from: see [`ClaimLimit`]. Past the limit they are refused as too
+/// many, and the right secret is let in from any address: nobody who knows a client's id can lock it out. Addresses are
+/// counted in a fixed number of places, so that many of them do not fill the store.
 pub struct StartClientSession {
     stores: ClientStores,
-    hasher: Arc<dyn SecretHasher>,
     tokens: Arc<dyn ClientTokens>,
     verifier: Arc<dyn TokenVerifier>,
     clock: Arc<dyn Clock>,
@@ -64,33 +63,18 @@ pub enum StartClientSessionError {
     /// No such client, not its secret, revoked, or the identity provider does not let it in. Which, is not told.
     #[error("Client credentials are invalid")]
     Refused,
-    /// The client was wrong too often.
+    /// The address sent wrong secrets too often.
     #[error(transparent)]
     TooManyFailures(#[from] TooManyFailures),
-    /// Too many secrets are being looked at.
-    #[error("too many secrets are being checked")]
-    Busy,
     /// A claim of the identity provider's token cannot be used.
     #[error(transparent)]
     Token(VerifyError),
     /// The identity provider does not answer.
     #[error("identity provider unavailable")]
     ProviderAway(#[source] Option<ClientTokenError>),
-    /// What is kept of the secret cannot be used.
-    #[error(transparent)]
-    Hash(HashError),
     /// The store did not answer.
     #[error(transparent)]
     Storage(#[from] StorageError),
-}
-
-impl From<HashError> for StartClientSessionError {
-    fn from(error: HashError) -> Self {
-        match error {
-            HashError::Busy => Self::Busy,
-            fault @ HashError::Fault(_) => Self::Hash(fault),
-        }
-    }
 }
 
 impl StartClientSession {
@@ -99,7 +83,6 @@ impl StartClientSession {
     #[expect(clippy::too_many_arguments, reason = "each is a port or a rule of its own")]
     pub fn new(
         stores: ClientStores,
-        hasher: Arc<dyn SecretHasher>,
         tokens: Arc<dyn ClientTokens>,
         verifier: Arc<dyn TokenVerifier>,
         clock: Arc<dyn Clock>,
@@ -107,7 +90,7 @@ impl StartClientSession {
         limit: ClaimLimit,
         max_lifetime: Duration,
     ) -> Self {
-        Self { stores, hasher, tokens, verifier, clock, place, limit, max_lifetime }
+        Self { stores, tokens, verifier, clock, place, limit, max_lifetime }
     }
 
     /// Lets a client in.
@@ -120,7 +103,7 @@ impl StartClientSession {
         secret: &SecretString,
         context: CallContext,
     ) -> Result<ClientSession, StartClientSessionError> {
-        let client = self.authenticated(client_id, secret).await?;
+        let client = self.authenticated(client_id, secret, context.origin).await?;
         let access_token = self.tokens.token_for(&client.id, secret).await.map_err(|error| match error {
             ClientTokenError::Refused(word) => {
                 tracing::warn!(client_id = %client.id, word, "the identity provider refuses a client that we know");
@@ -147,34 +130,33 @@ impl StartClientSession {
         Ok(ClientSession { access_token, expires_in, initiated })
     }
 
-    /// The client, if the secret is its own and it has not been wrong too often.
+    /// The client, if the secret is its own; else a failure of the address is counted. The secret is compared first, so
+    /// that wrong ones from the same address keep nobody out who has the right one.
     async fn authenticated(
         &self,
         client_id: &str,
         secret: &SecretString,
+        origin: Option<IpAddr>,
     ) -> Result<ApiClient, StartClientSessionError> {
         let found = match ApiClientId::parse(client_id) {
             Ok(id) => self.stores.clients.find(&id).await?,
             Err(_) => None,
         };
-        let subject = found.as_ref().map_or_else(|| nobodys_place(client_id), |(client, _)| client.id.to_string());
-        let failures = &self.stores.failures;
-        self.limit.admit(&standing(failures.window(&subject).await?), self.clock.now())?;
-        let matches = self.hasher.verify(secret, found.as_ref().map(|(_, hash)| hash)).await?;
-        let now = self.clock.now();
-        match found {
-            Some((client, _)) if matches && client.revoked_at.is_none() => {
-                // Asked again: of guesses that were looked at together, none past the limit is honoured.
-                self.limit.admit(&standing(failures.window(&subject).await?), now)?;
-                Ok(client)
+        if let Some((client, hash)) = found {
+            if !hash.is_current() {
+                tracing::warn!(client_id = %client.id, "the client's secret was stored by an earlier version: rotate it");
             }
-            _ => {
-                let window = failures.record(&subject, &self.limit, now).await?;
-                self.limit.admit_counted(&standing(Some(window)), now)?;
-                tracing::info!("client credentials refused");
-                Err(StartClientSessionError::Refused)
+            if hash.matches(secret.expose_secret()) && client.revoked_at.is_none() {
+                return Ok(client);
             }
         }
+        let (subject, now) = (place_of(origin), self.clock.now());
+        // Past the limit nothing is written.
+        self.limit.admit(&standing(self.stores.failures.window(&subject).await?), now)?;
+        let window = self.stores.failures.record(&subject, &self.limit, now).await?;
+        self.limit.admit_counted(&standing(Some(window)), now)?;
+        tracing::info!("client credentials refused");
+        Err(StartClientSessionError::Refused)
     }
 
     /// Whom the provider's token names, if we accept it and it is this client's.
@@ -183,7 +165,6 @@ impl StartClientSession {
         client: &ApiClient,
         token: &SecretString,
     ) -> Result<Principal, StartClientSessionError> {
-        use secrecy::ExposeSecret as _;
         match self.verifier.verify(token.expose_secret()).await {
             Ok(principal) if principal.authorized_party.as_deref() == Some(client.id.as_str()) => Ok(principal),
             Ok(_) => {
@@ -238,12 +219,18 @@ fn standing(window: Option<FailureWindow>) -> ClaimStanding {
     ClaimStanding { merchant: None, user: window }
 }
 
-/// How many places there are in which ids that nobody has are counted.
-const NOBODYS_PLACES: u32 = 4096;
+/// How many places there are in which addresses are counted. Those that share one cost each other nothing but the kind of
+/// refusal that a wrong secret gets.
+const PLACES: u32 = 65_536;
 
-/// Where an id that nobody has is counted. No client's id holds a colon.
-fn nobodys_place(client_id: &str) -> String {
+/// Where wrong secrets of an address are counted; of IPv6 a subscriber has a whole /64.
+fn place_of(origin: Option<IpAddr>) -> String {
+    let bits = match origin {
+        None => return "address:unknown".to_owned(),
+        Some(IpAddr::V4(address)) => address.to_ipv6_mapped().to_bits(),
+        Some(IpAddr::V6(address)) => Ipv6Addr::to_bits(address) & (u128::MAX << 64),
+    };
     // FNV-1a: any even spread will do, nothing hangs on who lands where.
-    let spread = client_id.bytes().fold(0x811C_9DC5_u32, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    format!("unknown:{}", spread % NOBODYS_PLACES)
+    let spread = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    format!("address:{}", bits.to_be_bytes().into_iter().fold(0x811C_9DC5, spread) % PLACES)
 }

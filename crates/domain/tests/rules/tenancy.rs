@@ -184,5 +184,11 @@ fn keys_and_hashes_are_read_back_and_not_shown() {
         assert!(SessionKey::from_hex(bad).is_err(), "{bad:?}");
     }
     assert!(!format!("{key:?}").contains(&key.to_hex()));
+    let hash = SecretHash::of_secret("abc");
+    // FIPS 180-2, appendix B.1.
+    assert_eq!(hash.as_phc(), "$sha256$ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    assert!(hash.matches("abc") && !hash.matches("abd") && !hash.matches("") && hash.is_current());
+    let earlier = SecretHash::of_phc("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".into());
+    assert!(!earlier.matches("abc") && !earlier.is_current());
     assert!(!format!("{:?}", SecretHash::of_phc("$argon2id$x".into())).contains("argon2"));
 }

@@ -3,35 +3,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pos_domain::{ApiClientId, SecretHash};
-use secrecy::{ExposeSecret, SecretString};
-
-/// Hashes secrets, so that what is stored does not let anybody in.
-#[async_trait]
-pub trait SecretHasher: Send + Sync {
-    /// A salted hash.
-    ///
-    /// # Errors
-    /// [`HashError::Busy`] when too many secrets are being looked at.
-    async fn hash(&self, secret: &SecretString) -> Result<SecretHash, HashError>;
-
-    /// Whether a secret is the hashed one. Without a hash the answer is no, and takes as long.
-    ///
-    /// # Errors
-    /// [`HashError::Busy`] when too many secrets are being looked at. [`HashError::Fault`] when the hash is none.
-    async fn verify(&self, secret: &SecretString, hash: Option<&SecretHash>) -> Result<bool, HashError>;
-}
-
-/// Why a secret was not looked at.
-#[derive(Debug, thiserror::Error)]
-pub enum HashError {
-    /// Too many are being looked at; trying again later may work.
-    #[error("too many secrets are being checked")]
-    Busy,
-    /// What is stored is no hash, or the hasher failed. The text holds neither secret nor hash.
-    #[error("the secret cannot be checked: {0}")]
-    Fault(String),
-}
+use pos_domain::ApiClientId;
+use secrecy::SecretString;
 
 /// Asks the identity provider for a machine's access token, by the client-credentials grant (RFC 6749, section 4.4).
 #[async_trait]
@@ -58,21 +31,6 @@ pub enum ClientTokenError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-}
-
-/// A hasher that hashes nothing, for tests that are about something else. Never near a real secret.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PlainHasher;
-
-#[async_trait]
-impl SecretHasher for PlainHasher {
-    async fn hash(&self, secret: &SecretString) -> Result<SecretHash, HashError> {
-        Ok(SecretHash::of_phc(format!("$argon2id$plain${}", secret.expose_secret())))
-    }
-
-    async fn verify(&self, secret: &SecretString, hash: Option<&SecretHash>) -> Result<bool, HashError> {
-        Ok(hash == Some(&self.hash(secret).await?))
-    }
 }
 
 /// A provider that knows a fixed list of clients, each with the token it is given.

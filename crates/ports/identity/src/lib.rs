@@ -3,8 +3,7 @@
 //! A handler gives the token it was sent to a [`TokenVerifier`] and gets a [`Principal`], or the reason why not.
 //! [`FixedVerifier`] is the fake: a list of tokens and whom they name.
 //!
-//! What machines need besides is in the same manner: [`SecretHasher`] for the secrets we keep hashes of,
-//! [`ClientTokens`] for a token of the provider's, [`LogoutVerifier`] for what the provider says of a session's end.
+//! What machines need besides is in the same manner: [`ClientTokens`] for a token of the provider's, [`LogoutVerifier`] for what the provider says of a session's end.
 
 mod credentials;
 mod logout;
@@ -14,7 +13,7 @@ use std::collections::HashMap;
 
 use async_trait::async_trait;
 
-pub use credentials::{ClientTokenError, ClientTokens, FixedClientTokens, HashError, PlainHasher, SecretHasher};
+pub use credentials::{ClientTokenError, ClientTokens, FixedClientTokens};
 pub use logout::{FixedLogouts, LogoutNotice, LogoutVerifier};
 pub use principal::{Principal, TokenSession};
 

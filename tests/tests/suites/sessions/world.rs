@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use pos_adapters::clock::SystemEntropy;
-use pos_adapters::identity::Argon2Hasher;
 use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
 use pos_adapters::storage::OpenedStorage;
 use pos_application::{ManageDirectory, ManageMembers};
@@ -13,7 +12,6 @@ use pos_domain::{
     Role, SecretHash, Subject, UserId,
 };
 use pos_port_clock::{Clock as _, ManualClock};
-use pos_port_identity::SecretHasher as _;
 use pos_port_storage::Storage;
 use pos_tests::server::{Answer, MERCHANT, OTHER_MERCHANT, Options, START, TestServer, send};
 use pos_tests::stores::TestStore;
@@ -136,12 +134,12 @@ impl World {
         manage.add(Member { user_id: UserId::parse(user).unwrap(), party, role }, Act::operator()).await.unwrap();
     }
 
-    /// A client whose secret is [`SECRET`], by the real hasher.
+    /// A client whose secret is [`SECRET`].
     pub(crate) async fn client(&self, id: &str, party: Party, role: Role) -> ApiClient {
         let id = ApiClientId::parse(id).unwrap();
         let grant = GrantId(Uuid::new_v4());
         let client = ApiClient { id, grant, party, role, created_at: START, revoked_at: None };
-        let hash = hasher().hash(&SECRET.into()).await.unwrap();
+        let hash = SecretHash::of_secret(SECRET);
         let told = told(AuditKind::ClientAdded, &client.id);
         self.storage.clients.add(&client, &hash, &told).await.unwrap();
         client
@@ -166,7 +164,6 @@ impl World {
                 verifier: verifier.clone(),
                 logouts: verifier,
                 client_tokens,
-                hasher: Arc::new(hasher()),
                 clock: self.clock.clone(),
                 ..Options::default()
             },
@@ -246,10 +243,6 @@ fn lay_over(claims: &mut Value, changes: &Value) {
             value => claims[name] = value.clone(),
         }
     }
-}
-
-fn hasher() -> Argon2Hasher {
-    Argon2Hasher::new(4, std::time::Duration::from_secs(30), Arc::new(SystemEntropy)).unwrap()
 }
 
 pub(crate) async fn post(server: &TestServer, path: &str, token: &str, body: &Value) -> Answer {

@@ -121,8 +121,6 @@ fn told(error: StartClientSessionError) -> ApiError {
             let told = ApiError::unavailable();
             asked.into_iter().fold(told, ApiError::retry_after).caused_by(error)
         }
-        StartClientSessionError::Busy => ApiError::unavailable().caused_by(error),
-        StartClientSessionError::Hash(_) => ApiError::internal(error),
         StartClientSessionError::Storage(error) => error.into(),
     }
 }

@@ -65,23 +65,16 @@ fn host(text: &str) -> Verdict<(String, Place)> {
 /// API clients.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// How many wrong secrets are told in a window.
+    /// How many wrong secrets from one address are told in a window.
     pub max_failures: u32,
     /// How long a window is.
     pub failure_window: Duration,
-    /// How many secrets are checked at the same time.
-    pub max_concurrent_checks: usize,
 }
 
 impl ClientSettings {
     pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let max_failures = reader.number("client.max_failures", 1..=1_000_000);
         let failure_window = reader.seconds("client.failure_window_secs", 1..=604_800);
-        let max_concurrent_checks = reader.number("client.max_concurrent_checks", 1..=256);
-        Some(Self {
-            max_failures: max_failures?,
-            failure_window: failure_window?,
-            max_concurrent_checks: max_concurrent_checks?,
-        })
+        Some(Self { max_failures: max_failures?, failure_window: failure_window? })
     }
 }

@@ -36,7 +36,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(hosts, [("merchant.viopay.io", "merchant-portal"), ("reseller.viopay.io", "reseller-portal")]);
     assert_eq!((settings.import.max_rows, settings.import.timeout), (1_000_000, Duration::from_secs(600)));
     assert_eq!(settings.idempotency.keep, Duration::from_secs(86_400));
-    assert_eq!((settings.client.max_failures, settings.client.max_concurrent_checks), (10, 4));
+    assert_eq!((settings.client.max_failures, settings.client.failure_window), (10, Duration::from_secs(300)));
 }
 
 #[test]
