@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -11,10 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::Parser as _;
 use pos_server::cli::Cli;
+use tokio::time::sleep;
 
 use crate::children::{Listening, in_own_session};
 use crate::database::{DATABASE_URL, Database};
-use crate::fleet::{device_id, merchant};
+use crate::fleet::{device_id, merchant, terminal_request};
+use crate::http_load::send_all;
 use crate::plan::{Bench, CODE, WARM_UP};
 use crate::report::{Report, Row};
 use crate::sample::Sample;
@@ -30,7 +33,13 @@ const ROWS: u32 = 100_000;
 const MANY_ROWS: u32 = 300_000;
 
 /// Devices that ask for codes before and after an import, by their numbers: few, so that a plan made for a small table shows.
-const ASKING: Range<u32> = 70_000_000..70_001_000;
+const ASKING: Range<u32> = 70_000_000..70_000_100;
+
+/// On how many connections they ask: few for so few devices, or they would wait for each other instead of the database.
+const CONNECTIONS: u32 = 8;
+
+/// From one group of codes to the next while devices are imported.
+const BETWEEN_CALLS: Duration = Duration::from_millis(200);
 
 /// What an import leaves rows in, each table after those it refers to.
 const TABLES: [&str; 4] = ["imports", "import_rows", "devices", "device_events"];
@@ -70,10 +79,15 @@ impl Bench<'_> {
         let (url, database) = self.empty_database(&name).await?;
         database.add_pollers(ASKING).await?;
         let mut server = Listening::start_as(&name, "server", folder, &self.variables_over(&url)).await?;
-        let asking = || Terminals::new(options.connections, ASKING.start, ASKING.end - ASKING.start);
+        let asking = || Terminals::new(CONNECTIONS, ASKING.start, ASKING.end - ASKING.start);
         wrk::of_terminals(&mut server, CODE, WARM_UP, asking(), folder).await?;
         let before = wrk::of_terminals(&mut server, CODE, options.measurement(), asking(), folder).await?;
-        self.import(&url, FIRST..FIRST + MANY_ROWS).await?;
+        // Some go on asking meanwhile, as in the field. Plans are then as old as the last of them, not as the last statistics of
+        // the small table.
+        tokio::select! {
+            imported = self.import(&url, FIRST..FIRST + MANY_ROWS) => drop(imported?),
+            broken = ask_now_and_then(server.address) => broken?,
+        }
         let after = wrk::of_terminals(&mut server, CODE, options.measurement(), asking(), folder).await?;
         report.add(Row::CodesBeforeImport, before);
         report.add(Row::CodesAfterImport, after);
@@ -100,6 +114,15 @@ impl Bench<'_> {
         anyhow::ensure!(output.status.success(), "an import failed: {}", String::from_utf8_lossy(&output.stderr));
         fs::remove_file(&file)?;
         Ok(elapsed)
+    }
+}
+
+/// A few codes at once, again and again; whatever is answered.
+async fn ask_now_and_then(address: SocketAddr) -> anyhow::Result<()> {
+    loop {
+        let calls = ASKING.step_by(5).map(|device| terminal_request(CODE.0, CODE.1, device)).collect();
+        send_all(address, CONNECTIONS as usize, calls).await?;
+        sleep(BETWEEN_CALLS).await;
     }
 }
 
