@@ -11,7 +11,7 @@ use prometheus::{
 };
 use time::OffsetDateTime;
 
-use crate::storage::PoolState;
+use crate::storage::PoolMonitor;
 
 /// Upper bounds of the latency buckets, in seconds.
 const BUCKETS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
@@ -29,6 +29,7 @@ pub struct Metrics {
     lined_up: IntCounterVec,
     in_line: IntGaugeVec,
     pool: IntGaugeVec,
+    dropped_updates: IntCounter,
     reclaimed: IntCounterVec,
     reclaim_rounds: IntCounterVec,
     reclaim_success: IntGauge,
@@ -135,6 +136,10 @@ impl Metrics {
             lined_up: IntCounterVec::new(lined_up, &["of"])?,
             in_line: IntGaugeVec::new(in_line, &["of"])?,
             pool: IntGaugeVec::new(pool, &["state"])?,
+            dropped_updates: IntCounter::new(
+                "pos_storage_terminal_info_dropped_total",
+                "Updates of terminal info that were dropped because others held their whole share of the connections.",
+            )?,
             reclaimed: IntCounterVec::new(reclaimed, &["kind"])?,
             reclaim_rounds: IntCounterVec::new(rounds, &["outcome"])?,
             reclaim_success: IntGauge::new(
@@ -151,6 +156,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.lined_up.clone()))?;
         metrics.registry.register(Box::new(metrics.in_line.clone()))?;
         metrics.registry.register(Box::new(metrics.pool.clone()))?;
+        metrics.registry.register(Box::new(metrics.dropped_updates.clone()))?;
         metrics.registry.register(Box::new(metrics.reclaimed.clone()))?;
         metrics.registry.register(Box::new(metrics.reclaim_rounds.clone()))?;
         metrics.registry.register(Box::new(metrics.reclaim_success.clone()))?;
@@ -215,7 +221,9 @@ impl Metrics {
     }
 
     /// All of it as text, with the pool as it stands now.
-    pub(super) fn render(&self, pool: PoolState) -> Result<Vec<u8>, prometheus::Error> {
+    pub(super) fn render(&self, monitor: &dyn PoolMonitor) -> Result<Vec<u8>, prometheus::Error> {
+        let pool = monitor.state();
+        self.dropped_updates.inc_by(monitor.take_dropped_updates());
         for (state, count) in
             [("max", pool.max), ("open", pool.size), ("idle", pool.available), ("waiting", pool.waiting)]
         {

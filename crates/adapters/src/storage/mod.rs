@@ -14,13 +14,17 @@ mod failure;
 mod fleet_rows;
 mod import_rows;
 mod migrating;
+#[cfg(test)]
+mod migration_rules;
 mod migrations;
+mod pool_share;
 mod postgres;
 mod reclaiming;
 mod rows;
 mod sqlite;
 mod tenancy_rows;
 mod url;
+mod url_parameters;
 mod watchers;
 
 use std::path::PathBuf;
@@ -44,7 +48,8 @@ pub struct StorageOptions {
     /// Which database.
     pub url: DatabaseUrl,
     /// How many connections this process opens at most; at least 1. For SQLite: how many read at once, beside the one
-    /// that writes.
+    /// that writes. Updates of terminal info hold at most a third of them, and imports and retention a quarter; from 4
+    /// on, some are always left to interactive requests. Health checks have a connection of their own.
     pub max_connections: usize,
     /// How long a call waits for a connection, the time to open one included.
     pub acquire_timeout: Duration,
@@ -89,6 +94,12 @@ pub struct OpenedStorage {
 pub trait PoolMonitor: Send + Sync {
     /// How it stands now. Does no I/O.
     fn state(&self) -> PoolState;
+
+    /// How many updates of terminal info were dropped since this was last asked, because others held the whole share of
+    /// the pool that such updates have.
+    fn take_dropped_updates(&self) -> u64 {
+        0
+    }
 }
 
 /// How a pool stands, in connections and callers.
@@ -110,6 +121,21 @@ pub enum OpenError {
     /// SQLite makes the file, but not the folder around it.
     #[error("the folder {0} does not exist: create it, or correct the sqlite:// URL")]
     MissingFolder(PathBuf),
+    /// A file of an SQLite database, or the folder around it, is another user's or protected.
+    #[error(
+        "{path} cannot be written (it belongs to user {owner}, with mode {mode:04o}): give it to the user that runs \
+         pos-server, with chown"
+    )]
+    NotWritable {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Whose it is: a user's id.
+        owner: u32,
+        /// Its permissions.
+        mode: u32,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The file is there and is no database, or may not be read or written, or the disk is full.
     #[error("cannot open the SQLite database {path}")]
     Sqlite {
@@ -121,6 +147,27 @@ pub enum OpenError {
     /// The options hold a value that no pool can work with.
     #[error("the connection pool cannot be built: {0}")]
     Pool(String),
+}
+
+/// What may be wrong with options that work, for whoever runs the server: each a sentence with what to write instead.
+#[must_use]
+pub fn warnings(options: &StorageOptions) -> Vec<String> {
+    let urls = [("database.url", Some(&options.url)), ("database.direct_url", options.direct_url.as_ref())];
+    let mut warnings: Vec<String> = urls
+        .into_iter()
+        .filter_map(|(setting, url)| url.filter(|url| url.is_unencrypted()).map(|url| (setting, url)))
+        .map(|(setting, url)| {
+            format!("{setting} leads to {url} without TLS: add ?sslmode=verify-full, unless the way there is trusted")
+        })
+        .collect();
+    if matches!(options.url.engine(), Engine::Postgres(_)) && options.max_connections < 4 {
+        warnings.push(
+            "database.max_connections is below 4, so imports and terminals that start up may take the last connection from \
+             portals"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 /// Opens the store that the options name.

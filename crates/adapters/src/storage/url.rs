@@ -1,16 +1,19 @@
 //! The one setting that chooses engine and database.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
+
+use super::url_parameters::understood;
 
 /// Which database: `sqlite://PATH`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE` as PostgreSQL's own tools take it.
 ///
 /// With `?sslmode=require` (or `verify-full`, which is the same here) the connection is TLS and the server's certificate
 /// must be for its host and signed by an authority the machine trusts, or by one in the file that `SSL_CERT_FILE` names.
-/// Without it the connection is plain.
+/// Without it, or with `disable`, the connection is plain. `prefer` and `allow` are refused.
 ///
 /// Neither `Display` nor `Debug` shows the password or the parameters after `?`.
 #[derive(Clone)]
@@ -23,7 +26,7 @@ pub(super) enum Engine {
 }
 
 /// Why a text is no database URL. Never repeats the text, which may hold a password.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidDatabaseUrl {
     /// It starts with neither scheme.
     #[error("the database URL must start with sqlite:// or postgres://, like sqlite://data/pos.db")]
@@ -36,12 +39,36 @@ pub enum InvalidDatabaseUrl {
     /// `sqlite://:memory:`, which every connection would open as a database of its own.
     #[error("an SQLite database in memory cannot be shared by connections: name a file, like sqlite://data/pos.db")]
     InMemory,
+    /// An SQLite path with parts that only URLs have.
+    #[error(
+        "the path of the SQLite database holds {0}, and it is taken literally, without parameters or percent-encoding: \
+         write only the file, like sqlite:///var/lib/pos/pos.db"
+    )]
+    NotLiteral(&'static str),
     /// PostgreSQL's client does not understand it.
     #[error(
         "the database URL is not understood: write postgres://user:password@host:5432/database, with special \
-         characters of the password percent-encoded, and after ? only parameters that PostgreSQL clients know"
+         characters of the password percent-encoded"
     )]
     Postgres,
+    /// A parameter after `?`, or its value, is not supported.
+    #[error("the database URL's parameter {parameter} is not supported: {advice}")]
+    Parameter {
+        /// Which one, with its value where that is the point.
+        parameter: String,
+        /// What to write instead.
+        advice: String,
+    },
+    /// Several hosts, and another number of ports or of addresses.
+    #[error("the database URL names {hosts} hosts and {others} {what}: write as many, or one port for all")]
+    Unequal {
+        /// How many hosts.
+        hosts: usize,
+        /// How many of the others.
+        others: usize,
+        /// What these are.
+        what: &'static str,
+    },
     /// It names no host.
     #[error("the database URL names no host: write postgres://user:password@host:5432/database")]
     NoHost,
@@ -66,6 +93,40 @@ impl DatabaseUrl {
     pub(super) fn engine(&self) -> &Engine {
         &self.0
     }
+
+    /// Whether connections go to another machine without TLS.
+    pub(super) fn is_unencrypted(&self) -> bool {
+        let Engine::Postgres(config) = &self.0 else { return false };
+        let is_local = |host: &Host| match host {
+            Host::Tcp(name) => name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+            #[cfg(unix)]
+            Host::Unix(_) => true,
+        };
+        // An address, where there is one, is where the connection goes.
+        let addresses = config.get_hostaddrs();
+        let all_local = if addresses.is_empty() {
+            config.get_hosts().iter().all(is_local)
+        } else {
+            addresses.iter().all(IpAddr::is_loopback)
+        };
+        config.get_ssl_mode() != SslMode::Require && !all_local
+    }
+}
+
+/// What in a path shows that it was written as a URL, or that SQLite would take it for one.
+fn not_literal(path: &str) -> Option<&'static str> {
+    let encoded = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if path.contains('?') {
+        Some("a question mark")
+    } else if path.contains('#') {
+        Some("a number sign")
+    } else if path.split('%').skip(1).any(encoded) {
+        Some("a percent sign and two digits")
+    } else if path.starts_with("file:") {
+        Some("file:")
+    } else {
+        None
+    }
 }
 
 impl FromStr for DatabaseUrl {
@@ -76,17 +137,28 @@ impl FromStr for DatabaseUrl {
             return match path {
                 "" => Err(InvalidDatabaseUrl::NoFile),
                 ":memory:" => Err(InvalidDatabaseUrl::InMemory),
-                _ => Ok(Self::sqlite(path)),
+                _ => not_literal(path)
+                    .map_or_else(|| Ok(Self::sqlite(path)), |part| Err(InvalidDatabaseUrl::NotLiteral(part))),
             };
         }
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(InvalidDatabaseUrl::Scheme);
         }
-        // Our TLS always verifies; the client library knows only the shorter word for it.
-        let text = text.replace("sslmode=verify-full", "sslmode=require");
-        let config: tokio_postgres::Config = text.parse().map_err(|_| InvalidDatabaseUrl::Postgres)?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        let understood = understood(text)?;
+        let mut config: tokio_postgres::Config = understood.url.parse().map_err(|_| InvalidDatabaseUrl::Postgres)?;
+        if let Some(timeout) = understood.tcp_user_timeout {
+            config.tcp_user_timeout(timeout);
+        }
+        let (hosts, addresses, ports) =
+            (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
+        if hosts == 0 && addresses == 0 {
             return Err(InvalidDatabaseUrl::NoHost);
+        }
+        if hosts > 0 && addresses > 0 && hosts != addresses {
+            return Err(InvalidDatabaseUrl::Unequal { hosts, others: addresses, what: "addresses (hostaddr)" });
+        }
+        if ports > 1 && ports != hosts.max(addresses) {
+            return Err(InvalidDatabaseUrl::Unequal { hosts: hosts.max(addresses), others: ports, what: "ports" });
         }
         Ok(Self(Engine::Postgres(Box::new(config))))
     }
@@ -170,6 +242,29 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_connection_to_another_machine_is_noticed() {
+        for (text, expected) in [
+            ("postgres://pos@db.example/pos", true),
+            ("postgres://pos@db.example/pos?sslmode=disable", true),
+            ("postgres://pos@10.0.0.7/pos", true),
+            ("postgres://pos@localhost,db.example/pos", true),
+            ("postgres://pos@db.example/pos?sslmode=verify-full", false),
+            ("postgres://pos@localhost/pos", false),
+            ("postgres://pos@127.0.0.1:5433/pos", false),
+            ("postgres://pos@[::1]/pos", false),
+            ("postgres://pos@%2Frun%2Fpostgresql/pos", false),
+            ("postgres://pos@db.example/pos?hostaddr=127.0.0.1", false),
+            ("sqlite://pos.db", false),
+        ] {
+            assert_eq!(text.parse::<DatabaseUrl>().unwrap().is_unencrypted(), expected, "for {text:?}");
+        }
+    }
+
+    fn unequal(hosts: usize, others: usize, what: &'static str) -> InvalidDatabaseUrl {
+        InvalidDatabaseUrl::Unequal { hosts, others, what }
+    }
+
+    #[test]
     fn each_mistake_is_told_apart() {
         for (text, expected) in [
             ("", InvalidDatabaseUrl::Scheme),
@@ -178,7 +273,12 @@ mod tests {
             ("sqlite://", InvalidDatabaseUrl::NoFile),
             ("sqlite://:memory:", InvalidDatabaseUrl::InMemory),
             ("postgres://u:s3cret@host:notaport/db", InvalidDatabaseUrl::Postgres),
-            ("postgres://u:s3cret@host/db?colour=red", InvalidDatabaseUrl::Postgres),
+            ("postgres://u:s3cret@host:1,two:2,three:3/db?port=4", unequal(3, 4, "ports")),
+            ("postgres://u:s3cret@one,two/db?hostaddr=127.0.0.1", unequal(2, 1, "addresses (hostaddr)")),
+            ("sqlite:///var/lib/pos/pos.db?mode=ro", InvalidDatabaseUrl::NotLiteral("a question mark")),
+            ("sqlite://pos.db#1", InvalidDatabaseUrl::NotLiteral("a number sign")),
+            ("sqlite://my%20data/pos.db", InvalidDatabaseUrl::NotLiteral("a percent sign and two digits")),
+            ("sqlite://file:pos.db", InvalidDatabaseUrl::NotLiteral("file:")),
             ("postgres://", InvalidDatabaseUrl::NoHost),
         ] {
             let error = text.parse::<DatabaseUrl>().unwrap_err();

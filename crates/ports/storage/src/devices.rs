@@ -43,6 +43,9 @@ pub trait DeviceRepository: Send + Sync {
     /// Notes what a terminal said of itself, beside the state machine: no version changes, no concurrent
     /// [`DeviceRepository::save`] conflicts with it. An unknown device is left unknown.
     ///
+    /// Best effort: a store that is busy may drop it and answer `Ok`, so that a fleet that starts up takes nothing from
+    /// other callers.
+    ///
     /// # Errors
     /// Only [`StorageError`]'s own.
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError>;

@@ -1,5 +1,7 @@
 use std::process::ExitCode;
 
+use pos_adapters::storage::warnings;
+
 use crate::output::{note, say};
 use crate::settings::{Settings, SettingsFaults};
 use crate::wiring::{check_identity, storage_options};
@@ -15,7 +17,10 @@ pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> anyhow::Result<
     };
     say!("{}", settings.effective())?;
     let mut faults = Vec::new();
-    faults.extend(storage_options(&settings).err().map(|fault| format!("{fault:#}")));
+    match storage_options(&settings) {
+        Ok(options) => warnings(&options).iter().for_each(|warning| note!("warning: {warning}")),
+        Err(fault) => faults.push(format!("{fault:#}")),
+    }
     match settings.require_identity() {
         Ok(identity) => faults.extend(check_identity(identity).err().map(|fault| format!("{fault:#}"))),
         Err(fault) => faults.push(fault.to_string()),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use futures_util::future::select_all;
+use pos_adapters::storage::warnings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::migrate::ensure_schema;
@@ -11,7 +12,7 @@ use crate::cli::Serve;
 use crate::http_server::{HttpServer, bind};
 use crate::settings::Settings;
 use crate::telemetry;
-use crate::wiring::Parts;
+use crate::wiring::{Parts, storage_options};
 
 /// `serve`: telemetry, listener, schema, parts, server, shutdown.
 pub(super) async fn run(settings: Settings, how: &Serve) -> anyhow::Result<()> {
@@ -21,7 +22,12 @@ pub(super) async fn run(settings: Settings, how: &Serve) -> anyhow::Result<()> {
     let address = listener.local_addr().context("the bound address")?;
     tracing::info!(%address, "listening");
     ensure_schema(&settings, !how.no_migrate).await?;
-    let server = HttpServer::start(listener, &Parts::real(settings).await?)?;
+    for warning in warnings(&storage_options(&settings)?) {
+        tracing::warn!("{warning}");
+    }
+    let parts = Parts::real(settings).await?;
+    parts.storage.storage.health.ping().await.context("the server cannot work with this database")?;
+    let server = HttpServer::start(listener, &parts)?;
     if let Some(file) = &how.port_file {
         write_address(file, address)?;
     }

@@ -5,6 +5,7 @@
 mod architecture;
 mod audit;
 mod commands;
+mod database;
 mod importing;
 mod output;
 mod process;

@@ -11,6 +11,7 @@ mod faults;
 mod operations;
 mod overload;
 mod pacing;
+mod pool_shares;
 mod waiting;
 mod wire;
 

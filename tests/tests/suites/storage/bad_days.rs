@@ -322,7 +322,8 @@ async fn a_caller_of_sqlite_that_goes_away_leaves_a_clean_pool() {
     });
     while opened.pool.state().available == 2 || opened.pool.state().size < 2 {
         if opened.pool.state().size < 2 {
-            opened.storage.health.ping().await.unwrap();
+            let history = History::whole(device.id());
+            opened.storage.events.events_of(&history).await.unwrap();
         }
         tokio::task::yield_now().await;
     }

@@ -72,3 +72,38 @@ async fn imports_that_end_leave_connections_to_others() {
     }
     assert_eq!(applied, 4, "one of the imports, and each who ended it is told so");
 }
+
+/// Twenty uploads that wait for a lock take a quarter of the pool, and sessions are looked up on the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_leave_connections_to_others() {
+    let database = TestDatabase::migrated().await;
+    let mut options = options(database.url().parse().unwrap());
+    options.max_connections = 4;
+    let storage = storage::open(&options).await.unwrap().storage;
+    let client = database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE imports IN SHARE MODE").await.unwrap();
+    let uploads: Vec<_> = (1..=20)
+        .map(|number| {
+            let (storage, import, later) = (storage.clone(), import(number), NOW + Duration::HOUR);
+            let mode = ImportMode::BestEffort;
+            let new = NewImport { import, mode, act: Act::operator(), key: None, created_at: NOW, keep_until: later };
+            tokio::spawn(async move { storage.staging.open(&new).await })
+        })
+        .collect();
+    let watcher = database.client().await;
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let token = SessionToken { session: SessionKey([7; 32]), token: TokenKey([7; 32]), issued_at: NOW };
+    for _ in 0..20 {
+        let found = tokio::time::timeout(std::time::Duration::from_secs(10), storage.sessions.find(&token, NOW)).await;
+        assert_eq!(found.expect("a connection is left").unwrap(), None);
+    }
+    assert_eq!(watcher.query_one(waiting, &[]).await.unwrap().get::<_, i64>(0), 1);
+    client.batch_execute("ROLLBACK").await.unwrap();
+    for upload in uploads {
+        upload.await.unwrap().unwrap();
+    }
+}

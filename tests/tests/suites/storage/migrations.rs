@@ -187,3 +187,23 @@ async fn a_table_that_is_in_use_is_not_waited_for_long() {
     held.rollback().await.unwrap();
     assert_eq!(migrating.await.unwrap().unwrap(), Vec::<String>::new());
 }
+
+/// What is set for the database, or for the role, is for those who serve. The wait for another's migration is longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_timeout_does_not_cut_a_migration() {
+    let database = TestDatabase::empty().await;
+    let client = database.client().await;
+    client.batch_execute(&format!("ALTER DATABASE {} SET statement_timeout = '100ms'", database.name())).await.unwrap();
+    let other = database.client().await;
+    other.batch_execute("SET statement_timeout = 0").await.unwrap();
+    other.batch_execute("SELECT pg_advisory_lock(8101821108155806838)").await.unwrap();
+    let options = options(database.url().parse().unwrap());
+    let migrating = tokio::spawn(async move { storage::migrate(&options).await });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+        AND now() - query_start > interval '200 ms'";
+    while !migrating.is_finished() && client.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+    other.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
+    assert_eq!(migrating.await.unwrap().unwrap(), all("postgres"));
+}

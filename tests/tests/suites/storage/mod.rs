@@ -1,6 +1,7 @@
 //! Both engines: the contract, what the databases refuse by themselves, migrations, and bad days.
 
 mod abandoned;
+mod access;
 mod bad_days;
 mod chains;
 mod changes;
@@ -9,6 +10,7 @@ mod crowded_imports;
 mod failed_commits;
 mod gathered;
 mod gathered_saves;
+mod hosts;
 mod illegal_import_rows;
 mod illegal_rows;
 mod illegal_tenancy_rows;

@@ -8,6 +8,6 @@ use super::super::api_error::ApiError;
 #[utoipa::path(get, path = "/metrics", tag = "Operations",
     responses((status = 200, description = "Prometheus text format", body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(api: Data<Api>) -> Result<HttpResponse, ApiError> {
-    let text = api.metrics.render(api.pool.state()).map_err(ApiError::internal)?;
+    let text = api.metrics.render(&*api.pool).map_err(ApiError::internal)?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }

@@ -70,14 +70,14 @@ impl EventLog for PgStore {
             .filter(dsl::device_id.gt(device).or(dsl::sequence.gt(sequence)))
             .order((dsl::device_id, dsl::sequence))
             .limit(page.limit.into());
-        events(run!(self, |connection| query.load(connection))?)
+        events(run!(self, bulk, |connection| query.load(connection))?)
     }
 
     async fn anchors(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<EventAnchor>, StorageError> {
         use reclaimed_events::dsl;
         let query =
             dsl::reclaimed_events.filter(dsl::device_id.between(first.as_str(), last.as_str())).order(dsl::device_id);
-        let rows: Vec<AnchorRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<AnchorRow> = run!(self, bulk, |connection| query.load(connection))?;
         Ok(rows.into_iter().map(AnchorRow::anchor).collect::<Result<_, _>>()?)
     }
 
@@ -101,7 +101,7 @@ impl EventLog for PgStore {
                 .filter(dsl::at.ge(mark.at))
                 .filter(dsl::at.gt(mark.at).or(dsl::device_id.gt(device)).or(same_device));
         }
-        events(run!(self, |connection| query.load(connection))?)
+        events(run!(self, bulk, |connection| query.load(connection))?)
     }
 
     async fn audit_by_time(&self, span: &Span, after: Option<AuditMark>) -> Result<Vec<KeptAuditEvent>, StorageError> {
@@ -120,7 +120,7 @@ impl EventLog for PgStore {
             query =
                 query.filter(dsl::at.ge(mark.at)).filter(dsl::at.gt(mark.at).or(dsl::number.gt(signed(mark.number))));
         }
-        let rows: Vec<AuditRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<AuditRow> = run!(self, bulk, |connection| query.load(connection))?;
         Ok(rows.into_iter().map(AuditRow::kept).collect::<Result<_, _>>()?)
     }
 }

@@ -20,6 +20,7 @@ use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 
 use super::connection::{ConnectError, PgManager, session_guards};
 use super::gather::Lane;
+use super::hosts::{self, FirstHost};
 use super::link::PgLink;
 use super::tls;
 use crate::storage::failure::TooSlow;
@@ -104,14 +105,14 @@ async fn notify(mut queue: mpsc::Receiver<DeviceId>, opener: Arc<PgManager>) {
 
 /// Listens for as long as it is let.
 async fn listen(config: Arc<Config>, limit: Duration, watchers: Watchers) {
-    let mut pause = PAUSES.0;
+    let (mut pause, first) = (PAUSES.0, FirstHost::default());
     loop {
         let heard = match config.get_ssl_mode() {
             SslMode::Require => match tls::verified() {
-                Ok(tls) => hear(&config, limit, tls, &watchers, &mut pause).await,
+                Ok(tls) => hear((&config, limit, &first), tls, &watchers, &mut pause).await,
                 Err(error) => Err(error.into()),
             },
-            _ => hear(&config, limit, NoTls, &watchers, &mut pause).await,
+            _ => hear((&config, limit, &first), NoTls, &watchers, &mut pause).await,
         };
         if let Err(error) = heard {
             tracing::warn!(error = &error as &dyn std::error::Error, "waiting terminals are woken late for now");
@@ -123,18 +124,16 @@ async fn listen(config: Arc<Config>, limit: Duration, watchers: Watchers) {
 
 /// Wakes those who wait until the connection ends.
 async fn hear<T>(
-    config: &Config,
-    limit: Duration,
+    (config, limit, first): (&Config, Duration, &FirstHost),
     tls: T,
     watchers: &Watchers,
     pause: &mut Duration,
 ) -> Result<(), ConnectError>
 where
-    T: MakeTlsConnect<Socket>,
+    T: MakeTlsConnect<Socket> + Clone,
     T::Stream: Unpin,
 {
-    let what = "connecting to PostgreSQL";
-    let (client, mut connection) = timeout(limit, config.connect(tls)).await.map_err(|_| TooSlow { what, limit })??;
+    let (client, mut connection) = hosts::connect(config, &tls, limit, first).await?;
     let mut subscribed = false;
     let subscribing = timeout(limit, async {
         client.batch_execute(&session_guards(limit)).await?;

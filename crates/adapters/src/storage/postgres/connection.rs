@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use deadpool::managed::{Manager, Metrics, Object, Pool, RecycleError, RecycleResult};
+use deadpool::managed::{
+    Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType, Timeouts,
+};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
 use pos_port_storage::StorageError;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{error::Elapsed, timeout};
-use tokio_postgres::config::SslMode;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, Config, NoTls, Socket};
+use tokio_postgres::{Client, Config};
 
+use super::hosts::{FirstHost, dial};
 use super::link::{PgLink, Unnamed};
 use super::notice_dead_peers;
-use super::tls::{self, TlsError};
+use super::tls::TlsError;
 use crate::storage::failure::{Failure, TooSlow};
 use crate::storage::{Pooler, StorageOptions};
 
@@ -28,6 +29,8 @@ pub(super) enum ConnectError {
     TooSlow(#[from] TooSlow),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("the database host cannot be found")]
+    Lookup(#[source] std::io::Error),
     #[error("the server does not accept a connection")]
     Refused(#[from] tokio_postgres::Error),
     #[error("the connection cannot be prepared")]
@@ -90,6 +93,8 @@ pub(super) struct PgManager {
     pub(super) warned: Arc<AtomicBool>,
     /// What sessions are set to for the statements they will run.
     pub(super) tuning: &'static str,
+    /// The host of the URL that connections are opened to first.
+    pub(super) first_host: Arc<FirstHost>,
     pub(super) runtime: Handle,
 }
 
@@ -108,6 +113,7 @@ impl PgManager {
             pooled: options.pooler == Pooler::Transaction,
             warned: Arc::default(),
             tuning: CUSTOM_PLANS,
+            first_host: Arc::default(),
             runtime: Handle::current(),
         }
     }
@@ -136,12 +142,12 @@ impl PgManager {
     /// Opens a connection on the current runtime, ready for statements.
     pub(super) async fn open<L: Link>(&self) -> Result<PgConnection<L>, ConnectError> {
         let limit = self.connect_timeout;
-        let opening = async {
-            let (client, driver) = dial(&self.config).await?;
+        let (client, driver) = dial(&self.config, limit, &self.first_host).await?;
+        let preparing = async {
             if self.pooled { self.check_pooled(&client).await } else { self.set_up(&client).await }?;
             Ok(PgConnection { link: L::over(client, self.pooled).await?, driver, settled: true })
         };
-        timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
+        timeout(limit, preparing).await.map_err(|_| TooSlow { what: "preparing a PostgreSQL connection", limit })?
     }
 
     async fn set_up(&self, client: &Client) -> Result<(), ConnectError> {
@@ -234,40 +240,14 @@ impl Manager for PgManager {
     }
 }
 
-/// Opens one connection straight to the server within `limit`, for diesel's own use: with nothing set.
+/// Opens one connection straight to the server, each of whose hosts has `limit`, for diesel's own use: with nothing set.
 pub(super) async fn connect(config: &Config, limit: Duration) -> Result<AsyncPgConnection, ConnectError> {
-    let opening = async { prepared(dial(config).await?.0).await };
-    timeout(limit, opening).await.map_err(|_| TooSlow { what: "connecting to PostgreSQL", limit })?
+    let (client, _) = dial(config, limit, &FirstHost::default()).await?;
+    timeout(limit, prepared(client)).await.map_err(|_| TooSlow { what: "preparing a PostgreSQL connection", limit })?
 }
 
 async fn prepared(client: Client) -> Result<AsyncPgConnection, ConnectError> {
     AsyncPgConnection::try_from(client).await.map_err(|error| ConnectError::Setup(error.into()))
-}
-
-/// Opens one connection on the current runtime, with the task that moves its bytes: over TLS if the URL says
-/// `sslmode=require`, else plain.
-///
-/// `prefer`, which is what a URL means that says nothing, is plain too: TLS that anybody in between can talk us out of
-/// protects nothing, and a verified certificate is not what a server on the same machine has.
-async fn dial(config: &Config) -> Result<(Client, JoinHandle<()>), ConnectError> {
-    match config.get_ssl_mode() {
-        SslMode::Require => establish(config, tls::verified()?).await,
-        _ => establish(config, NoTls).await,
-    }
-}
-
-async fn establish<T>(config: &Config, tls: T) -> Result<(Client, JoinHandle<()>), ConnectError>
-where
-    T: MakeTlsConnect<Socket, Stream: Send + 'static, TlsConnect: Send> + Send,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-{
-    let (client, connection) = config.connect(tls).await?;
-    let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a PostgreSQL connection ended");
-        }
-    });
-    Ok((client, driver))
 }
 
 /// A connection on loan for one operation: one statement, or the statements of one transaction.
@@ -296,6 +276,21 @@ impl Lease {
         connection.settled = false;
         let limit = connection_limit(&connection);
         Ok(Self { connection, limit })
+    }
+
+    /// A connection if the pool has one to give now; it may have to be opened, for which there is `limit`.
+    pub(super) async fn if_free(pool: &Pool<PgManager>, limit: Duration) -> Result<Option<Self>, Failure> {
+        let no_wait = Timeouts { wait: Some(Duration::ZERO), ..Timeouts::default() };
+        let what = "opening a PostgreSQL connection";
+        let taken = timeout(limit, pool.timeout_get(&no_wait)).await;
+        let mut connection = match taken.map_err(|_| Failure::unavailable(TooSlow { what, limit }))? {
+            Ok(connection) => connection,
+            Err(PoolError::Timeout(TimeoutType::Wait)) => return Ok(None),
+            Err(error) => return Err(Failure::unavailable(error)),
+        };
+        connection.settled = false;
+        let limit = connection_limit(&connection);
+        Ok(Some(Self { connection, limit }))
     }
 
     pub(super) fn connection(&mut self) -> &mut PgLink {

@@ -59,7 +59,8 @@ impl ImportRepository for PgStore {
             .filter(imports::import_id.eq(import.id.0).and(imports::owner.eq(owner_text(import.owner))))
             .filter(imports::state.ne_all([UPLOADING, FORGOTTEN]))
             .select(import_columns!());
-        let row: Option<ImportRow<Uuid>> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        let row: Option<ImportRow<Uuid>> =
+            run!(self, bulk, |connection| async { query.first(connection).await.optional() })?;
         Ok(row.map(ImportRow::import).transpose()?)
     }
 
@@ -73,21 +74,21 @@ impl ImportRepository for PgStore {
             .filter(dsl::outcome.is_null())
             .order(dsl::row_number)
             .limit(limit.into());
-        let rows: Vec<RowRow<Uuid>> = transact!(self, async |connection| {
+        let rows: Vec<RowRow<Uuid>> = transact!(self, bulk, async |connection| {
             connection.batch_execute(IN_ORDER).await?;
             Ok::<_, Stop<StorageError>>(query.load(connection).await?)
         })?;
         let ids: HashSet<String> = rows.iter().filter_map(|row| row.device_id.clone()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let first = FirstRows { import: import.id.0, ids: ids.clone() };
-        let first = run!(self, |connection| first.load(connection))?;
+        let first = run!(self, bulk, |connection| first.load(connection))?;
         let known = devices::table.filter(devices::device_id.eq_any(&ids)).select(devices::device_id);
-        let known = run!(self, |connection| known.load(connection))?;
+        let known = run!(self, bulk, |connection| known.load(connection))?;
         Ok(undecided(rows, first, known)?)
     }
 
     async fn decide(&self, import: &ImportRef, verdicts: &[RowVerdict]) -> Result<(), StorageError> {
-        transact!(self, async |connection| {
+        transact!(self, bulk, async |connection| {
             let open = open_rows(connection, import, verdicts).await?;
             let (new, mut refused) = parted(verdicts, &open).map_err(|failure| Stop::Refused(failure.into()))?;
             let (created, not_created) = create(connection, import, new).await?;
@@ -116,12 +117,10 @@ impl ImportRepository for PgStore {
             // Before the connection: those who wait their turn hold none.
             let turn = match found.mode {
                 ImportMode::AllOrNothing => tokio::select! {
-                    turn = self.long_imports.acquire() => {
-                        Some(turn.map_err(|closed| StorageError::from(Failure::unavailable(closed)))?)
-                    }
+                    turn = self.shares.long_imports.acquire() => turn?,
                     () = &mut patience => return Err(too_slow()),
                 },
-                ImportMode::BestEffort => None,
+                ImportMode::BestEffort => self.shares.bulk.acquire().await?,
             };
             if let Some(ended) = self.end_unless_locked(import, now).await? {
                 return Ok(ended);
@@ -141,7 +140,7 @@ impl ImportRepository for PgStore {
             .filter(dsl::import_id.eq(import.id.0).and(dsl::row_number.gt(signed(after))))
             .order(dsl::row_number)
             .limit(limit.into());
-        let rows: Vec<RowRow<Uuid>> = transact!(self, async |connection| {
+        let rows: Vec<RowRow<Uuid>> = transact!(self, bulk, async |connection| {
             connection.batch_execute(IN_ORDER).await?;
             Ok::<_, Stop<StorageError>>(query.load(connection).await?)
         })?;
@@ -177,7 +176,7 @@ impl PgStore {
 
     /// Refuses these rows and, because of the first, their import, unless somebody else is at it.
     async fn refuse(&self, import: &ImportRef, rows: &RefusedRows) -> Result<Option<Import>, StorageError> {
-        let refused = transact!(self, async |connection| {
+        let refused = transact!(self, bulk, async |connection| {
             let Some(row) = locked(connection, import).await? else { return Ok(None) };
             if row.state != ImportState::Sealed {
                 return Ok(Some(row));

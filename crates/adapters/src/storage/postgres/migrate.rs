@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::connection::SimpleConnection;
+use diesel::migration::Migration as _;
 use diesel::sql_types::{Bool, Text};
 use diesel_async::async_connection_wrapper::AsyncConnectionWrapper;
 use diesel_async::{AsyncPgConnection, RunQueryDsl as _};
-use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 use tokio_postgres::Config;
 
 use super::connection::{PgManager, connect, session_guards};
 use super::direct;
 use super::link::PgLink;
 use crate::storage::StorageOptions;
-use crate::storage::migrating::{Trouble, apply, missing};
+use crate::storage::migrating::{Trouble, missing};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/postgres");
 
@@ -47,23 +48,37 @@ pub(in crate::storage) async fn migrate(config: &Config, options: &StorageOption
 
 fn locked(connection: &mut Connection, guards: &str) -> Result<Vec<String>, Box<dyn Error + Send + Sync>> {
     connection.batch_execute(guards)?;
+    // The limit of the role or of the database is for what replicas do: a migration takes as long as it takes.
+    connection.batch_execute("SET statement_timeout = 0")?;
     // Bounds the wait for another process's migration.
-    connection.batch_execute(&format!("SET lock_timeout = '60s'; SELECT pg_advisory_lock({LOCK})"))?;
-    connection.batch_execute(&format!("SET lock_timeout = '{DDL_PATIENCE}'"))?;
+    connection.batch_execute("SET lock_timeout = '60s'")?;
+    connection.batch_execute(&format!("SELECT pg_advisory_lock({LOCK})"))?;
     let mut applied = Vec::new();
-    let mut outcome = apply(connection, MIGRATIONS, &mut applied);
+    let mut outcome = apply_patiently(connection, &mut applied);
     for _ in 1..DDL_ATTEMPTS {
         match &outcome {
             Err(error) if error.to_string().contains("lock timeout") => {
                 tracing::info!("a table is in use: trying again to change it");
                 std::thread::sleep(DDL_PAUSE);
-                outcome = apply(connection, MIGRATIONS, &mut applied);
+                outcome = apply_patiently(connection, &mut applied);
             }
             _ => break,
         }
     }
     connection.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK})"))?;
     outcome.map(|()| applied)
+}
+
+/// Applies what is missing. What runs outside a transaction, like an index that is built concurrently, holds up nobody
+/// while it waits, so it waits without a limit.
+fn apply_patiently(connection: &mut Connection, applied: &mut Vec<String>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    for migration in connection.pending_migrations(MIGRATIONS)? {
+        let patience = if migration.metadata().run_in_transaction() { DDL_PATIENCE } else { "0" };
+        connection.batch_execute(&format!("SET lock_timeout = '{patience}'"))?;
+        connection.run_migration(&migration)?;
+        applied.push(migration.name().to_string());
+    }
+    Ok(())
 }
 
 pub(in crate::storage) async fn pending(config: &Config, options: &StorageOptions) -> Result<Vec<String>, Trouble> {

@@ -1,10 +1,12 @@
 //! PostgreSQL. A method is one prepared statement in one round trip, so it leaves no transaction open. Only those that
 //! create, and that nobody waits for at a terminal, are several statements in a transaction (`transact!`).
 
+mod access;
 mod changes;
 mod connection;
 mod create;
 mod gather;
+mod hosts;
 mod import_lifetime;
 mod import_statements;
 mod link;
@@ -34,10 +36,10 @@ use pos_port_storage::{
     ClaimFailureRepository, DeviceChanges, DeviceRepository, SaveError, StorageError, StorageHealth, Watch,
 };
 use time::OffsetDateTime;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use self::access::{ACCESS, Access};
 use self::changes::Changes;
 use self::connection::{Lease, PgManager};
 use self::gather::{Lookups, Saves};
@@ -48,6 +50,7 @@ use self::save::SaveTransition;
 use self::schema::{claim_failures, devices, ended_pairing_codes};
 use self::statements::FindByPairingCode;
 use super::failure::Failure;
+use super::pool_share::PoolShares;
 use super::rows::{self, EndedCodeRow, FailureRow, MERCHANT, USER, merchant_subject};
 use super::url::{DatabaseUrl, Engine};
 use super::{OpenError, PoolMonitor, PoolState, Pooler, StorageOptions};
@@ -71,8 +74,9 @@ pub struct PgStore {
     pool: Pool<PgManager>,
     gathered: Option<Gathered>,
     changes: Arc<Changes>,
-    /// Imports that end in one long transaction, each on a connection of the pool: never all of those.
-    long_imports: Semaphore,
+    shares: PoolShares,
+    /// One connection, for nothing but [`StorageHealth`]: a full pool is not a database that does not answer.
+    health: Pool<PgManager>,
     acquire_timeout: Duration,
     statement_timeout: Duration,
 }
@@ -91,13 +95,18 @@ impl PgStore {
             lookups: Lookups::new(Arc::new(opener.for_keys())),
             saves: Saves::new(Arc::new(opener.for_saves()), Arc::clone(&changes)),
         });
-        let pool = Pool::builder(manager)
-            .max_size(options.max_connections)
-            .build()
-            .map_err(|error| OpenError::Pool(error.to_string()))?;
-        let (acquire_timeout, statement_timeout) = (options.acquire_timeout, options.statement_timeout);
-        let long_imports = Semaphore::new((options.max_connections / 4).clamp(1, 2));
-        Ok(Self { pool, gathered, changes, long_imports, acquire_timeout, statement_timeout })
+        let pool = |manager: PgManager, size| {
+            Pool::builder(manager).max_size(size).build().map_err(|error| OpenError::Pool(error.to_string()))
+        };
+        Ok(Self {
+            health: pool(manager.clone(), 1)?,
+            pool: pool(manager, options.max_connections)?,
+            gathered,
+            changes,
+            shares: PoolShares::of(options.max_connections),
+            acquire_timeout: options.acquire_timeout,
+            statement_timeout: options.statement_timeout,
+        })
     }
 
     /// Saves a transition on a connection of the pool. Once it is sent it runs to its end and notifies, also when its
@@ -155,12 +164,24 @@ impl PoolMonitor for PgStore {
         let status = self.pool.status();
         PoolState { max: status.max_size, size: status.size, available: status.available, waiting: status.waiting }
     }
+
+    fn take_dropped_updates(&self) -> u64 {
+        self.shares.terminal_info.take_dropped()
+    }
 }
 
-/// Runs one query on a connection of its own, within the time limit.
+/// Runs one query on a connection of its own, within the time limit; with `bulk`, on one of the share of bulk work; with
+/// `lease = …`, on that lease.
 macro_rules! run {
-    ($store:ident, |$connection:ident| $query:expr) => {{
-        let mut lease = $store.lease().await?;
+    ($store:ident, |$connection:ident| $query:expr) => {
+        run!($store, lease = $store.lease().await?, |$connection| $query)
+    };
+    ($store:ident, bulk, |$connection:ident| $query:expr) => {{
+        let _permit = $store.shares.bulk.acquire().await?;
+        run!($store, |$connection| $query)
+    }};
+    ($store:ident, lease = $lease:expr, |$connection:ident| $query:expr) => {{
+        let mut lease = $lease;
         let $connection = lease.connection();
         let outcome = timeout($store.statement_timeout, $query).await;
         lease.settle(outcome)
@@ -169,8 +190,12 @@ macro_rules! run {
 
 /// Runs an `async |connection| …` as one transaction on a connection of its own, within the time limit. What it answers
 /// is kept; if it answers a [`Stop`] nothing is. When the caller goes away meanwhile, the connection
-/// is closed, and the server rolls back.
+/// is closed, and the server rolls back. With `bulk`, it is one of the share of bulk work.
 macro_rules! transact {
+    ($store:ident, bulk, $work:expr) => {{
+        let _permit = $store.shares.bulk.acquire().await.map_err(StorageError::from)?;
+        transact!($store, $work)
+    }};
     ($store:ident, $work:expr) => {{
         let mut lease = $store.lease().await.map_err(StorageError::from)?;
         let outcome = timeout($store.statement_timeout, lease.connection().transaction($work)).await;
@@ -249,7 +274,17 @@ impl DeviceRepository for PgStore {
             dsl::model.eq(agent.model.as_deref()),
             dsl::seen_at.eq(Some(sighting.at)),
         ));
-        run!(self, |connection| statement.execute(connection))?;
+        // Best effort: it neither waits for a connection nor takes more than its share, so a fleet that starts up takes
+        // none from portals.
+        let updates = &self.shares.terminal_info;
+        let Some(_permit) = updates.try_acquire() else { return Ok(()) };
+        let Some(lease) = Lease::if_free(&self.pool, self.acquire_timeout).await? else {
+            updates.count_dropped();
+            return Ok(());
+        };
+        let updated: Result<usize, Failure> =
+            async { run!(self, lease = lease, |connection| statement.execute(connection)) }.await;
+        updated?;
         Ok(())
     }
 }
@@ -287,10 +322,13 @@ impl DeviceChanges for PgStore {
 #[async_trait]
 impl StorageHealth for PgStore {
     async fn ping(&self) -> Result<(), StorageError> {
-        let query = diesel::select(1_i32.into_sql::<diesel::sql_types::Integer>());
-        let answer: Result<i32, Failure> = run!(self, |connection| query.get_result(connection));
-        match answer.map_err(StorageError::from) {
-            Ok(_) => Ok(()),
+        let answer: Result<Access, Failure> = async {
+            let lease = Lease::of(&self.health, self.acquire_timeout).await?;
+            run!(self, lease = lease, |connection| diesel::sql_query(ACCESS).get_result(connection))
+        }
+        .await;
+        match answer.and_then(|access| access.check().map_err(Failure::unavailable)).map_err(StorageError::from) {
+            Ok(()) => Ok(()),
             Err(StorageError::Unavailable(cause) | StorageError::Fault(cause)) => Err(StorageError::Unavailable(cause)),
         }
     }

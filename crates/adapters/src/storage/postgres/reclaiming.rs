@@ -159,7 +159,7 @@ async fn events(connection: &mut PgLink, batch: &ReclaimBatch) -> Result<Reclaim
 #[async_trait]
 impl Reclaiming for PgStore {
     async fn reclaim(&self, batch: &ReclaimBatch) -> Result<Reclaimed, StorageError> {
-        transact!(self, async |connection| {
+        transact!(self, bulk, async |connection| {
             let lease = sql_query("SELECT pg_try_advisory_xact_lock($1) AS held").bind::<BigInt, _>(LEASE);
             if !lease.get_result::<Held>(connection).await?.held {
                 return Ok(Reclaimed::Elsewhere);
@@ -174,7 +174,7 @@ impl Reclaiming for PgStore {
 
     async fn reclaimable(&self, what: Reclaimable, before: OffsetDateTime, at_most: u32) -> Result<u64, StorageError> {
         let query = sql_query(count_text(what)).bind::<Timestamptz, _>(before).bind::<BigInt, _>(i64::from(at_most));
-        let counted: Count = run!(self, |connection| query.get_result(connection))?;
+        let counted: Count = run!(self, bulk, |connection| query.get_result(connection))?;
         Ok(u64::try_from(counted.count).unwrap_or(0))
     }
 }

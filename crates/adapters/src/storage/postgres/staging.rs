@@ -40,7 +40,8 @@ impl ImportStaging for PgStore {
             .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("state <> 'uploading'"))
             .filter(dsl::keep_until.gt(now))
             .select(import_columns!());
-        let row: Option<ImportRow<Uuid>> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        let row: Option<ImportRow<Uuid>> =
+            run!(self, bulk, |connection| async { query.first(connection).await.optional() })?;
         Ok(row.map(ImportRow::import).transpose()?)
     }
 
@@ -57,7 +58,7 @@ impl ImportStaging for PgStore {
             dsl::created_at.eq(new.created_at),
             dsl::keep_until.eq(new.keep_until),
         ));
-        run!(self, |connection| statement.execute(connection))?;
+        run!(self, bulk, |connection| statement.execute(connection))?;
         Ok(())
     }
 
@@ -68,7 +69,7 @@ impl ImportStaging for PgStore {
         keep_until: OffsetDateTime,
     ) -> Result<(), StorageError> {
         let statement = StageRows::of(import, rows, keep_until);
-        let kept: i64 = run!(self, |connection| statement.get_result(connection))?;
+        let kept: i64 = run!(self, bulk, |connection| statement.get_result(connection))?;
         if kept == signed(rows.len() as u64) {
             return Ok(());
         }
@@ -80,7 +81,7 @@ impl ImportStaging for PgStore {
             || dsl::imports.filter(dsl::import_id.eq(import.id.0)).filter(dsl::owner.eq(owner_text(import.owner)));
         let query = own().filter(dsl::state.eq(UPLOADING)).select(dsl::idempotency_key);
         let found: Result<Option<Option<String>>, Failure> =
-            async { run!(self, |connection| async { query.first(connection).await.optional() }) }.await;
+            async { run!(self, bulk, |connection| async { query.first(connection).await.optional() }) }.await;
         let not_there = || StorageError::Fault(format!("import {} is not being uploaded", import.id).into());
         let found = found.map_err(StorageError::from)?;
         let key = found.ok_or_else(not_there)?.and_then(|key| IdempotencyKey::parse(&key).ok());
@@ -90,7 +91,7 @@ impl ImportStaging for PgStore {
             }
             let statement = SealImport::of(import, seal);
             let sealed: Result<i64, Failure> =
-                async { run!(self, |connection| statement.get_result(connection)) }.await;
+                async { run!(self, bulk, |connection| statement.get_result(connection)) }.await;
             match sealed {
                 Ok(0) => return Err(not_there().into()),
                 Ok(_) => return Ok(self.find(import).await?.ok_or_else(not_there)?),
@@ -108,19 +109,19 @@ impl ImportStaging for PgStore {
 
     async fn keep(&self, import: &ImportRef, now: OffsetDateTime, until: OffsetDateTime) -> Result<bool, StorageError> {
         let statement = KeepImport { import: import.id.0, owner: owner_text(import.owner), now, until };
-        let there: i64 = run!(self, |connection| statement.get_result(connection))?;
+        let there: i64 = run!(self, bulk, |connection| statement.get_result(connection))?;
         Ok(there > 0)
     }
 
     async fn discard(&self, import: &ImportRef, limit: u32) -> Result<u64, StorageError> {
         let forget = Forget { import: import.id.0, owner: owner_text(import.owner) };
-        let forgotten: i64 = run!(self, |connection| forget.get_result(connection))?;
+        let forgotten: i64 = run!(self, bulk, |connection| forget.get_result(connection))?;
         if forgotten == 0 { Ok(0) } else { self.remove_forgotten(Some(import.id.0), limit).await }
     }
 
     async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
         let forget = ForgetExpired { now, limit: limit.into() };
-        run!(self, |connection| forget.get_result::<i64>(connection))?;
+        run!(self, bulk, |connection| forget.get_result::<i64>(connection))?;
         self.remove_forgotten(None, limit).await
     }
 }
@@ -128,7 +129,7 @@ impl ImportStaging for PgStore {
 impl PgStore {
     /// Removes rows of imports that are forgotten, of one of them or of all, and those that have none any more.
     async fn remove_forgotten(&self, only: Option<Uuid>, limit: u32) -> Result<u64, StorageError> {
-        let removed: i64 = transact!(self, async |connection| {
+        let removed: i64 = transact!(self, bulk, async |connection| {
             let limit = i64::from(limit);
             let rows: i64 = RemoveRows { only, limit }.get_result(connection).await?;
             let imports: i64 = RemoveImports { only, limit: limit - rows }.get_result(connection).await?;
@@ -144,7 +145,7 @@ impl PgStore {
             .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("state <> 'uploading'"))
             .filter(dsl::keep_until.le(now));
         let statement = diesel::update(over).set(dsl::idempotency_key.eq(None::<String>));
-        run!(self, |connection| statement.execute(connection))?;
+        run!(self, bulk, |connection| statement.execute(connection))?;
         Ok(())
     }
 }

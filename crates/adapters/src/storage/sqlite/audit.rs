@@ -83,7 +83,7 @@ impl EventLog for SqliteStore {
     async fn events_by_device(&self, page: &DeviceEventPage) -> Result<Vec<DeviceEvent>, StorageError> {
         use device_events::dsl;
         let page = page.clone();
-        let rows = self.read(move |connection| {
+        let rows = self.read_bulk(move |connection| {
             let (device, sequence) = (page.after.0.as_str(), signed(page.after.1));
             let query = dsl::device_events
                 .filter(dsl::device_id.ge(device).and(dsl::device_id.le(page.through.as_str())))
@@ -98,7 +98,7 @@ impl EventLog for SqliteStore {
     async fn anchors(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<EventAnchor>, StorageError> {
         use reclaimed_events::dsl;
         let (first, last) = (first.as_str().to_owned(), last.as_str().to_owned());
-        let rows = self.read(move |connection| {
+        let rows = self.read_bulk(move |connection| {
             let query = dsl::reclaimed_events.filter(dsl::device_id.between(first, last)).order(dsl::device_id);
             Ok(query.load::<AnchorRow>(connection)?)
         });
@@ -108,7 +108,7 @@ impl EventLog for SqliteStore {
     async fn events_by_time(&self, span: &Span, after: Option<&EventMark>) -> Result<Vec<DeviceEvent>, StorageError> {
         use device_events::dsl;
         let (span, after) = (span.clone(), after.cloned());
-        let rows = self.read(move |connection| {
+        let rows = self.read_bulk(move |connection| {
             let order = (dsl::at, dsl::device_id, dsl::sequence);
             let mut query = dsl::device_events.order(order).limit(span.limit.into()).into_boxed();
             if let Some(since) = span.since {
@@ -134,7 +134,7 @@ impl EventLog for SqliteStore {
     async fn audit_by_time(&self, span: &Span, after: Option<AuditMark>) -> Result<Vec<KeptAuditEvent>, StorageError> {
         use audit_events::dsl;
         let span = span.clone();
-        let rows = self.read(move |connection| {
+        let rows = self.read_bulk(move |connection| {
             let mut query = dsl::audit_events.order((dsl::at, dsl::number)).limit(span.limit.into()).into_boxed();
             if let Some(since) = span.since {
                 query = query.filter(dsl::at.ge(micros(since)));

@@ -10,6 +10,7 @@ use diesel::{Connection, SqliteConnection};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use super::access::create_private;
 use crate::storage::failure::{Failure, TooSlow};
 
 /// What a connection is for.
@@ -26,6 +27,8 @@ pub(super) enum Role {
 pub(super) enum ConnectError {
     #[error(transparent)]
     Open(#[from] ConnectionError),
+    #[error("the file cannot be made")]
+    Create(#[from] std::io::Error),
     #[error(transparent)]
     Setup(#[from] Error),
     #[error("the runtime is shutting down")]
@@ -68,11 +71,12 @@ impl Manager for SqliteManager {
     }
 }
 
-/// Opens a connection, and the file if it is not there; the folder around it must be.
+/// Opens a connection, and makes the file if it is not there, for its owner alone; the folder around it must be there.
 ///
 /// Write-ahead logging lets readers go on while one writes. `synchronous = FULL` keeps what was answered through a
 /// loss of power: a terminal that was told it is claimed must stay claimed.
 pub(super) fn connect(path: &Path, busy_timeout: Duration) -> Result<SqliteConnection, ConnectError> {
+    create_private(path)?;
     let path = path.to_str().ok_or(ConnectionError::BadConnection("the path is not UTF-8".to_owned()))?;
     let mut connection = SqliteConnection::establish(path)?;
     let milliseconds = busy_timeout.as_millis().clamp(1, 2_147_483_647);
@@ -146,6 +150,11 @@ const PASSING: [&str; 6] = [
     "unable to open database file",
     "attempt to write a readonly database",
 ];
+
+/// Whether another connection holds the lock that was wanted.
+pub(super) fn is_busy(error: &Error) -> bool {
+    matches!(error, Error::DatabaseError(_, information) if information.message().contains("is locked"))
+}
 
 /// Whether the same operation may succeed later.
 fn is_passing(error: &Error) -> bool {

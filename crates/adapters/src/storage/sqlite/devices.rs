@@ -149,6 +149,8 @@ impl DeviceRepository for SqliteStore {
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {
         use devices::dsl;
+        // Best effort: a fleet that starts up does not fill the queue that portals write through.
+        let Some(_permit) = self.terminal_info.try_acquire() else { return Ok(()) };
         let (id, sighting) = (id.clone(), sighting.clone());
         let noted = self.write(move |connection| {
             let agent = &sighting.agent;

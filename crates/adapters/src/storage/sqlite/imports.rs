@@ -225,12 +225,12 @@ fn refuse(connection: &mut SqliteConnection, import: &ImportRef, rows: &RefusedR
 impl ImportRepository for SqliteStore {
     async fn find(&self, import: &ImportRef) -> Result<Option<Import>, StorageError> {
         let import = *import;
-        Ok(self.read(move |connection| find_import(connection, &import)).await?)
+        Ok(self.read_bulk(move |connection| find_import(connection, &import)).await?)
     }
 
     async fn undecided(&self, import: &ImportRef, after: u64, limit: u32) -> Result<Vec<UndecidedRow>, StorageError> {
         let import = *import;
-        Ok(self.read(move |connection| undecided_rows(connection, &import, after, limit)).await?)
+        Ok(self.read_bulk(move |connection| undecided_rows(connection, &import, after, limit)).await?)
     }
 
     async fn decide(&self, import: &ImportRef, verdicts: &[RowVerdict]) -> Result<(), StorageError> {
@@ -271,7 +271,7 @@ impl ImportRepository for SqliteStore {
     async fn results(&self, import: &ImportRef, after: u64, limit: u32) -> Result<Vec<RowResult>, StorageError> {
         use import_rows::dsl;
         let import = *import;
-        let results = self.read(move |connection| {
+        let results = self.read_bulk(move |connection| {
             let Some(found) = find_import(connection, &import)? else { return Ok(Vec::new()) };
             let rows: Vec<RowRow<String>> = dsl::import_rows
                 .filter(dsl::import_id.eq(import.id.to_string()).and(dsl::row_number.gt(signed(after))))

@@ -8,10 +8,10 @@ use diesel::{QueryableByName, RunQueryDsl, SqliteConnection};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use tokio::task::spawn_blocking;
 
+use super::access;
 use super::connection::connect;
-use super::folder_of;
+use crate::storage::StorageOptions;
 use crate::storage::migrating::{Trouble, apply, missing};
-use crate::storage::{OpenError, StorageOptions};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../migrations/sqlite");
 
@@ -73,9 +73,7 @@ async fn on_connection<T: Send + 'static>(
     options: &StorageOptions,
     work: impl FnOnce(&mut SqliteConnection) -> Result<T, Box<dyn Error + Send + Sync>> + Send + 'static,
 ) -> Result<T, Trouble> {
-    if let Some(folder) = folder_of(path).filter(|folder| !folder.is_dir()) {
-        return Err(Trouble::unreachable(OpenError::MissingFolder(folder.to_owned())));
-    }
+    access::check(path).map_err(Trouble::unreachable)?;
     let (path, busy_timeout) = (path.to_owned(), options.statement_timeout);
     spawn_blocking(move || {
         let mut connection = connect(&path, busy_timeout).map_err(Trouble::unreachable)?;

@@ -1,5 +1,6 @@
 //! SQLite, for one server with its database beside it.
 
+mod access;
 mod audit;
 mod backup;
 mod connection;
@@ -18,7 +19,7 @@ mod staging;
 mod tenancy;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -35,8 +36,9 @@ use self::connection::{Limits, Role, SqliteManager, run};
 pub(super) use self::migrate::{migrate, pending};
 use self::own_reader::OwnReaders;
 use self::schema::claim_failures;
-use self::writer::Writer;
+use self::writer::{BATCH, Writer};
 use super::failure::Failure;
+use super::pool_share::{BestEffortShare, PoolShare};
 use super::rows::{self, FailureRow, MERCHANT, USER, merchant_subject};
 use super::watchers::Watchers;
 use super::{OpenError, PoolMonitor, PoolState, StorageOptions};
@@ -50,15 +52,20 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Pool<SqliteManager>,
     own_readers: OwnReaders,
+    path: PathBuf,
+    /// One connection, for nothing but [`StorageHealth`].
+    health: Pool<SqliteManager>,
+    /// Updates of terminal info, of which a commit holds no more than half its writes.
+    terminal_info: BestEffortShare,
+    /// Bulk work among those that read: the rows of imports, whole trails.
+    bulk_reads: PoolShare,
     limits: Limits,
     watchers: Watchers,
 }
 
 impl SqliteStore {
     pub(super) async fn open(path: &Path, options: &StorageOptions) -> Result<Self, OpenError> {
-        if let Some(folder) = folder_of(path).filter(|folder| !folder.is_dir()) {
-            return Err(OpenError::MissingFolder(folder.to_owned()));
-        }
+        access::check(path)?;
         let limits = Limits { acquire: options.acquire_timeout, statement: options.statement_timeout };
         let manager = |role| SqliteManager { path: path.to_owned(), role, busy_timeout: limits.busy() };
         let pool = |role, size| {
@@ -66,14 +73,24 @@ impl SqliteStore {
         };
         let watchers = Watchers::new(options.max_watches);
         let store = Self {
+            path: path.to_owned(),
             writer: Writer::new(pool(Role::Writer, 1)?, limits).map_err(|error| OpenError::Pool(error.to_string()))?,
             readers: pool(Role::Reader, options.max_connections)?,
             own_readers: OwnReaders::new(manager(Role::Reader)),
+            health: pool(Role::Writer, 1)?,
+            terminal_info: BestEffortShare::of(PoolShare::of(BATCH / 2)),
+            bulk_reads: PoolShare::of((options.max_connections / 4).max(1)),
             limits,
             watchers,
         };
-        let opened = store.write(|_| Ok(())).await;
-        opened.map_err(|failure| OpenError::Sqlite { path: path.to_owned(), source: failure.into() })?;
+        let opened = store.write(|_| Ok(())).await.map_err(StorageError::from);
+        let source = match opened {
+            Ok(()) => store.ping().await.err(),
+            Err(failure) => Some(failure),
+        };
+        if let Some(source) = source {
+            return Err(OpenError::Sqlite { path: path.to_owned(), source });
+        }
         Ok(store)
     }
 
@@ -82,6 +99,15 @@ impl SqliteStore {
         operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         run(&self.readers, self.limits, operation).await
+    }
+
+    /// As [`Self::read`], on the share of bulk work.
+    async fn read_bulk<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _permit = self.bulk_reads.acquire().await?;
+        self.read(operation).await
     }
 
     async fn write<T: Send + 'static>(
@@ -110,6 +136,10 @@ impl PoolMonitor for SqliteStore {
             available: writer.available + readers.available,
             waiting: writer.waiting + readers.waiting,
         }
+    }
+
+    fn take_dropped_updates(&self) -> u64 {
+        self.terminal_info.take_dropped()
     }
 }
 
@@ -199,9 +229,11 @@ impl DeviceChanges for SqliteStore {
 #[async_trait]
 impl StorageHealth for SqliteStore {
     async fn ping(&self) -> Result<(), StorageError> {
-        let asked = self.read(|connection| {
-            diesel::sql_query("SELECT 1").execute(connection)?;
-            Ok(())
+        let path = self.path.clone();
+        let asked = run(&self.health, self.limits, move |connection| {
+            let written = access::try_to_write(connection);
+            // Which file it is that cannot be written, the database does not tell.
+            if written.is_err() { access::check(&path).map_err(Failure::unavailable).and(written) } else { written }
         });
         match asked.await.map_err(StorageError::from) {
             Ok(()) => Ok(()),

@@ -132,7 +132,7 @@ impl Reclaiming for SqliteStore {
     }
 
     async fn reclaimable(&self, what: Reclaimable, before: OffsetDateTime, at_most: u32) -> Result<u64, StorageError> {
-        let counted = self.read(move |connection| {
+        let counted = self.read_bulk(move |connection| {
             let query = sql_query(count_text(what)).bind::<BigInt, _>(micros(before));
             Ok(query.bind::<BigInt, _>(i64::from(at_most)).get_result::<Count>(connection)?)
         });

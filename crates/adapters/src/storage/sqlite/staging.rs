@@ -71,7 +71,7 @@ impl ImportStaging for SqliteStore {
         now: OffsetDateTime,
     ) -> Result<Option<Import>, StorageError> {
         let key = key.clone();
-        Ok(self.read(move |connection| by_key(connection, owner, &key, now)).await?)
+        Ok(self.read_bulk(move |connection| by_key(connection, owner, &key, now)).await?)
     }
 
     async fn open(&self, new: &NewImport) -> Result<(), StorageError> {
@@ -159,7 +159,7 @@ impl ImportStaging for SqliteStore {
             Ok(found.filter(|kept| *kept > micros(now)))
         };
         // Mostly it is kept for long enough, and nobody who writes is waited for.
-        match self.read(kept).await? {
+        match self.read_bulk(kept).await? {
             Some(kept) if kept < micros(until) => {}
             kept => return Ok(kept.is_some()),
         }

@@ -20,9 +20,10 @@ use tokio::time::timeout;
 use super::LONGEST;
 use super::connection::{Limits, SqliteManager, run};
 use crate::storage::failure::{Failure, TooSlow, shared};
+use crate::storage::pool_share::PoolShare;
 
 /// How many writes are committed together at most.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// How many may wait. More are refused at once: the disk is not keeping up.
 const QUEUE: usize = 4_096;
 
@@ -30,6 +31,8 @@ pub(super) struct Writer {
     pool: Pool<SqliteManager>,
     limits: Limits,
     queue: mpsc::Sender<Box<dyn Write>>,
+    /// One write of many rows is in the queue at a time, so those of few rows never wait for several of them.
+    bulk: PoolShare,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +55,7 @@ impl Writer {
         thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || runtime.block_on(commit_all(&connections, writes)))?;
-        Ok(Self { pool, limits, queue })
+        Ok(Self { pool, limits, queue, bulk: PoolShare::of(1) })
     }
 
     pub(super) fn status(&self) -> Status {
@@ -80,11 +83,13 @@ impl Writer {
         self.wait_for(operation, false, after).await
     }
 
-    /// The same for many rows at once: alone in its transaction, so that no small write has its time limit.
+    /// The same for many rows at once: alone in its transaction, so that no small write has its time limit. It waits in
+    /// the queue only when no other of its kind does.
     pub(super) async fn write_many<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&mut SqliteConnection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        let _permit = self.bulk.acquire().await?;
         self.wait_for(operation, true, |_| {}).await
     }
 

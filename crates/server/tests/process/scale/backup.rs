@@ -65,6 +65,67 @@ async fn a_dump_under_load_is_one_moment_and_serves() {
     deployment.idp.stop().await;
 }
 
+/// What a role may do with every table, with the schema, and with tables to come.
+async fn privileges(database: &TestDatabase, role: &str) -> Vec<String> {
+    let query = "SELECT relname || ' ' || privilege || ' ' || has_table_privilege($1, oid, privilege)
+            FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) AS privilege
+            WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+        UNION ALL SELECT 'schema ' || privilege || ' ' || has_schema_privilege($1, 'public', privilege)
+            FROM unnest(ARRAY['USAGE', 'CREATE']) AS privilege
+        UNION ALL SELECT 'default ' || defaclobjtype || ' ' || defaclacl::text FROM pg_default_acl
+        UNION ALL SELECT relname || ' is owned by ' || pg_get_userbyid(relowner)
+            FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+        ORDER BY 1";
+    database.client().await.query(query, &[&role]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// What docs/operating.md says, from a line that has this up to the end of its block, with these roles.
+fn documented(begins: &str, owner: &str, app: &str) -> String {
+    let page = include_str!("../../../../../docs/operating.md");
+    let block = page.split("```").find(|block| block.contains(begins)).expect("the block is there");
+    let lines: Vec<_> = block.lines().skip_while(|line| !line.contains(begins)).collect();
+    lines.join("\n").replace("pos_owner", owner).replace("pos_app", app)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_grants_what_the_original_grants() {
+    let (original, restored) = (TestDatabase::empty().await, TestDatabase::empty().await);
+    let client = original.client().await;
+    let (owner, app) = (format!("owner_of_{}", original.name()), format!("app_of_{}", original.name()));
+    client.batch_execute(&format!("CREATE ROLE {owner} LOGIN; CREATE ROLE {app} LOGIN")).await.unwrap();
+    for database in [&original, &restored] {
+        let given = format!("ALTER DATABASE {} OWNER TO {owner}", database.name());
+        client.batch_execute(&given).await.unwrap();
+    }
+    client.batch_execute(&documented("ALTER SCHEMA public OWNER", &owner, &app)).await.unwrap();
+    let as_owner = |database: &TestDatabase| {
+        let (_, place) = database.url().split_once('@').unwrap();
+        format!("postgres://{owner}@{place}")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let dump = folder.path().join("pos.dump").display().to_string();
+    tokio::task::block_in_place(|| command_at(folder.path(), &as_owner(&original), &["migrate"]));
+    client.batch_execute(&documented("REVOKE DELETE ON", &owner, &app)).await.unwrap();
+    let before = privileges(&original, &app).await;
+    assert!(before.contains(&"device_events DELETE false".to_owned()), "{before:?}");
+    assert!(before.contains(&"sessions DELETE true".to_owned()), "{before:?}");
+    // As the page has it: the schema, and then the dump.
+    let page = documented("createdb --owner", &owner, &app);
+    let (_, statements) = page.split_once("--command='").unwrap();
+    restored.client().await.batch_execute(statements.split_once('\'').unwrap().0).await.unwrap();
+    tokio::task::block_in_place(|| {
+        run("pg_dump", &["--format=custom", "--file", &dump, "--dbname", &as_owner(&original)]);
+        run("pg_restore", &["--exit-on-error", "--no-owner", "--dbname", &as_owner(&restored), &dump]);
+    });
+    let after = privileges(&restored, &app).await;
+    for database in [&original, &restored] {
+        let taken = format!("REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {owner}, {app}");
+        database.client().await.batch_execute(&taken).await.unwrap();
+    }
+    client.batch_execute(&format!("DROP ROLE {owner}; DROP ROLE {app}")).await.unwrap();
+    assert_eq!(after, before);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_copy_of_the_embedded_database_under_load_is_one_moment() {
     let mut deployment = Deployment::new(Way::Embedded, &[]).await;
