@@ -19,9 +19,11 @@ mod fleet;
 mod import_devices;
 mod issue_pairing_code;
 mod reclaim;
+mod seal_audit;
 mod sighting;
 mod tenancy;
 mod verify_audit;
+mod verify_trail;
 
 pub use bootstrap::{Bootstrap, BootstrapError, Bootstrapped};
 pub use check_status::{CheckStatus, CheckStatusError, CheckedStatus, StatusAnswer, WaitingStatus};
@@ -38,6 +40,7 @@ pub use import_devices::{
 };
 pub use issue_pairing_code::{IssuePairingCode, IssuePairingCodeError, IssuedPairingCode};
 pub use reclaim::{Reclaim, ReclaimOutcome, ReclaimRound, ReclaimStep, Retention};
+pub use seal_audit::SealAudit;
 pub use sighting::TerminalCall;
 pub use tenancy::{
     ClientSession, ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError,
@@ -45,6 +48,7 @@ pub use tenancy::{
     ManageMembers, ManageMembersError, NewSecret, NotActing, StartClientSession, StartClientSessionError,
 };
 pub use verify_audit::{VerifiedChains, VerifyAudit, VerifyAuditError};
+pub use verify_trail::{CheckpointFault, EventFault, FaultSink, TrailFault, VerifiedTrail, VerifyTrail};
 
 /// How often a use case starts again after losing a race before it gives up. Every lost race is somebody else's
 /// success on the same device, so only a storm on one device gets near it.

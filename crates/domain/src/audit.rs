@@ -71,6 +71,29 @@ impl AuditKind {
         Self::EventsReclaimed,
     ];
 
+    /// Whether it tells who owns something or who may act for whom: `audit verify` compares such rows with it, so it is
+    /// kept however old it is.
+    #[must_use]
+    pub fn is_kept_for_ever(self) -> bool {
+        match self {
+            Self::ResellerAdded
+            | Self::MerchantAdded
+            | Self::LocationAdded
+            | Self::MemberAdded
+            | Self::MemberRemoved
+            | Self::ClientAdded
+            | Self::ClientRotated
+            | Self::ClientRevoked => true,
+            Self::ClaimRefused
+            | Self::MerchantAmended
+            | Self::LocationAmended
+            | Self::SessionStarted
+            | Self::SessionEnded
+            | Self::SessionsLoggedOut
+            | Self::EventsReclaimed => false,
+        }
+    }
+
     /// The word a store keeps: lower-case letters and underscores.
     #[must_use]
     pub fn as_str(self) -> &'static str {

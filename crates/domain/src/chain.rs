@@ -11,7 +11,10 @@ use sha2::{Digest as _, Sha256};
 
 use time::OffsetDateTime;
 
-use crate::{Device, DeviceEvent, DeviceId, EventAnchor, SHORTEST_EVENT_RETENTION};
+use crate::{
+    Act, Actor, Device, DeviceEvent, DeviceEventKind, DeviceId, DeviceStatus, EventAnchor, MerchantId,
+    SHORTEST_EVENT_RETENTION, UserId,
+};
 
 /// Keeps these digests apart from any other use of SHA-256, and from a later encoding.
 const DOMAIN: &[u8] = b"pos-activation device event v1";
@@ -48,26 +51,35 @@ impl DeviceEvent {
         text(&mut digest, self.device_id.as_str().as_bytes());
         digest.update(self.sequence.to_be_bytes());
         digest.update(self.merchant_id.0.as_bytes());
-        digest.update((self.at.unix_timestamp_nanos().div_euclid(1_000)).to_be_bytes());
-        text(&mut digest, self.act.actor.to_string().as_bytes());
-        match self.act.origin {
-            None => digest.update([0]),
-            Some(IpAddr::V4(address)) => digest.update([&[4][..], &address.octets()].concat()),
-            Some(IpAddr::V6(address)) => digest.update([&[6][..], &address.octets()].concat()),
-        }
-        maybe(&mut digest, self.act.trace_id.map(|id| id.bits().to_be_bytes()));
+        instant(&mut digest, self.at);
+        digest_act(&mut digest, &self.act);
         text(&mut digest, self.kind.as_str().as_bytes());
         maybe(&mut digest, previous.map(|hash| hash.0));
         EventHash(digest.finalize().into())
     }
 }
 
-fn text(digest: &mut Sha256, bytes: &[u8]) {
+/// Microseconds since 1970.
+pub(crate) fn instant(digest: &mut Sha256, at: OffsetDateTime) {
+    digest.update((at.unix_timestamp_nanos().div_euclid(1_000)).to_be_bytes());
+}
+
+pub(crate) fn digest_act(digest: &mut Sha256, act: &Act) {
+    text(digest, act.actor.to_string().as_bytes());
+    match act.origin {
+        None => digest.update([0]),
+        Some(IpAddr::V4(address)) => digest.update([&[4][..], &address.octets()].concat()),
+        Some(IpAddr::V6(address)) => digest.update([&[6][..], &address.octets()].concat()),
+    }
+    maybe(digest, act.trace_id.map(|id| id.bits().to_be_bytes()));
+}
+
+pub(crate) fn text(digest: &mut Sha256, bytes: &[u8]) {
     digest.update((bytes.len() as u64).to_be_bytes());
     digest.update(bytes);
 }
 
-fn maybe<const N: usize>(digest: &mut Sha256, bytes: Option<[u8; N]>) {
+pub(crate) fn maybe<const N: usize>(digest: &mut Sha256, bytes: Option<[u8; N]>) {
     match bytes {
         None => digest.update([0]),
         Some(bytes) => {
@@ -107,6 +119,15 @@ pub enum ChainFault {
     /// The device's own record of the last digest is another.
     #[error("the chain does not end as the device says")]
     Head,
+    /// The device's row names another merchant than its last event.
+    #[error("the device's row names another merchant than this event")]
+    Owner,
+    /// The device's row has another status than the events lead to.
+    #[error("the device's row has another status than the events lead to")]
+    Status,
+    /// The device's row names another user than the one who claimed it.
+    #[error("the device's row says that somebody else claimed it")]
+    ClaimedBy,
 }
 
 /// A fault and the sequence of the event it was found at.
@@ -134,6 +155,51 @@ pub struct ChainCheck {
     previous: Option<EventHash>,
     unsealed: u64,
     faults: Vec<ChainLink>,
+    /// What the device's row says.
+    row: Standing,
+    /// What the events lead to.
+    told: Standing,
+}
+
+/// Whose a device is and what became of it, as far as it is known.
+#[derive(Debug, Clone, Default)]
+struct Standing {
+    merchant: Option<MerchantId>,
+    status: Option<DeviceStatus>,
+    claimed_by: Option<UserId>,
+}
+
+impl Standing {
+    fn see(&mut self, event: &DeviceEvent) {
+        self.merchant = Some(event.merchant_id);
+        let (status, claimed_by) = match event.kind {
+            DeviceEventKind::Provisioned | DeviceEventKind::Released => (DeviceStatus::Inactive, None),
+            DeviceEventKind::Claimed => {
+                let by = match &event.act.actor {
+                    Actor::User(user) => Some(user.clone()),
+                    Actor::Terminal | Actor::Operator | Actor::IdentityProvider => None,
+                };
+                (DeviceStatus::Claimed, by)
+            }
+            DeviceEventKind::Activated => (DeviceStatus::Activated, self.claimed_by.take()),
+            DeviceEventKind::Decommissioned => (DeviceStatus::Decommissioned, None),
+            DeviceEventKind::PairingCodeIssued | DeviceEventKind::Amended | DeviceEventKind::Moved => return,
+        };
+        (self.status, self.claimed_by) = (Some(status), claimed_by);
+    }
+
+    /// How a row differs from the events that lead here.
+    fn differs(&self, row: &Self) -> Option<ChainFault> {
+        if self.merchant != row.merchant {
+            Some(ChainFault::Owner)
+        } else if self.status.is_some() && self.status != row.status {
+            Some(ChainFault::Status)
+        } else if self.claimed_by.is_some() && self.claimed_by != row.claimed_by {
+            Some(ChainFault::ClaimedBy)
+        } else {
+            None
+        }
+    }
 }
 
 impl ChainCheck {
@@ -150,6 +216,12 @@ impl ChainCheck {
             previous: None,
             unsealed: 0,
             faults: Vec::new(),
+            row: Standing {
+                merchant: Some(device.merchant_id()),
+                status: Some(device.status()),
+                claimed_by: device.record().claimed_by,
+            },
+            told: Standing::default(),
         }
     }
 
@@ -198,6 +270,7 @@ impl ChainCheck {
             self.found(sequence, ChainFault::BeyondVersion);
             return;
         }
+        self.told.see(event);
         let begun = self.head.is_some_and(|head| sequence >= head.start);
         match (event.hash, begun) {
             (None, false) => self.unsealed += 1,
@@ -220,6 +293,8 @@ impl ChainCheck {
             self.found(self.next, ChainFault::Missing { through: self.version });
         } else if self.previous != self.head.map(|head| head.hash) {
             self.found(self.version, ChainFault::Head);
+        } else if let Some(fault) = self.told.differs(&self.row).filter(|_| self.faults.is_empty()) {
+            self.found(self.version, fault);
         }
         (self.unsealed, self.faults)
     }

@@ -14,9 +14,11 @@ mod act;
 mod app_version;
 mod audit;
 mod chain;
+mod checkpoint;
 mod claim_limit;
 mod device;
 mod event;
+mod holding;
 mod idempotency;
 mod ids;
 mod import;
@@ -29,6 +31,7 @@ pub use act::{Act, Actor, CallContext, TraceId};
 pub use app_version::{AppVersion, InvalidAppVersion};
 pub use audit::{AuditEvent, AuditKind, RefusedClaim, RefusedClaimReason, Subject};
 pub use chain::{ChainCheck, ChainFault, ChainHead, ChainLink, EventHash};
+pub use checkpoint::{Checkpoint, Seal};
 pub use claim_limit::{ClaimLimit, ClaimStanding, FailureWindow, RefusalRecord, TooManyFailures};
 pub use device::{
     ActivateRefusal, AmendRefusal, Claim, ClaimRefusal, Claimant, CorruptDevice, DecommissionRefusal, Device,
@@ -36,6 +39,7 @@ pub use device::{
     PollWindow, ReleaseRefusal, Sighting, Transition,
 };
 pub use event::{DeviceEvent, DeviceEventKind, UnknownEvent};
+pub use holding::{Facts, Holding, HoldingFault, HoldingKey, HoldingsInTrail, reseller_text};
 pub use idempotency::{Fingerprint, IdempotencyKey, InvalidIdempotencyKey};
 pub use ids::{DeviceId, InvalidDeviceId, InvalidUserId, MerchantId, UserId};
 pub use import::{ImportId, ImportMode, ImportedDevice, RowRefusal, UnknownImportMode};

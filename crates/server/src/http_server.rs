@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::bind_error;
 use crate::reclaiming::Schedule;
+use crate::sealing::Sealing;
 use crate::settings::{HttpSettings, ShutdownSettings};
 use crate::wiring::Parts;
 
@@ -22,6 +23,7 @@ pub struct HttpServer {
     shutdown: ShutdownSettings,
     running: JoinHandle<std::io::Result<()>>,
     reclaiming: Option<JoinHandle<()>>,
+    sealing: JoinHandle<()>,
 }
 
 /// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
@@ -72,7 +74,9 @@ impl HttpServer {
         });
         let server = serve(listener, api, options).context("the listener")?;
         let reclaiming = schedule.map(|schedule| tokio::spawn(schedule.run()));
-        Ok(Self { address, handle: server.handle(), drain, shutdown, running: tokio::spawn(server), reclaiming })
+        let sealing = tokio::spawn(Sealing { seal: parts.seal(), drain: drain.clone() }.run());
+        let (handle, running) = (server.handle(), tokio::spawn(server));
+        Ok(Self { address, handle, drain, shutdown, running, reclaiming, sealing })
     }
 
     /// Where it listens.
@@ -91,7 +95,7 @@ impl HttpServer {
         first: impl Future<Output = ()>,
         second: impl Future<Output = ()>,
     ) -> anyhow::Result<()> {
-        let Self { handle, drain, shutdown, mut running, reclaiming, .. } = self;
+        let Self { handle, drain, shutdown, mut running, reclaiming, sealing, .. } = self;
         tokio::select! {
             () = first => {}
             ended = &mut running => return Ok(ended.context("the server task")??),
@@ -114,6 +118,7 @@ impl HttpServer {
         }
         running.await.context("the server task")??;
         // It ends after the batch under way, which has the time limit of a statement.
+        sealing.await.context("the seal of audit events")?;
         if let Some(reclaiming) = reclaiming {
             reclaiming.await.context("the removal of rows that are over")?;
         }
@@ -123,6 +128,7 @@ impl HttpServer {
 
     /// Stops at once; for tests.
     pub async fn abort(self) {
+        self.sealing.abort();
         if let Some(reclaiming) = &self.reclaiming {
             reclaiming.abort();
         }

@@ -13,6 +13,7 @@ pub mod http_server;
 mod log_writer;
 pub mod output;
 mod reclaiming;
+mod sealing;
 pub mod settings;
 pub mod telemetry;
 pub mod wiring;

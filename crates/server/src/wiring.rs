@@ -12,7 +12,8 @@ use pos_application::{
     AmendDevice, Answers, Bootstrap, CheckStatus, ClaimDevice, ClientStores, CloseSession, CurrentSession,
     DecommissionDevice, ExportAudit, Hosts, ImportDevices, ImportLimits, ImportStores, InitiateSession,
     IssuePairingCode, ManageClients, ManageDirectory, ManageLocations, ManageMembers, ManageMerchants, MoveDevice,
-    ProvisionDevices, Reclaim, ReleaseDevice, Retention, StartClientSession, VerifyAudit, ViewDevices,
+    ProvisionDevices, Reclaim, ReleaseDevice, Retention, SealAudit, StartClientSession, VerifyAudit, VerifyTrail,
+    ViewDevices,
 };
 use pos_domain::{ClaimLimit, Place, Slug};
 use pos_port_clock::{Clock, Entropy};
@@ -139,6 +140,11 @@ impl Parts {
         reclaim(&self.settings, &self.storage.storage, self.clock.clone())
     }
 
+    /// What seals the audit trail.
+    pub(crate) fn seal(&self) -> SealAudit {
+        SealAudit::new(self.storage.storage.trail.clone(), self.clock.clone())
+    }
+
     fn fleet(&self) -> anyhow::Result<FleetUseCases> {
         let Self { settings, storage: OpenedStorage { storage, .. }, clock, entropy, .. } = self;
         let (fleet, directory) = (&storage.fleet, &storage.directory);
@@ -217,8 +223,12 @@ pub struct Back {
     pub merchants: ManageMerchants,
     /// `reclaim`.
     pub reclaim: Reclaim,
-    /// `audit verify`.
+    /// `audit verify`: the events of devices.
     pub verify: VerifyAudit,
+    /// `audit verify`: the administrative events, and the rows they are about.
+    pub verify_trail: VerifyTrail,
+    /// What an administrative command does last.
+    pub seal: SealAudit,
     /// `audit export`.
     pub export: ExportAudit,
     /// The time.
@@ -253,6 +263,8 @@ impl Back {
             locations: ManageLocations::new(storage.storage.locations.clone(), clock.clone(), entropy.clone()),
             merchants: ManageMerchants::new(directory.clone(), clock.clone(), entropy.clone()),
             verify: VerifyAudit::new(fleet, storage.storage.events.clone()).with_clock(clock.clone()),
+            verify_trail: VerifyTrail::new(storage.storage.trail.clone(), clock.clone()),
+            seal: SealAudit::new(storage.storage.trail.clone(), clock.clone()),
             reclaim: reclaim(settings, &storage.storage, clock.clone())?,
             export: ExportAudit::new(storage.storage.events.clone()),
             directory: ManageDirectory::new(directory, clock.clone(), entropy.clone()),
@@ -261,6 +273,17 @@ impl Back {
             clock,
             storage,
         })
+    }
+
+    /// Seals the event of a command that did something, and passes its result on. What cannot be sealed now is sealed by
+    /// the next that does.
+    pub(crate) async fn seal_after<T>(&self, done: anyhow::Result<T>) -> anyhow::Result<T> {
+        if done.is_ok()
+            && let Err(error) = self.seal.run().await
+        {
+            tracing::debug!(error = &error as &dyn std::error::Error, "audit events were not sealed");
+        }
+        done
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) struct AuditRow<M, T> {
     kind: String,
     subject: Option<String>,
     detail: String,
+    hash: Option<Vec<u8>>,
 }
 
 impl<M: NativeMerchant, T: NativeInstant> AuditRow<M, T> {
@@ -77,8 +78,14 @@ impl<M: NativeMerchant, T: NativeInstant> AuditRow<M, T> {
             subject: reader.maybe("subject", self.subject, |subject| subject.parse().ok())?,
             detail: reader.read("detail", detail.ok())?,
         };
-        Ok(KeptAuditEvent { number: reader.read("number", u64::try_from(self.number).ok())?, event })
+        let hash = reader.maybe("hash", self.hash, |bytes| digest(&bytes))?;
+        Ok(KeptAuditEvent { number: reader.read("number", u64::try_from(self.number).ok())?, event, hash })
     }
+}
+
+/// Its digest, as both engines keep it.
+pub(super) fn digest_bytes(event: &AuditEvent) -> Vec<u8> {
+    event.digest().0.to_vec()
 }
 
 /// From where, as both engines keep it.

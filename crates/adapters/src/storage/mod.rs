@@ -23,6 +23,7 @@ mod reclaiming;
 mod rows;
 mod sqlite;
 mod tenancy_rows;
+mod trail_rows;
 mod url;
 mod url_parameters;
 mod watchers;

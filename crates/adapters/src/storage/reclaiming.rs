@@ -6,7 +6,7 @@
 use diesel::Queryable;
 use diesel::deserialize::QueryableByName;
 use diesel::sql_types::BigInt;
-use pos_domain::{DeviceId, EventAnchor};
+use pos_domain::{AuditKind, DeviceId, EventAnchor};
 use pos_port_storage::{Reclaimable, Reclaimed, ReclaimedBatch};
 
 use super::rows::{CorruptRow, Reader, digest};
@@ -18,6 +18,8 @@ pub(super) struct Sweep {
     pub(super) key: &'static str,
     /// The instant from which on, or some time after which, a row is over. It is the first column of an index.
     pub(super) instant: &'static str,
+    /// Which of these rows go.
+    pub(super) only: String,
 }
 
 /// What is swept of a sort; none where rows hang together and there is more to do.
@@ -33,13 +35,23 @@ pub(super) fn sweep_of(what: Reclaimable) -> Option<Sweep> {
         Reclaimable::AuditEvents => ("audit_events", "number", "at"),
         Reclaimable::Imports | Reclaimable::DeviceEvents => return None,
     };
-    Some(Sweep { table, key, instant })
+    let only = match what {
+        Reclaimable::AuditEvents => {
+            let kept = AuditKind::ALL.into_iter().filter(|kind| kind.is_kept_for_ever());
+            let kept: Vec<_> = kept.map(|kind| format!("'{}'", kind.as_str())).collect();
+            format!("kind NOT IN ({})", kept.join(", "))
+        }
+        _ => "true".to_owned(),
+    };
+    Some(Sweep { table, key, instant, only })
 }
 
 /// Counts rows that are over at `$1`, up to `$2`.
 pub(super) fn count_text(what: Reclaimable) -> String {
     let over = match (sweep_of(what), what) {
-        (Some(Sweep { table, instant, .. }), _) => format!("SELECT 1 FROM {table} WHERE {instant} <= $1"),
+        (Some(Sweep { table, instant, only, .. }), _) => {
+            format!("SELECT 1 FROM {table} WHERE {instant} <= $1 AND {only}")
+        }
         (None, Reclaimable::Imports) => "SELECT 1 FROM imports WHERE keep_until <= $1 \
              UNION ALL SELECT 1 FROM imports JOIN import_rows USING (import_id) WHERE keep_until <= $1"
             .to_owned(),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pos_domain::{Action, AuditEvent, AuditKind, Merchant, MerchantId, Name, Party, Subject};
+use pos_domain::{Action, AuditEvent, AuditKind, Merchant, MerchantId, Name, Party, Subject, reseller_text};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{AddPartyError, DirectoryRepository, MerchantPage, StorageError};
 
@@ -52,7 +52,8 @@ impl ManageMerchants {
             let merchant = Merchant { id, name: name.clone(), reseller: Some(reseller), created_at: now };
             let once = answers::once(call.as_ref(), mandate, &merchant, now)?;
             let told = AuditEvent::of(AuditKind::MerchantAdded, Subject::Merchant(id), mandate.act().clone(), now)
-                .for_merchant(id);
+                .for_merchant(id)
+                .with("reseller", reseller_text(Some(reseller)));
             match self.directory.add_merchant(&merchant, once.as_ref(), &told).await {
                 Ok(()) => {
                     tracing::info!(merchant_id = %id, actor = %mandate.act().actor, "merchant added");

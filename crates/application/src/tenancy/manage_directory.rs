@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use pos_domain::{Act, AuditEvent, AuditKind, Merchant, MerchantId, Name, Reseller, ResellerId, Subject};
+use pos_domain::{
+    Act, AuditEvent, AuditKind, Merchant, MerchantId, Name, Reseller, ResellerId, Subject, reseller_text,
+};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{AddPartyError, DirectoryRepository};
 
@@ -60,7 +62,8 @@ impl ManageDirectory {
         let id = id.unwrap_or_else(|| MerchantId(draw::uuid(&*self.entropy)));
         let merchant = Merchant { id, name, reseller, created_at: self.clock.now() };
         let told = AuditEvent::of(AuditKind::MerchantAdded, Subject::Merchant(id), by, merchant.created_at);
-        self.directory.add_merchant(&merchant, None, &told.for_merchant(id)).await?;
+        let told = told.for_merchant(id).with("reseller", reseller_text(reseller));
+        self.directory.add_merchant(&merchant, None, &told).await?;
         tracing::info!(merchant_id = %id, "merchant added");
         Ok(merchant)
     }

@@ -191,6 +191,26 @@ fn a_device_older_than_chains_begins_one_with_its_next_change() {
     assert_eq!(check(next.device(), &events), (5, vec![(7, ChainFault::Unsealed)]));
 }
 
+#[test]
+fn the_row_of_a_device_must_agree_with_its_last_events() {
+    let (device, events) = history();
+    let moved = Device::restore(pos_domain::DeviceRecord { merchant_id: OTHER_MERCHANT, ..device.record() }).unwrap();
+    assert_eq!(check(&moved, &events).1, [(5, ChainFault::Owner)]);
+    let id = DeviceId::parse_new("POS-8F3A2C91").unwrap();
+    let new = Device::provision(id, MERCHANT, DeviceDetails::default(), Act::operator(), START);
+    let issued = new.clone().into_device().issue_pairing_code(code(1), TTL, CONTEXT, START).unwrap();
+    let claimed = issued.clone().into_device().claim(code(1), &claimant(MERCHANT), CONTEXT, START).unwrap();
+    let events = [new.event().clone(), issued.event().clone(), claimed.event().clone()];
+    let device = claimed.into_device();
+    assert_eq!(check(&device, &events), (0, Vec::new()));
+    let eve = UserId::parse("eve").unwrap();
+    let hers = Device::restore(pos_domain::DeviceRecord { claimed_by: Some(eve), ..device.record() }).unwrap();
+    assert_eq!(check(&hers, &events).1, [(3, ChainFault::ClaimedBy)]);
+    let status = pos_domain::DeviceStatus::Activated;
+    let ready = pos_domain::DeviceRecord { status, activated_at: Some(START), ..device.record() };
+    assert_eq!(check(&Device::restore(ready).unwrap(), &events).1, [(3, ChainFault::Status)]);
+}
+
 fn check_after(device: &Device, through: u64, events: &[DeviceEvent]) -> Vec<(u64, ChainFault)> {
     let (_, all) = history();
     let hash = all.iter().take(usize::try_from(through).unwrap()).rev().find_map(|event| event.hash);

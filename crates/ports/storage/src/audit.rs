@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use pos_domain::{AuditEvent, DeviceEvent, DeviceId, EventAnchor, Scope};
+use pos_domain::{AuditEvent, DeviceEvent, DeviceId, EventAnchor, EventHash, Scope, Seal};
 use time::OffsetDateTime;
 
 use crate::StorageError;
@@ -116,4 +116,14 @@ pub struct KeptAuditEvent {
     pub number: u64,
     /// What it is.
     pub event: AuditEvent,
+    /// The digest that was stored with it ([`AuditEvent::digest`]); none on one that an older server wrote.
+    pub hash: Option<EventHash>,
+}
+
+impl KeptAuditEvent {
+    /// What a checkpoint holds of it.
+    #[must_use]
+    pub fn seal(&self) -> Seal {
+        Seal { number: self.number, at: self.event.at, hash: self.hash.unwrap_or_else(|| self.event.digest()) }
+    }
 }

@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pos_domain::{
-    AuditEvent, ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, DeviceRecord, DeviceStatus,
-    EndedCode, EventAnchor, FailureWindow, MerchantId, PairingCode, RefusalRecord, RefusedClaim, Scope, Sighting,
-    Subject, Transition, UserId,
+    AuditEvent, Checkpoint, ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, DeviceRecord,
+    DeviceStatus, EndedCode, EventAnchor, FailureWindow, MerchantId, PairingCode, RefusalRecord, RefusedClaim, Scope,
+    Seal, Sighting, Subject, Transition, UserId,
 };
 use time::OffsetDateTime;
 
@@ -38,6 +38,9 @@ pub(crate) struct Tables {
     pub(crate) merchant_failures: HashMap<MerchantId, FailureWindow>,
     pub(crate) user_failures: HashMap<UserId, FailureWindow>,
     pub(crate) audit: Vec<KeptAuditEvent>,
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    /// Each with its checkpoint.
+    pub(crate) seals: Vec<(u64, Seal)>,
     /// How many things were ever put on record.
     told: u64,
 }
@@ -67,7 +70,11 @@ impl Tables {
 
     pub(crate) fn tell(&mut self, event: AuditEvent) {
         self.told += 1;
-        self.audit.push(KeptAuditEvent { number: self.told, event });
+        self.audit.push(KeptAuditEvent { number: self.told, hash: Some(event.digest()), event });
+    }
+
+    pub(crate) fn last_checkpoint(&self) -> Checkpoint {
+        self.checkpoints.last().copied().unwrap_or_else(|| Checkpoint::first(0, OffsetDateTime::UNIX_EPOCH))
     }
 
     fn standing(&self, claimant: &Claimant) -> ClaimStanding {

@@ -8,7 +8,10 @@ use pos_domain::{DeviceEvent, DeviceEventKind, DeviceId, EventAnchor, events_rec
 use time::OffsetDateTime;
 
 use crate::in_memory::{Tables, most};
-use crate::{EventMark, InMemoryStore, ReclaimBatch, Reclaimable, Reclaimed, ReclaimedBatch, Reclaiming, StorageError};
+use crate::{
+    EventMark, InMemoryStore, KeptAuditEvent, ReclaimBatch, Reclaimable, Reclaimed, ReclaimedBatch, Reclaiming,
+    StorageError,
+};
 
 /// Removes the oldest entries that are over, at most so many; answers how many went.
 fn sweep<K: Clone + Eq + Hash, V>(
@@ -122,8 +125,11 @@ impl Reclaiming for InMemoryStore {
             }
             Reclaimable::AuditEvents => {
                 tables.audit.sort_by_key(|kept| (kept.event.at, kept.number));
-                let over = tables.audit.iter().take_while(|kept| kept.event.at <= before).count();
-                let removed = tables.audit.drain(..over.min(most(at_most))).count() as u64;
+                let goes = |kept: &KeptAuditEvent| kept.event.at <= before && !kept.event.kind.is_kept_for_ever();
+                let going = tables.audit.iter().filter(|kept| goes(kept)).take(most(at_most));
+                let going: Vec<_> = going.map(|kept| kept.number).collect();
+                tables.audit.retain(|kept| !going.contains(&kept.number));
+                let removed = going.len() as u64;
                 if removed > 0 {
                     tables.tell(events_reclaimed(what.as_str(), removed, before, now));
                 }
@@ -165,7 +171,10 @@ impl Reclaiming for InMemoryStore {
                 };
                 old().filter(goes).count()
             }
-            Reclaimable::AuditEvents => tables.audit.iter().map(|kept| kept.event.at).filter(is_over).count(),
+            Reclaimable::AuditEvents => {
+                let goes = |kept: &&KeptAuditEvent| is_over(&kept.event.at) && !kept.event.kind.is_kept_for_ever();
+                tables.audit.iter().filter(goes).count()
+            }
         };
         Ok((count as u64).min(at_most.into()))
     }

@@ -5,9 +5,9 @@ use std::sync::{MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use pos_domain::{
-    ApiClient, ApiClientId, AuditEvent, ClaimLimit, EndedToken, FailureWindow, GrantId, IdempotencyKey, Location,
-    LocationId, Member, Membership, Merchant, MerchantId, Name, Party, Reseller, ResellerId, Scope, SecretHash,
-    Session, SessionKey, SessionToken, TokenKey, UserId,
+    ApiClient, ApiClientId, AuditEvent, ClaimLimit, EndedToken, FailureWindow, GrantId, Holding, IdempotencyKey,
+    Location, LocationId, Member, Membership, Merchant, MerchantId, Name, Party, Reseller, ResellerId, Scope,
+    SecretHash, Session, SessionKey, SessionToken, TokenKey, UserId,
 };
 use time::OffsetDateTime;
 
@@ -61,6 +61,20 @@ impl TenancyTables {
                 (&member.user_id, member.party) == (user_id, *party) && *role <= member.role
             }),
         }
+    }
+
+    pub(crate) fn holdings(&self) -> Vec<Holding> {
+        let resellers = self.resellers.keys().map(|id| Holding::reseller(*id));
+        let merchants = self.merchants.values().map(|one| Holding::merchant(one.id, one.reseller));
+        let locations = self.locations.values().map(|one| Holding::location(one.id, one.merchant_id));
+        let members = self.memberships.values().map(|one| {
+            let Member { user_id, party, role } = &one.member;
+            Holding::member(user_id.clone(), *party, *role)
+        });
+        let clients = self.clients.values().map(|(client, _)| {
+            Holding::client(client.id.clone(), client.party, client.role, client.revoked_at.is_some())
+        });
+        resellers.chain(merchants).chain(locations).chain(members).chain(clients).collect()
     }
 
     /// Whether the identity provider ended a session of which a token was issued at this instant.

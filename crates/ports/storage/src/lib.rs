@@ -24,12 +24,14 @@ mod in_memory_fleet;
 mod in_memory_imports;
 mod in_memory_reclaiming;
 mod in_memory_tenancy;
+mod in_memory_trail;
 mod locations;
 mod members;
 mod reclaiming;
 mod sessions;
 #[cfg(feature = "suite")]
 pub mod suite;
+mod trail;
 
 use std::sync::Arc;
 
@@ -53,6 +55,7 @@ pub use locations::{AddLocationError, LocationPage, LocationRepository};
 pub use members::MemberRepository;
 pub use reclaiming::{ReclaimBatch, Reclaimable, Reclaimed, ReclaimedBatch, Reclaiming};
 pub use sessions::{Logout, SessionRepository, StartError};
+pub use trail::{AuditTrail, KeptSeal, SEAL_WINDOW, Sealed, SealedEvent};
 
 /// Whether the store can be reached.
 #[async_trait]
@@ -83,6 +86,8 @@ pub struct Storage {
     pub changes: Arc<dyn DeviceChanges>,
     /// The audit trail.
     pub events: Arc<dyn EventLog>,
+    /// Seals of the administrative half of it, and its verification.
+    pub trail: Arc<dyn AuditTrail>,
     /// The count of failed claims.
     pub failures: Arc<dyn ClaimFailureRepository>,
     /// Resellers and merchants.
@@ -110,7 +115,7 @@ impl Storage {
         S: FleetRepository + LocationRepository + AnswerRepository + DeviceChanges,
         S: ImportStaging + ImportRepository,
         S: DirectoryRepository + MemberRepository + ApiClientRepository + ClientFailureRepository + SessionRepository,
-        S: Reclaiming,
+        S: Reclaiming + AuditTrail,
     {
         Self {
             devices: store.clone(),
@@ -121,6 +126,7 @@ impl Storage {
             imports: store.clone(),
             changes: store.clone(),
             events: store.clone(),
+            trail: store.clone(),
             failures: store.clone(),
             directory: store.clone(),
             members: store.clone(),

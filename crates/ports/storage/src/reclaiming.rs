@@ -13,6 +13,9 @@ pub trait Reclaiming: Send + Sync {
     /// Removes at most [`ReclaimBatch::at_most`] rows of one sort, the oldest first. Rows of [`Reclaimable::DeviceEvents`]
     /// and [`Reclaimable::AuditEvents`] that go leave an `events_reclaimed` on record in the same transaction.
     ///
+    /// Of [`Reclaimable::AuditEvents`] those that tell who owns something or who may act for whom
+    /// ([`pos_domain::AuditKind::is_kept_for_ever`]) stay.
+    ///
     /// Of a device's events only the oldest go, never one at or after [`pos_domain::first_needed_event`], one that an
     /// ended code stands on, or the last before the cut-off; [`crate::EventLog::anchors`] tells of them from then on.
     ///

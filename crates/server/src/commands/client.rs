@@ -18,7 +18,7 @@ use crate::wiring::Back;
 pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
-    match what {
+    let done = match what {
         cli::Client::Add { of, role, id } => {
             let (party, id) = (of.party()?, id.as_deref().map(client_id).transpose()?);
             let mut shown = false;
@@ -72,7 +72,8 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
             ];
             listing::print(&rows, &columns, &page, "client_id")
         }
-    }
+    };
+    back.seal_after(done).await
 }
 
 /// Shows a secret, before it is stored.

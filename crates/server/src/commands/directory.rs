@@ -15,7 +15,7 @@ use crate::wiring::Back;
 pub(super) async fn resellers(settings: &Settings, what: cli::Reseller) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
-    match what {
+    let done = match what {
         cli::Reseller::Add { name, id } => {
             let id = id.map(ResellerId);
             let added = back.directory.add_reseller(named(&name)?, id, Act::operator()).await;
@@ -48,14 +48,15 @@ pub(super) async fn resellers(settings: &Settings, what: cli::Reseller) -> anyho
             let columns = [("RESELLER", 36, "reseller_id"), ("CREATED", 20, "created_at"), ("NAME", 0, "name")];
             listing::print(&rows, &columns, &page, "reseller_id")
         }
-    }
+    };
+    back.seal_after(done).await
 }
 
 /// `merchant …`: makes merchants known, shows them.
 pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
-    match what {
+    let done = match what {
         cli::Merchant::Add { name, reseller, id } => {
             let (reseller, id) = (reseller.map(ResellerId), id.map(MerchantId));
             let added = back.directory.add_merchant(named(&name)?, reseller, id, Act::operator()).await;
@@ -91,7 +92,8 @@ pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyho
             ];
             listing::print(&rows, &columns, &page, "merchant_id")
         }
-    }
+    };
+    back.seal_after(done).await
 }
 
 fn named(text: &str) -> anyhow::Result<Name> {

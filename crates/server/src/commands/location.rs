@@ -15,7 +15,7 @@ use crate::wiring::Back;
 pub(super) async fn run(settings: &Settings, what: cli::Location) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
-    match what {
+    let done = match what {
         cli::Location::Add { merchant, name } => {
             let (merchant, name) =
                 (MerchantId(merchant), Name::parse(&name).with_context(|| format!("--name {name:?}"))?);
@@ -43,7 +43,8 @@ pub(super) async fn run(settings: &Settings, what: cli::Location) -> anyhow::Res
             ];
             listing::print(&rows, &columns, &page, "location_id")
         }
-    }
+    };
+    back.seal_after(done).await
 }
 
 fn explain(error: FleetError, merchant: MerchantId) -> anyhow::Error {

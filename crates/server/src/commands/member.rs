@@ -15,7 +15,7 @@ use crate::wiring::Back;
 pub(super) async fn run(settings: &Settings, what: cli::Member) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
     let back = Back::open(settings).await?;
-    match what {
+    let done = match what {
         cli::Member::Add { user, of, role } => {
             let member = Member { user_id: subject(&user)?, party: of.party()?, role };
             let before = back.members.add(member.clone(), Act::operator()).await.map_err(|error| match error {
@@ -58,7 +58,8 @@ pub(super) async fn run(settings: &Settings, what: cli::Member) -> anyhow::Resul
             ];
             listing::print(&rows, &columns, &page, "membership_id")
         }
-    }
+    };
+    back.seal_after(done).await
 }
 
 fn subject(text: &str) -> anyhow::Result<UserId> {

@@ -45,6 +45,54 @@ fn a_bent_trail_is_told_and_ends_with_status_one() {
 }
 
 #[test]
+fn a_hand_in_the_administrative_trail_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let shop = done(folder, &["merchant", "add", "--name", "Corner Shop"]);
+    done(folder, &["member", "add", "--merchant", &shop, "--user", "ann", "--role", "viewer"]);
+    let fine = run(folder, &["audit", "verify"]);
+    assert_eq!(
+        (fine.status.code(), text(&fine.stdout).as_str()),
+        (Some(0), "nothing is wrong in 0 devices with 0 events\n")
+    );
+    let said = text(&fine.stderr);
+    assert!(said.contains("2 administrative events and 2 rows") && !said.contains("not sealed"), "{said}");
+
+    let mut hand = SqliteConnection::establish(folder.join("pos.db").to_str().unwrap()).unwrap();
+    for (statement, back, said) in [
+        (
+            "UPDATE memberships SET role = 'admin'",
+            "UPDATE memberships SET role = 'viewer'",
+            format!("memberships user:ann at merchant:{shop}: role is admin, and the trail says viewer\n"),
+        ),
+        (
+            "UPDATE audit_events SET actor = 'user:eve' WHERE number = 2",
+            "UPDATE audit_events SET actor = 'operator'",
+            "audit_events 2: the event was changed\n".to_owned(),
+        ),
+    ] {
+        hand.batch_execute(statement).unwrap();
+        let found = run(folder, &["audit", "verify"]);
+        assert_eq!((found.status.code(), text(&found.stdout)), (Some(1), said), "{found:?}");
+        hand.batch_execute(back).unwrap();
+    }
+    // It reads only: what an older server or a hand adds stays reported, and is counted.
+    let add = "INSERT INTO audit_events (at, actor, kind) SELECT at, actor, 'claim_refused' FROM audit_events LIMIT 1";
+    hand.batch_execute(add).unwrap();
+    for _ in 0..2 {
+        let found = run(folder, &["audit", "verify"]);
+        assert!(text(&found.stdout).starts_with("audit_events 3: the event has no digest"), "{found:?}");
+        assert!(found.status.code() == Some(1) && text(&found.stderr).contains("1 of these events are not sealed"));
+    }
+    assert!(run(folder, &["audit", "verify", "--allow-unsealed"]).status.success());
+    hand.batch_execute("DELETE FROM audit_events WHERE number < 3").unwrap();
+    let found = text(&run(folder, &["audit", "verify", "--allow-unsealed"]).stdout);
+    for said in ["audit_events 1: the event is missing", "audit_events 2: the event is missing", "no event made it"] {
+        assert!(found.contains(said), "{found}");
+    }
+}
+
+#[test]
 fn events_outside_the_chain_may_be_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -144,7 +192,7 @@ fn what_an_operator_administers_is_in_the_export() {
     let (theirs, nobodys) = (Value::from(MERCHANT), Value::Null);
     let wanted = [
         ("reseller_added", &nobodys, &*north, json!({})),
-        ("merchant_added", &theirs, &shop, json!({})),
+        ("merchant_added", &theirs, &shop, json!({"reseller": reseller})),
         ("member_added", &theirs, "user:ann", json!({"party": shop, "role": "viewer"})),
         ("member_added", &theirs, "user:ann", json!({"party": shop, "role": "admin", "role_before": "viewer"})),
         ("member_removed", &theirs, "user:ann", json!({"party": shop})),

@@ -18,6 +18,7 @@ mod migrations;
 mod plans;
 mod pooled;
 mod replicas;
+mod trail;
 mod upgrade;
 mod upgrade_filled;
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::PgStore;
 use super::link::PgLink;
 use super::schema::{audit_events, device_events, merchants, reclaimed_events};
-use crate::storage::audit_rows::{self, detail_text, origin_text, subject_text, trace_text};
+use crate::storage::audit_rows::{self, detail_text, digest_bytes, origin_text, subject_text, trace_text};
 use crate::storage::reclaiming::AnchorRow;
 use crate::storage::rows::signed;
 
@@ -32,6 +32,7 @@ pub(super) async fn insert_audit_event(connection: &mut PgLink, event: &AuditEve
             dsl::kind.eq(event.kind.as_str()),
             dsl::subject.eq(subject_text(event)),
             dsl::detail.eq(detail_text(event)),
+            dsl::hash.eq(digest_bytes(event)),
         ))
         .execute(connection)
         .await?;

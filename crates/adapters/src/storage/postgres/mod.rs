@@ -211,6 +211,7 @@ mod imports;
 mod locations;
 mod reclaiming;
 mod staging;
+mod trail;
 use run;
 
 /// What became of a transition, by how many devices were changed.

@@ -59,10 +59,10 @@ impl EventsGone {
 }
 
 /// Rows that somebody is at are left to the next round; none is waited for.
-fn sweep_text(Sweep { table, instant, .. }: &Sweep) -> String {
+fn sweep_text(Sweep { table, instant, only, .. }: &Sweep) -> String {
     format!(
         "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
-            SELECT ctid FROM {table} WHERE {instant} <= $1 ORDER BY {instant} LIMIT $2 FOR UPDATE SKIP LOCKED))"
+            SELECT ctid FROM {table} WHERE {instant} <= $1 AND {only} ORDER BY {instant} LIMIT $2 FOR UPDATE SKIP LOCKED))"
     )
 }
 

@@ -3,14 +3,14 @@
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use pos_domain::{ClaimLimit, RefusedClaim};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::Uuid;
 
 use super::statements::{Input, statement};
-use crate::storage::audit_rows::{detail_text, origin_text, subject_text, trace_text};
+use crate::storage::audit_rows::{detail_text, digest_bytes, origin_text, subject_text, trace_text};
 use crate::storage::rows::merchant_subject;
 
 /// Windows that started before this are as good as any other that has passed; PostgreSQL knows no year before it.
@@ -31,6 +31,8 @@ struct Refused {
     about: Option<String>,
     detail: String,
     detail_of_too_many: String,
+    hash: Vec<u8>,
+    hash_of_too_many: Vec<u8>,
 }
 
 impl Refused {
@@ -50,6 +52,8 @@ impl Refused {
             about: subject_text(&event),
             detail: detail_text(&event),
             detail_of_too_many: detail_text(&refused.as_too_many().event()),
+            hash: digest_bytes(&event),
+            hash_of_too_many: digest_bytes(&refused.as_too_many().event()),
         }
     }
 
@@ -69,6 +73,8 @@ impl Refused {
         input.bind::<Nullable<Text>, _>("about", &self.about)?;
         input.bind::<Text, _>("detail", &self.detail)?;
         input.bind::<Text, _>("detail_of_too_many", &self.detail_of_too_many)?;
+        input.bind::<Binary, _>("hash", &self.hash)?;
+        input.bind::<Binary, _>("hash_of_too_many", &self.hash_of_too_many)?;
         Ok(input)
     }
 }
@@ -104,9 +110,10 @@ impl QueryFragment<Pg> for CountFailure {
                         THEN kept.window_started_at ELSE excluded.window_started_at END
                 RETURNING scope, subject, window_started_at, failures
             ), told AS (
-                INSERT INTO audit_events (at, actor, origin, trace_id, merchant_id, kind, subject, detail)
+                INSERT INTO audit_events (at, actor, origin, trace_id, merchant_id, kind, subject, detail, hash)
                 SELECT moment, actor, origin, trace_id, merchant_id, kind, about,
-                    CASE WHEN peak <= most THEN detail ELSE detail_of_too_many END
+                    CASE WHEN peak <= most THEN detail ELSE detail_of_too_many END,
+                    CASE WHEN peak <= most THEN hash ELSE hash_of_too_many END
                 FROM input, (SELECT max(failures) AS peak, bool_or(failures = most + 1) AS first_beyond
                              FROM counted, input) AS seen
                 WHERE peak <= most OR first_beyond
@@ -143,8 +150,10 @@ impl QueryFragment<Pg> for TellBlocked {
                 FROM just_full WHERE kept.scope = just_full.scope AND kept.subject = just_full.subject
                 RETURNING 1
             ), told AS (
-                INSERT INTO audit_events (at, actor, origin, trace_id, merchant_id, kind, subject, detail)
-                SELECT moment, actor, origin, trace_id, merchant_id, kind, about, detail_of_too_many FROM input
+                INSERT INTO audit_events (at, actor, origin, trace_id, merchant_id, kind, subject, detail, hash)
+                SELECT moment, actor, origin, trace_id, merchant_id, kind, about, detail_of_too_many,
+                    hash_of_too_many
+                FROM input
                 WHERE EXISTS (SELECT FROM counted)
                 RETURNING 1
             )

@@ -77,8 +77,30 @@ diesel::table! {
         kind -> Text,
         subject -> Nullable<Text>,
         detail -> Text,
+        hash -> Nullable<Binary>,
     }
 }
+
+diesel::table! {
+    audit_checkpoints (sequence) {
+        sequence -> BigInt,
+        through -> BigInt,
+        events -> BigInt,
+        at -> Timestamptz,
+        hash -> Binary,
+    }
+}
+
+diesel::table! {
+    audit_seals (number) {
+        number -> BigInt,
+        checkpoint -> BigInt,
+        at -> Timestamptz,
+        hash -> Binary,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(audit_events, audit_seals);
 
 diesel::table! {
     resellers (reseller_id) {

@@ -1,13 +1,13 @@
 //! What goes on record in the statement that makes it so.
 
 use diesel::QueryResult;
-use diesel::sql_types::{Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use pos_domain::AuditEvent;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::statements::Input;
-use crate::storage::audit_rows::{detail_text, origin_text, subject_text, trace_text};
+use crate::storage::audit_rows::{detail_text, digest_bytes, origin_text, subject_text, trace_text};
 
 /// An event's columns, as parameters of a statement: `told_at`, `told_actor` and so on in its row `input`. The event is
 /// kept by [`tell`].
@@ -20,6 +20,7 @@ pub(super) struct Told {
     kind: &'static str,
     subject: Option<String>,
     detail: String,
+    hash: Vec<u8>,
 }
 
 impl From<&AuditEvent> for Told {
@@ -33,6 +34,7 @@ impl From<&AuditEvent> for Told {
             kind: event.kind.as_str(),
             subject: subject_text(event),
             detail: detail_text(event),
+            hash: digest_bytes(event),
         }
     }
 }
@@ -46,7 +48,8 @@ impl Told {
         input.bind::<Nullable<SqlUuid>, _>("told_merchant_id", &self.merchant_id)?;
         input.bind::<Text, _>("told_kind", &self.kind)?;
         input.bind::<Nullable<Text>, _>("told_subject", &self.subject)?;
-        input.bind::<Text, _>("told_detail", &self.detail)
+        input.bind::<Text, _>("told_detail", &self.detail)?;
+        input.bind::<Binary, _>("told_hash", &self.hash)
     }
 }
 
@@ -56,9 +59,9 @@ macro_rules! tell {
     ($changed:literal) => {
         concat!(
             "told AS (
-                INSERT INTO audit_events (at, actor, origin, trace_id, merchant_id, kind, subject, detail)
+                INSERT INTO audit_events (at, actor, origin, trace_id, merchant_id, kind, subject, detail, hash)
                 SELECT told_at, told_actor, told_origin, told_trace_id, told_merchant_id, told_kind, told_subject,
-                    told_detail
+                    told_detail, told_hash
                 FROM input WHERE EXISTS (SELECT FROM ",
             $changed,
             ")

@@ -8,7 +8,7 @@ use pos_port_storage::{AuditMark, DeviceEventPage, EventLog, EventMark, History,
 
 use super::schema::{audit_events, device_events, merchants, reclaimed_events};
 use super::{SqliteStore, micros};
-use crate::storage::audit_rows::{self, detail_text, origin_text, subject_text, trace_text};
+use crate::storage::audit_rows::{self, detail_text, digest_bytes, origin_text, subject_text, trace_text};
 use crate::storage::failure::Failure;
 use crate::storage::reclaiming::AnchorRow;
 use crate::storage::rows::signed;
@@ -47,6 +47,7 @@ pub(super) fn insert_audit_event(connection: &mut SqliteConnection, event: &Audi
             dsl::kind.eq(event.kind.as_str()),
             dsl::subject.eq(subject_text(event)),
             dsl::detail.eq(detail_text(event)),
+            dsl::hash.eq(digest_bytes(event)),
         ))
         .execute(connection)?;
     Ok(())

@@ -17,6 +17,7 @@ mod schema;
 mod sessions;
 mod staging;
 mod tenancy;
+mod trail;
 mod writer;
 
 use std::path::{Path, PathBuf};

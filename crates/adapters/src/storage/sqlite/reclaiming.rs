@@ -21,11 +21,11 @@ use crate::storage::rows::{Reader, signed};
 fn sweep(
     connection: &mut SqliteConnection,
     batch: &ReclaimBatch,
-    Sweep { table, key, instant }: &Sweep,
+    Sweep { table, key, instant, only }: &Sweep,
 ) -> Result<Reclaimed, Failure> {
     let text = format!(
         "DELETE FROM {table} WHERE ({key}) IN (
-            SELECT {key} FROM {table} WHERE {instant} <= $1 ORDER BY {instant} LIMIT $2)"
+            SELECT {key} FROM {table} WHERE {instant} <= $1 AND {only} ORDER BY {instant} LIMIT $2)"
     );
     let removed = sql_query(text)
         .bind::<BigInt, _>(micros(batch.before))

@@ -7,7 +7,7 @@ use super::fixtures::{at, claimant, claimed, context, found, id, issued, keep, m
 use super::races::together;
 use crate::{AuditMark, DeviceEventPage, EventMark, History, KeptAuditEvent, Span, Storage};
 
-const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(300) };
+pub(super) const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(300) };
 
 pub(super) async fn on_record(storage: &Storage) -> Vec<AuditEvent> {
     let all = Span { limit: 1_000, ..Span::default() };

@@ -38,6 +38,7 @@ pub mod save;
 pub mod sessions;
 pub mod sightings;
 mod tenancy;
+pub mod trail;
 
 /// Makes one `#[tokio::test]` of every case. The argument is an expression that opens an empty
 /// [`Storage`](crate::Storage), in an async function; what it evaluates to may also be a tuple of a store and whatever
@@ -158,6 +159,13 @@ macro_rules! storage_suite {
                 logouts_are_on_record,
                 of_many_who_add_one_thing_one_is_on_record,
                 of_many_who_end_one_thing_one_is_on_record,
+            ],
+            trail: [
+                events_carry_their_digests,
+                a_seal_goes_on_where_the_last_one_ended,
+                of_many_who_seal_each_event_is_sealed_once,
+                rows_agree_with_their_events,
+                seals_outlive_their_events,
             ],
             directory: [
                 resellers_and_merchants_are_read_back,

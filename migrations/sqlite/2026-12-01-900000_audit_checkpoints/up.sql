@@ -1,0 +1,97 @@
+-- Digests of administrative events, and checkpoints that seal them in batches after their commit.
+--
+--    audit_events         12   13   14 │ 15   16 │ 17        each has the digest of its own row
+--    audit_checkpoints         1 ──────▶ 2                   each hash is of its seals and of the hash before it
+--    audit_seals          12 ▶ 1, 13 ▶ 1, 14 ▶ 1, 15 ▶ 2 …
+--
+-- A program of the version before goes on writing events, without digests. Nothing is computed here. Rows that decide who
+-- may act for whom and that no event made get one, so that `audit verify` finds an event for each from now on.
+
+-- SHA-256 of this event, without its number; none from a program older than digests.
+ALTER TABLE audit_events ADD COLUMN hash BLOB CONSTRAINT audit_events_hash_form CHECK (length(hash) = 32);
+
+-- The hash chain over batches of administrative events.
+CREATE TABLE audit_checkpoints (
+    -- 0, 1, 2 … without a gap.
+    sequence INTEGER PRIMARY KEY,
+    -- The highest number that is sealed so far; of checkpoint 0, the last event older than digests.
+    through  INTEGER NOT NULL,
+    -- How many events it seals.
+    events   INTEGER NOT NULL,
+    -- When they were sealed, by the program's clock.
+    at       INTEGER NOT NULL,
+    -- SHA-256 of its seals and of the checkpoint before it.
+    hash     BLOB    NOT NULL,
+
+    CONSTRAINT audit_checkpoints_counts CHECK (sequence >= 0 AND through >= 0 AND events >= 0),
+    CONSTRAINT audit_checkpoints_hash_form CHECK (length(hash) = 32)
+) STRICT;
+
+-- Which administrative event is in which checkpoint. It stays when the event is removed after its retention.
+CREATE TABLE audit_seals (
+    -- The event's number.
+    number     INTEGER PRIMARY KEY,
+    -- The checkpoint.
+    checkpoint INTEGER NOT NULL REFERENCES audit_checkpoints (sequence),
+    -- When the event happened.
+    at         INTEGER NOT NULL,
+    -- The event's digest when it was sealed.
+    hash       BLOB    NOT NULL,
+
+    CONSTRAINT audit_seals_hash_form CHECK (length(hash) = 32)
+) STRICT;
+
+CREATE INDEX audit_seals_of_checkpoint ON audit_seals (checkpoint, number);
+
+INSERT INTO audit_events (at, actor, kind, subject, detail)
+SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000, 'operator', 'reseller_added', 'reseller:' || reseller_id, '{"recorded": "upgrade"}' FROM resellers
+WHERE NOT EXISTS (SELECT 1 FROM audit_events
+    WHERE kind = 'reseller_added' AND subject = 'reseller:' || reseller_id)
+ORDER BY reseller_id;
+
+INSERT INTO audit_events (at, actor, merchant_id, kind, subject, detail)
+SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000, 'operator', merchant_id, 'merchant_added', 'merchant:' || merchant_id,
+    json_object('recorded', 'upgrade', 'reseller', coalesce(reseller_id, 'none'))
+FROM merchants ORDER BY merchant_id;
+
+INSERT INTO audit_events (at, actor, merchant_id, kind, subject, detail)
+SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000, 'operator', merchant_id, 'location_added', 'location:' || location_id,
+    '{"recorded": "upgrade"}' FROM locations
+WHERE NOT EXISTS (SELECT 1 FROM audit_events
+    WHERE kind = 'location_added' AND subject = 'location:' || location_id)
+ORDER BY location_id;
+
+WITH grants AS (
+    SELECT user_id, merchant_id, role,
+        coalesce('merchant:' || merchant_id, 'reseller:' || reseller_id) AS party
+    FROM memberships
+)
+INSERT INTO audit_events (at, actor, merchant_id, kind, subject, detail)
+SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000, 'operator', merchant_id, 'member_added', 'user:' || user_id, json_object('recorded', 'upgrade', 'party', party, 'role', role)
+FROM grants
+WHERE NOT EXISTS (SELECT 1 FROM audit_events WHERE kind = 'member_added' AND subject = 'user:' || user_id
+    AND json_extract(detail, '$.party') = party)
+ORDER BY user_id, party;
+
+WITH grants AS (
+    SELECT client_id, merchant_id, role,
+        coalesce('merchant:' || merchant_id, 'reseller:' || reseller_id) AS party
+    FROM api_clients
+)
+INSERT INTO audit_events (at, actor, merchant_id, kind, subject, detail)
+SELECT CAST(strftime('%s', 'now') AS INTEGER) * 1000000, 'operator', merchant_id, 'client_added', 'client:' || client_id,
+    json_object('recorded', 'upgrade', 'party', party, 'role', role)
+FROM grants
+WHERE NOT EXISTS (SELECT 1 FROM audit_events WHERE kind = 'client_added' AND subject = 'client:' || client_id)
+ORDER BY client_id;
+
+INSERT INTO audit_events (at, actor, merchant_id, kind, subject, detail)
+SELECT revoked_at, 'operator', merchant_id, 'client_revoked', 'client:' || client_id,
+    json_object('recorded', 'upgrade', 'party', coalesce('merchant:' || merchant_id, 'reseller:' || reseller_id))
+FROM api_clients
+WHERE revoked_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM audit_events
+    WHERE kind = 'client_revoked' AND subject = 'client:' || client_id)
+ORDER BY client_id;
+
+INSERT INTO audit_checkpoints (sequence, through, events, at, hash)
+SELECT 0, coalesce(max(number), 0), 0, CAST(strftime('%s', 'now') AS INTEGER) * 1000000, zeroblob(32) FROM audit_events;
