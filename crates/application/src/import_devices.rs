@@ -8,6 +8,7 @@
 //! call before was cut short, on whatever replica, and does no row twice.
 
 mod check;
+mod refusals;
 mod report;
 mod upload;
 
@@ -16,12 +17,13 @@ use std::sync::Arc;
 use pos_domain::{Action, IdempotencyKey, ImportMode, ImportedDevice, RowRefusal};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::{
-    DirectoryRepository, Import, ImportRef, ImportRepository, ImportStaging, ImportState, LocationRepository,
-    RowVerdict, StorageError, UndecidedRow, UnreadRow,
+    AuditTrail, DirectoryRepository, Import, ImportRef, ImportRepository, ImportStaging, ImportState,
+    LocationRepository, RowVerdict, StorageError, UndecidedRow, UnreadRow,
 };
 use time::Duration;
 
 use self::check::Checks;
+use self::refusals::{RefusalLimit, Refusals, TOLD_AT_LEAST};
 pub use self::report::{ImportReport, ImportTotals};
 pub use self::upload::Upload;
 use crate::Mandate;
@@ -51,6 +53,8 @@ pub struct ImportStores {
     pub directory: Arc<dyn DirectoryRepository>,
     /// Locations.
     pub locations: Arc<dyn LocationRepository>,
+    /// Where refused rows go on record.
+    pub trail: Arc<dyn AuditTrail>,
 }
 
 /// Bounds on an import.
@@ -63,6 +67,10 @@ pub struct ImportLimits {
     pub upload: Duration,
     /// How long an import is kept once it is there: so long its key answers.
     pub keep: Duration,
+    /// How many rows of a party's imports may be refused in a window: a file of guessed ids tells which there are.
+    pub max_refused_rows: u64,
+    /// How long such a window is.
+    pub refusal_window: Duration,
 }
 
 /// What is asked for.
@@ -86,6 +94,10 @@ pub struct Received {
     pub import: Import,
     /// Whether an earlier call with the same key brought it.
     pub replayed: bool,
+    /// SHA-256 of the file.
+    pub file: [u8; 32],
+    /// How many of its rows could not be read, as far as this call read them.
+    pub unread: u64,
 }
 
 /// Why devices are not imported.
@@ -100,6 +112,12 @@ pub enum ImportError {
     /// The file has more rows than this.
     #[error("at most {0} rows are accepted: split the file")]
     TooManyRows(u64),
+    /// Too many rows of the party's imports were refused. What was done stays, and a call with the same key goes on later.
+    #[error("Too many refused rows, try again later")]
+    TooManyRefused {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The store did not answer. What was done stays, and a call with the same key goes on.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -121,9 +139,10 @@ impl ImportDevices {
     /// Begins an upload.
     ///
     /// # Errors
-    /// [`ImportError::Forbidden`], [`ImportError::Storage`].
+    /// [`ImportError::Forbidden`], [`ImportError::TooManyRefused`], [`ImportError::Storage`].
     pub async fn begin(&self, order: ImportOrder) -> Result<Upload, ImportError> {
         order.mandate.permit(Action::ImportDevices).map_err(|_| ImportError::Forbidden)?;
+        self.refusals().left(order.mandate.scope(), self.clock.now()).await?;
         upload::sweep(&*self.stores.staging, self.clock.now()).await;
         let id = crate::draw::uuid(&*self.entropy);
         Upload::begin(self.stores.staging.clone(), self.clock.clone(), self.limits, order, id).await
@@ -132,32 +151,52 @@ impl ImportDevices {
     /// Does what a received import asks for, as far as the mandate goes, and answers it as it has ended; one that has ended is answered as it is.
     /// `progress` is told the number of the last row of each batch that was looked at.
     ///
+    /// Refused rows go on record and count against the party. When too many are refused, an import that is all or nothing
+    /// ends as refused without a look at the rows that are left; one that is not stops, and goes on when it is called
+    /// again later.
+    ///
     /// Dropped in the middle it leaves whole batches done, and a later call does the others.
     ///
     /// # Errors
-    /// [`ImportError::Storage`].
+    /// [`ImportError::TooManyRefused`], [`ImportError::Storage`].
     pub async fn apply(
         &self,
         mandate: &Mandate,
-        received: &Import,
+        Received { import: received, file, unread, .. }: &Received,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Import, ImportError> {
         if received.state != ImportState::Sealed {
             return Ok(received.clone());
         }
         let (imports, import) = (&self.stores.imports, &received.import);
+        let limit = self.refusals();
+        let left = limit.left(import.owner, self.clock.now()).await?;
+        let mut told = Refusals { import: received, file, told: 0 };
+        let (mut looked, mut refused) = (0_u64, 0_u64);
         self.keep(import).await?;
         let mut checks = Checks::new(mandate.clone(), self.stores.directory.clone(), self.stores.locations.clone());
         let mut after = 0;
         loop {
             let rows = imports.undecided(import, after, BATCH).await?;
             let Some(last) = rows.last() else { break };
+            match received.mode {
+                ImportMode::AllOrNothing if refused > 0 && left.is_some_and(|left| looked >= left) => break,
+                ImportMode::BestEffort if left.is_some_and(|left| refused >= left) => {
+                    limit.tell(&mut told, refused, self.clock.now()).await?;
+                    limit.left(import.owner, self.clock.now()).await?;
+                }
+                ImportMode::AllOrNothing | ImportMode::BestEffort => {}
+            }
             after = last.number;
             let mut verdicts = Vec::new();
+            looked = looked.saturating_add(rows.len() as u64);
             for row in rows {
                 let number = row.number;
                 match (judge(&mut checks, &row).await?, received.mode) {
-                    (Err(refusal), _) => verdicts.push(RowVerdict { number, verdict: Err(refusal) }),
+                    (Err(refusal), _) => {
+                        refused = refused.saturating_add(1);
+                        verdicts.push(RowVerdict { number, verdict: Err(refusal) });
+                    }
                     // Created at the end, all in one transaction.
                     (Ok(()), ImportMode::AllOrNothing) => {}
                     (Ok(()), ImportMode::BestEffort) => {
@@ -166,15 +205,29 @@ impl ImportDevices {
                     }
                 }
             }
+            // Before they can be read by a call that goes on, so that one that is cut short is no way around the limit.
+            if received.mode == ImportMode::BestEffort && refused.saturating_sub(told.told) >= TOLD_AT_LEAST {
+                limit.tell(&mut told, refused, self.clock.now()).await?;
+            }
             if !verdicts.is_empty() {
                 imports.decide(import, &verdicts).await?;
             }
             progress(after);
         }
         self.keep(import).await?;
+        let each = refused.saturating_add(*unread);
+        let known = if each > 0 && received.mode == ImportMode::AllOrNothing { received.rows } else { each };
+        limit.tell(&mut told, known, self.clock.now()).await?;
         let ended = imports.conclude(import, self.clock.now()).await?;
+        if matches!(ended.state, ImportState::Refused { .. }) {
+            limit.tell(&mut told, ended.rows, self.clock.now()).await?;
+        }
         tracing::info!(import_id = %import.id, mode = %ended.mode, rows = ended.rows, state = ?ended.state, "import ended");
         Ok(ended)
+    }
+
+    fn refusals(&self) -> RefusalLimit {
+        RefusalLimit { trail: self.stores.trail.clone(), limits: self.limits }
     }
 
     /// Keeps an import that is being applied or read until that must be over.

@@ -49,11 +49,14 @@ pub enum AuditKind {
     /// Events that were older than the retention went; the details `sort`, `count` and `before_unix_secs` say which, how
     /// many, and up to when they had happened.
     EventsReclaimed,
+    /// Rows of an import were refused; the details `mode`, `rows`, `refused` and `file_sha256` say of which file, and how
+    /// many.
+    ImportRefused,
 }
 
 impl AuditKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ClaimRefused,
         Self::ResellerAdded,
         Self::MerchantAdded,
@@ -69,6 +72,7 @@ impl AuditKind {
         Self::SessionEnded,
         Self::SessionsLoggedOut,
         Self::EventsReclaimed,
+        Self::ImportRefused,
     ];
 
     /// Whether it tells who owns something or who may act for whom: `audit verify` compares such rows with it, so it is
@@ -90,7 +94,8 @@ impl AuditKind {
             | Self::SessionStarted
             | Self::SessionEnded
             | Self::SessionsLoggedOut
-            | Self::EventsReclaimed => false,
+            | Self::EventsReclaimed
+            | Self::ImportRefused => false,
         }
     }
 
@@ -113,6 +118,7 @@ impl AuditKind {
             Self::SessionEnded => "session_ended",
             Self::SessionsLoggedOut => "sessions_logged_out",
             Self::EventsReclaimed => "events_reclaimed",
+            Self::ImportRefused => "import_refused",
         }
     }
 }

@@ -163,7 +163,8 @@ impl HoldingsInTrail {
             | AuditKind::SessionStarted
             | AuditKind::SessionEnded
             | AuditKind::SessionsLoggedOut
-            | AuditKind::EventsReclaimed => {}
+            | AuditKind::EventsReclaimed
+            | AuditKind::ImportRefused => {}
         }
     }
 

@@ -108,7 +108,7 @@ pub enum RowRefusal {
         of: u64,
     },
     /// There is a device with this id already. Whose it is is not told.
-    #[error("a device with this id exists already")]
+    #[error("Device already exists")]
     Taken,
     /// Nothing is wrong with it: another row was refused, and it was all or nothing.
     #[error("nothing is imported, because row {because_of} is refused")]

@@ -338,9 +338,16 @@ fn import(
         imports: storage.imports.clone(),
         directory: storage.directory.clone(),
         locations: storage.locations.clone(),
+        trail: storage.trail.clone(),
     };
     let keep = whole(settings.idempotency.keep)?;
-    let limits = ImportLimits { max_rows: settings.import.max_rows, upload: UPLOAD, keep };
+    let limits = ImportLimits {
+        max_rows: settings.import.max_rows,
+        upload: UPLOAD,
+        keep,
+        max_refused_rows: settings.import.max_refused_rows,
+        refusal_window: whole(settings.import.refusal_window)?,
+    };
     Ok(ImportDevices::new(stores, clock, entropy, limits))
 }
 

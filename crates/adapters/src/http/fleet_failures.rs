@@ -152,6 +152,7 @@ fn importing() -> Vec<Told> {
             message("at most 1000000 rows are accepted: split the file"),
         ),
         Told(Failure::UnsupportedMediaType, types, None),
+        Told(Failure::TooManyAttempts, "Too many refused rows, try again later", None),
     ]
 }
 

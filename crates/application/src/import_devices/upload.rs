@@ -19,6 +19,7 @@ pub struct Upload {
     /// What the key is kept by: then the rows are there already.
     known: Option<Import>,
     rows: u64,
+    unread: u64,
     waiting: Vec<StagedRow>,
 }
 
@@ -51,7 +52,7 @@ impl Upload {
             };
             staging.open(&new).await?;
         }
-        Ok(Self { staging, clock, limits, order, import, known, rows: 0, waiting: Vec::new() })
+        Ok(Self { staging, clock, limits, order, import, known, rows: 0, unread: 0, waiting: Vec::new() })
     }
 
     /// Whether rows are wanted. If not, an earlier call brought them, and [`Upload::finish`] says whether the file is
@@ -70,6 +71,7 @@ impl Upload {
             return Err(ImportError::TooManyRows(self.limits.max_rows));
         }
         self.rows += 1;
+        self.unread += u64::from(read.is_err());
         self.waiting.push(StagedRow { number: self.rows, read });
         if self.waiting.len() >= BATCH as usize { self.stage().await } else { Ok(()) }
     }
@@ -109,7 +111,7 @@ impl Upload {
                 let keep_until = now.saturating_add(self.limits.keep.max(self.limits.upload));
                 let seal = Seal { fingerprint, rows: self.rows, at: now, keep_until };
                 match self.staging.seal(&self.import, &seal).await {
-                    Ok(import) => return Ok(Received { import, replayed: false }),
+                    Ok(import) => return Ok(Received { import, replayed: false, file: body, unread: self.unread }),
                     Err(SealError::Kept(kept)) => {
                         discard(&*self.staging, &self.import).await;
                         *kept
@@ -125,7 +127,7 @@ impl Upload {
         if !self.staging.keep(&known.import, now, now.saturating_add(self.limits.upload)).await? {
             return Err(over().into());
         }
-        Ok(Received { import: known, replayed: true })
+        Ok(Received { import: known, replayed: true, file: body, unread: 0 })
     }
 }
 

@@ -42,8 +42,15 @@ async fn house(max_rows: u64) -> House {
         imports: storage.imports.clone(),
         directory: storage.directory.clone(),
         locations: storage.locations.clone(),
+        trail: storage.trail.clone(),
     };
-    let limits = ImportLimits { max_rows, upload: Duration::HOUR, keep: Duration::DAY };
+    let limits = ImportLimits {
+        max_rows,
+        upload: Duration::HOUR,
+        keep: Duration::DAY,
+        max_refused_rows: 1_000_000,
+        refusal_window: Duration::HOUR,
+    };
     let entropy = Arc::new(pos_port_clock::ScriptedEntropy::default());
     let import = ImportDevices::new(stores, Arc::new(ManualClock::at(START)), entropy, limits);
     House { storage, import }
@@ -78,7 +85,7 @@ impl House {
         rows: Vec<ImportedDevice>,
     ) -> Vec<Result<(), RowRefusal>> {
         let received = self.received(order(mandate, mode), rows).await.unwrap();
-        let ended = self.import.apply(mandate, &received.import, &|_| {}).await.unwrap();
+        let ended = self.import.apply(mandate, &received, &|_| {}).await.unwrap();
         self.import.report(&ended).next_page().await.unwrap().into_iter().map(|row| row.outcome).collect()
     }
 }
@@ -160,8 +167,8 @@ async fn progress_is_told_and_what_has_ended_is_not_done_again() {
         let received = house.received(order(&mandate, mode), rows).await.unwrap();
         let told = Mutex::new(Vec::new());
         let note = |row| told.lock().unwrap().push(row);
-        let ended = house.import.apply(&mandate, &received.import, &note).await.unwrap();
-        let again = house.import.apply(&mandate, &ended, &note).await.unwrap();
+        let ended = house.import.apply(&mandate, &received, &note).await.unwrap();
+        let again = house.import.apply(&mandate, &Received { import: ended.clone(), ..received }, &note).await.unwrap();
         assert_eq!((ended == again, told.into_inner().unwrap()), (true, vec![1_000, 2_000, 2_500]));
     }
     let keyed = ImportOrder { key, ..order(&mandate, ImportMode::BestEffort) };

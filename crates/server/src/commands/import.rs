@@ -31,11 +31,11 @@ pub(super) async fn run(back: &Back, how: &cli::Import) -> anyhow::Result<ExitCo
     let order = ImportOrder { mandate: mandate.clone(), mode: how.mode, key: how.idempotency_key.clone() };
     let upload = back.import.begin(order).await?;
     let receiver = Receiver::new(format, back.import.max_rows(), upload);
-    let Received { import, replayed } = receive(receiver, file, &Progress::new(&*back.clock, "read", "bytes", size))
+    let received = receive(receiver, file, &Progress::new(&*back.clock, "read", "bytes", size))
         .await
         .with_context(|| format!("{}: nothing was imported", how.file.display()))?;
-    let progress = Progress::new(&*back.clock, "looked at", "rows", Some(import.rows));
-    let applied = back.import.apply(&mandate, &import, &|row| progress.at(row)).await;
+    let progress = Progress::new(&*back.clock, "looked at", "rows", Some(received.import.rows));
+    let applied = back.import.apply(&mandate, &received, &|row| progress.at(row)).await;
     let ended = applied.with_context(|| match &how.idempotency_key {
         Some(_) => "the import was cut short; run the same command again and it goes on".to_owned(),
         None => "the import was cut short; rows that were done are refused as taken when it is run again (with \
@@ -45,7 +45,7 @@ pub(super) async fn run(back: &Back, how: &cli::Import) -> anyhow::Result<ExitCo
     progress.finish();
     let totals =
         report(back, &ended, how.json).await.context("the import is done, but not all of its report was shown")?;
-    note!("{}", summary(totals, how.mode, replayed));
+    note!("{}", summary(totals, how.mode, received.replayed));
     Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -87,8 +87,15 @@ async fn stop_after(world: &World, batches: u32, mode: ImportMode, file: &str) {
         imports: Arc::new(imports),
         directory: world.storage.directory.clone(),
         locations: world.storage.locations.clone(),
+        trail: world.storage.trail.clone(),
     };
-    let limits = ImportLimits { max_rows: 10_000, upload: Duration::HOUR, keep: Duration::DAY };
+    let limits = ImportLimits {
+        max_rows: 10_000,
+        upload: Duration::HOUR,
+        keep: Duration::DAY,
+        max_refused_rows: 1_000_000,
+        refusal_window: Duration::HOUR,
+    };
     let import = ImportDevices::new(stores, world.clock.clone(), Arc::new(SystemEntropy), limits);
     let rob = Member { user_id: user("rob"), party: Party::Reseller(RESELLER), role: Role::Operator };
     let mandate = Mandate::of(&rob, CallContext { origin: None, trace_id: TraceId::from_bits(7) });
@@ -97,7 +104,7 @@ async fn stop_after(world: &World, batches: u32, mode: ImportMode, file: &str) {
     let mut receiver = Receiver::new(ImportFormat::Csv, 10_000, upload);
     receiver.feed(file.as_bytes()).await.unwrap();
     let received = receiver.finish().await.unwrap();
-    let cut = import.apply(&mandate, &received.import, &|_| {}).await;
+    let cut = import.apply(&mandate, &received, &|_| {}).await;
     assert!(matches!(cut, Err(ImportError::Storage(StorageError::Unavailable(_)))), "{cut:?}");
 }
 

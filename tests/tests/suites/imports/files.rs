@@ -138,7 +138,7 @@ async fn every_refusal_is_told_with_its_row(store: TestStore) {
     assert_eq!(told.rows[9]["message"], "row 1 has this device_id already");
     let expected = json!({
         "row": 11, "device_id": "POS-0000FFFF", "result": "refused", "reason": "taken",
-        "message": "a device with this id exists already",
+        "message": "Device already exists",
     });
     assert_eq!(told.rows[10], expected);
     assert!(!format!("{told:?}").contains(&OTHER_MERCHANT.to_string()));

@@ -75,8 +75,15 @@ async fn two_hundred_thousand_rows_are_staged_in_small_batches() {
         imports: storage.imports.clone(),
         directory: storage.directory.clone(),
         locations: storage.locations.clone(),
+        trail: storage.trail.clone(),
     };
-    let limits = ImportLimits { max_rows: ROWS.into(), upload: Duration::HOUR, keep: Duration::DAY };
+    let limits = ImportLimits {
+        max_rows: ROWS.into(),
+        upload: Duration::HOUR,
+        keep: Duration::DAY,
+        max_refused_rows: 1_000_000,
+        refusal_window: Duration::HOUR,
+    };
     let import = ImportDevices::new(stores, Arc::new(ManualClock::at(START)), Arc::new(SystemEntropy), limits);
     let order = ImportOrder { mandate: Mandate::operator(), mode: ImportMode::BestEffort, key: None };
     let upload = import.begin(order).await.unwrap();

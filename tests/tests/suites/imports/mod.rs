@@ -5,4 +5,5 @@ mod cut_short;
 mod files;
 mod keys;
 mod memory;
+mod refusals;
 mod world;

@@ -105,12 +105,12 @@ async fn import(
     let order = ImportOrder { mandate: mandate.clone(), mode, key: idempotency_key(http)? };
     let upload = api.import.begin(order).await.map_err(told)?;
     let receiver = Receiver::new(format, api.import.max_rows(), upload);
-    let Received { import, replayed } = receive(receiver, body, api.limits.import_stall_timeout).await?;
-    let ended = api.import.apply(&mandate, &import, &|_| {}).await.map_err(told)?;
+    let received = receive(receiver, body, api.limits.import_stall_timeout).await?;
+    let ended = api.import.apply(&mandate, &received, &|_| {}).await.map_err(told)?;
     let mut report = api.import.report(&ended);
     let first = report.next_page().await?;
     let mut response = HttpResponse::Ok();
-    if replayed {
+    if received.replayed {
         response.insert_header(("Idempotency-Replayed", "true"));
     }
     Ok(response.content_type(LINES).streaming(lines(report, first)))
@@ -192,6 +192,9 @@ fn told(error: ImportError) -> ApiError {
         ImportError::Forbidden => ApiError::new(Failure::Forbidden, error.to_string()),
         ImportError::KeyReused => ApiError::new(Failure::StateForbids, error.to_string()),
         ImportError::TooManyRows(_) => too_large(error.to_string()),
+        ImportError::TooManyRefused { retry_after } => {
+            ApiError::new(Failure::TooManyAttempts, error.to_string()).retry_after(retry_after.unsigned_abs())
+        }
         ImportError::Storage(error) => error.into(),
     }
 }

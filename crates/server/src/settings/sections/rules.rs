@@ -88,6 +88,10 @@ pub struct ImportSettings {
     pub stall_timeout: Duration,
     /// How many are under way for each worker.
     pub max_at_once: usize,
+    /// How many rows of a reseller's imports may be refused in a window.
+    pub max_refused_rows: u64,
+    /// How long such a window is.
+    pub refusal_window: Duration,
 }
 
 impl ImportSettings {
@@ -96,6 +100,15 @@ impl ImportSettings {
         let timeout = reader.seconds("import.timeout_secs", 1..=3600);
         let stall_timeout = reader.seconds("import.stall_timeout_secs", 1..=600);
         let max_at_once = reader.number("import.max_at_once", 1..=10_000);
-        Some(Self { max_rows: max_rows?, timeout: timeout?, stall_timeout: stall_timeout?, max_at_once: max_at_once? })
+        let max_refused_rows = reader.number("import.max_refused_rows", 1..=10_000_000);
+        let refusal_window = reader.seconds("import.refusal_window_secs", 60..=86_400);
+        Some(Self {
+            max_rows: max_rows?,
+            timeout: timeout?,
+            stall_timeout: stall_timeout?,
+            max_at_once: max_at_once?,
+            max_refused_rows: max_refused_rows?,
+            refusal_window: refusal_window?,
+        })
     }
 }
