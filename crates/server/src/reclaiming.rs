@@ -46,7 +46,9 @@ impl Schedule {
     }
 
     async fn round(&self) -> ReclaimRoundEnd {
-        self.pacing.forget_the_quiet();
+        let pacing = self.pacing.clone();
+        // Whether it ends or not, the round goes on.
+        let _ = tokio::task::spawn_blocking(move || pacing.forget_the_quiet()).await;
         let mut round = self.reclaim.begin();
         let mut removed = BTreeMap::new();
         let mut end = ReclaimRoundEnd::Done;

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
 use pos_adapters::http::{Api, Drain, FleetUseCases, Limits, Metrics, Pacing, Places, SessionUseCases, TrustedProxies};
 use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
+use pos_adapters::import::max_file_bytes;
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
 use pos_application::{
     AmendDevice, Answers, Bootstrap, CheckStatus, ClaimDevice, ClientStores, CloseSession, CurrentSession,
@@ -114,6 +115,7 @@ impl Parts {
                 .context("metrics")?,
             limits: Limits {
                 max_body_bytes: settings.http.max_body_bytes,
+                max_upload_bytes: max_file_bytes(settings.import.max_rows),
                 max_header_bytes: settings.http.max_header_bytes,
                 request_timeout: settings.http.request_timeout,
                 max_wait: settings.terminal.max_wait,
@@ -123,6 +125,7 @@ impl Parts {
                     terminals: settings.http.max_terminal_calls,
                     portals: settings.http.max_portal_calls,
                     imports: settings.import.max_at_once,
+                    pending_bodies: settings.http.max_pending_bodies,
                     patience: settings.http.max_place_wait,
                 },
             },

@@ -10,6 +10,7 @@ use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses};
 
+use super::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
 use super::api_error::Failure;
 
 /// The terminal headers.
@@ -84,6 +85,9 @@ impl IntoResponses for ClaimErrors {
             Told(Failure::TooLarge, "Request body is too large", None),
             Told(Failure::UnsupportedMediaType, "Content-Type must be application/json", None),
             Told(Failure::TooManyAttempts, "Too many failed claims, try again later", None),
+            Told(Failure::TooManyAttempts, TOO_MANY_REQUESTS, None),
+            Told(Failure::TooManyAttempts, TOO_MANY_BODIES, None),
+            Told(Failure::Invalid, BODY_NOT_RECEIVED, None),
         ]);
         describe(all)
     }

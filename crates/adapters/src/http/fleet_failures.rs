@@ -8,6 +8,7 @@ use utoipa::IntoResponses;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::response::Response;
 
+use super::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
 use super::api_error::{ApiError, Failure};
 use super::described::{Told, describe, ours};
 
@@ -103,6 +104,7 @@ fn bearer() -> Vec<Told> {
         Told(Failure::Unauthorized, "Access token is invalid or expired", None),
         Told(Failure::Forbidden, "Access token claim merchant_id must be one UUID", None),
         Told(Failure::Unauthorized, "Session has not been initiated", None),
+        Told(Failure::TooManyAttempts, TOO_MANY_REQUESTS, None),
     ]
 }
 
@@ -131,8 +133,10 @@ fn body() -> Vec<Told> {
     let missing = "missing field `name` at line 1 column 2";
     vec![
         Told(Failure::Invalid, "Invalid request body", Some(json!({ "message": missing }))),
+        Told(Failure::Invalid, BODY_NOT_RECEIVED, None),
         Told(Failure::TooLarge, "Request body is too large", None),
         Told(Failure::UnsupportedMediaType, "Content-Type must be application/json", None),
+        Told(Failure::TooManyAttempts, TOO_MANY_BODIES, None),
     ]
 }
 
@@ -144,6 +148,7 @@ fn importing() -> Vec<Told> {
         Told(Failure::Invalid, "Invalid query parameters", message("mode must be all_or_nothing or best_effort")),
         Told(Failure::Invalid, "Invalid request body", message(column)),
         Told(Failure::Invalid, "Request body did not arrive in time", None),
+        Told(Failure::Invalid, BODY_NOT_RECEIVED, None),
         Told(Failure::Invalid, "Idempotency-Key header is invalid", message("Idempotency-Key must be sent once")),
         Told(Failure::StateForbids, "Idempotency-Key was used for another request", None),
         Told(
@@ -171,8 +176,10 @@ fn patching() -> Vec<Told> {
     let media = "Content-Type must be application/merge-patch+json or application/json";
     vec![
         Told(Failure::Invalid, "Invalid request body", Some(json!({ "message": unknown }))),
+        Told(Failure::Invalid, BODY_NOT_RECEIVED, None),
         Told(Failure::TooLarge, "Request body is too large", None),
         Told(Failure::UnsupportedMediaType, media, None),
+        Told(Failure::TooManyAttempts, TOO_MANY_BODIES, None),
     ]
 }
 

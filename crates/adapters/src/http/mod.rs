@@ -7,18 +7,22 @@
 //! ```
 //!
 //! Every route goes through one door (`door.rs`), every failure leaves as one envelope. To add a route: a file in `routes/`
-//! with its request, answer and handler, a line in `routes/mod.rs` and in `openapi.rs`, and a line for each caller in the
-//! table of routes (`tests/tests/suites/routes`), without which the tests fail.
+//! with its request, answer and handler, a line in `routes/mod.rs` (with `with_body` if it takes a body) and in `openapi.rs`, and
+//! a line for each caller in the table of routes (`tests/tests/suites/routes`), without which the tests fail.
 
+mod admission;
 mod api_error;
 mod below_router;
 mod call_log;
+mod connection;
+mod cors;
 mod cursor;
 mod described;
 mod docs;
 mod door;
 mod draining;
 mod envelope;
+mod expectation;
 mod extract;
 mod fields;
 mod fleet_failures;
@@ -29,6 +33,7 @@ mod metrics;
 mod openapi;
 mod origin;
 mod pacing;
+mod pending_bodies;
 mod rate_limit_log;
 mod resource;
 mod room;
@@ -55,6 +60,7 @@ use tokio::sync::Notify;
 use crate::storage::PoolMonitor;
 
 pub use call_log::CallSpans;
+pub use cors::cors;
 pub use metrics::{Metrics, ReclaimRoundEnd};
 pub use openapi::openapi_json;
 pub use origin::TrustedProxies;
@@ -143,9 +149,11 @@ pub struct FleetUseCases {
 pub struct Limits {
     /// Bytes of a body; more is 413/4013.
     pub max_body_bytes: usize,
+    /// Bytes of a file that is imported; more is 413/4013.
+    pub max_upload_bytes: u64,
     /// Bytes of all header names and values together; more is 400/4000.
     pub max_header_bytes: usize,
-    /// From the end of the head to the answer; longer is 503/5003.
+    /// From the end of the head to the answer; longer is 503/5003, or 400/4000 while the body is still waited for.
     pub request_timeout: Duration,
     /// How long a caller may have an answer held back (`Prefer: wait`), on top of that.
     pub max_wait: Duration,
@@ -191,16 +199,4 @@ impl Drain {
 pub fn served_routes() -> Vec<(Method, &'static str)> {
     let all = routes::all(true).into_iter().chain(docs::all());
     all.flat_map(|served| served.methods().map(|method| (method.clone(), served.path())).collect::<Vec<_>>()).collect()
-}
-
-/// Lets pages of these origins call the API from a browser: the merchant's portal.
-pub fn cors(allowed_origins: &[String]) -> actix_cors::Cors {
-    use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-    let cors = actix_cors::Cors::default()
-        .allowed_methods(["GET", "POST", "PATCH"])
-        .allowed_headers([ACCEPT, AUTHORIZATION, CONTENT_TYPE])
-        .allowed_headers(["traceparent", "idempotency-key"])
-        .expose_headers([RETRY_AFTER.as_str(), "x-trace-id", "idempotency-replayed"])
-        .max_age(3_600);
-    allowed_origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }

@@ -8,7 +8,7 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use foldhash::quality::RandomState as PlaceState;
@@ -32,7 +32,7 @@ pub struct Rate {
 /// What terminals may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Calls that name one device.
+    /// Requests for new pairing codes that name one device.
     pub per_device: Rate,
     /// Calls from one address, which many terminals may share.
     pub per_address: Rate,
@@ -40,13 +40,21 @@ pub struct Pace {
 
 /// Counts the calls of devices and addresses.
 pub struct Pacing {
-    /// By the address too: an id is no secret, and who calls in its name from elsewhere must not silence the terminal.
-    devices: Option<Limiter>,
-    addresses: Option<Limiter>,
+    limiters: Arc<Limiters>,
     /// How many more calls until those who have been quiet are forgotten.
     until_sweep: AtomicU64,
+}
+
+/// The counters, shared with a sweep that runs beside the calls.
+struct Limiters {
+    /// Requests for codes. By the address too: an id is no secret, and whoever asks in its name from elsewhere must not use up
+    /// the terminal's own.
+    devices: Option<Limiter>,
+    addresses: Option<Limiter>,
     /// The most counters that a sweep has found since memory was given back.
     most: AtomicUsize,
+    /// Whether a sweep is under way: there is at most one.
+    sweeping: AtomicBool,
 }
 
 /// Whose calls are counted is kept as a hash of 64 bits, with a secret of this process in it: a million terminals take
@@ -78,62 +86,99 @@ impl Pacing {
     /// Nobody has called yet.
     #[must_use]
     pub fn new(pace: Pace, clock: &Arc<dyn Clock>) -> Self {
-        Self {
+        let limiters = Limiters {
             devices: Limiter::new(pace.per_device, clock),
             addresses: Limiter::new(pace.per_address, clock),
-            until_sweep: AtomicU64::new(SWEEP_EVERY),
             most: AtomicUsize::new(0),
-        }
+            sweeping: AtomicBool::new(false),
+        };
+        Self { limiters: Arc::new(limiters), until_sweep: AtomicU64::new(SWEEP_EVERY) }
     }
 
     /// Forgets those that have been quiet for so long that it makes no difference. They are forgotten after many calls as
-    /// well, so memory stays bounded without it; this gives the memory of a storm back when it is over.
+    /// well, so memory stays bounded without it; this gives the memory of a storm back when it is over. Takes some tens of
+    /// milliseconds with a million counters: not for a thread that answers requests.
     pub fn forget_the_quiet(&self) {
-        for limiter in self.limiters() {
+        self.limiters.forget_the_quiet();
+    }
+
+    /// Starts a sweep on a thread for blocking work, unless one is under way. Returns without waiting for it. Outside a
+    /// runtime, which only tests are, the caller sweeps.
+    fn sweep_if_due(&self) {
+        if self.until_sweep.fetch_sub(1, Ordering::Relaxed) != 1 {
+            return;
+        }
+        let counters = u64::try_from(self.limiters.len()).unwrap_or(u64::MAX);
+        self.until_sweep.store(counters.max(SWEEP_EVERY), Ordering::Relaxed);
+        if self.limiters.sweeping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let limiters = Arc::clone(&self.limiters);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || limiters.sweep())),
+            Err(_) => limiters.sweep(),
+        }
+    }
+
+    /// Counts a call of a terminal: by its address alone. The id that it names is no secret, so that a limit by the id would let
+    /// anybody behind the same address silence the terminal.
+    ///
+    /// # Errors
+    /// How long to wait, when there were too many from this address.
+    pub(super) fn admit(&self, origin: Option<IpAddr>) -> Result<(), Duration> {
+        self.sweep_if_due();
+        self.admit_address(origin)
+    }
+
+    /// Counts a request for a new code, which retires the one on the terminal's screen: by the id from this address, and by the
+    /// address.
+    ///
+    /// # Errors
+    /// How long to wait, when there were too many of this device or of this address.
+    pub(super) fn admit_new_code(&self, device: &DeviceId, origin: Option<IpAddr>) -> Result<(), Duration> {
+        self.sweep_if_due();
+        // The device first: what it is refused costs its neighbours behind the same address nothing.
+        if let Some(devices) = &self.limiters.devices {
+            devices.count(&(device.as_str(), origin.map(network)))?;
+        }
+        self.admit_address(origin)
+    }
+
+    fn admit_address(&self, origin: Option<IpAddr>) -> Result<(), Duration> {
+        match (&self.limiters.addresses, origin.map(network)) {
+            (Some(addresses), Some(network)) => addresses.count(&network),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Limiters {
+    fn all(&self) -> impl Iterator<Item = &Limiter> {
+        [&self.devices, &self.addresses].into_iter().flatten()
+    }
+
+    fn len(&self) -> usize {
+        self.all().map(|limiter| limiter.counters.len()).sum()
+    }
+
+    fn forget_the_quiet(&self) {
+        for limiter in self.all() {
             limiter.counters.retain_recent();
             limiter.counters.shrink_to_fit();
         }
     }
 
-    fn counters(&self) -> usize {
-        self.limiters().map(|limiter| limiter.counters.len()).sum()
-    }
-
-    fn limiters(&self) -> impl Iterator<Item = &Limiter> {
-        [&self.devices, &self.addresses].into_iter().flatten()
-    }
-
     /// The memory of the forgotten is kept while as many call again before the next sweep; no longer once a storm is over.
-    fn sweep_if_due(&self) {
-        if self.until_sweep.fetch_sub(1, Ordering::Relaxed) == 1 {
-            let before = self.counters();
-            let most = self.most.fetch_max(before, Ordering::Relaxed);
-            if before < most / 4 {
-                self.most.store(before, Ordering::Relaxed);
-                self.forget_the_quiet();
-            } else {
-                self.limiters().for_each(|limiter| limiter.counters.retain_recent());
-            }
-            let counters = u64::try_from(self.counters()).unwrap_or(u64::MAX);
-            self.until_sweep.store(counters.max(SWEEP_EVERY), Ordering::Relaxed);
+    fn sweep(&self) {
+        let before = self.len();
+        let most = self.most.fetch_max(before, Ordering::Relaxed);
+        if before < most / 4 {
+            self.most.store(before, Ordering::Relaxed);
+            self.forget_the_quiet();
+        } else {
+            self.all().for_each(|limiter| limiter.counters.retain_recent());
         }
-    }
-
-    /// Counts a call.
-    ///
-    /// # Errors
-    /// How long to wait, when there were too many of this address or of this device.
-    pub(super) fn admit(&self, device: &DeviceId, origin: Option<IpAddr>) -> Result<(), Duration> {
-        self.sweep_if_due();
-        let network = origin.map(network);
-        // The device first: what it is refused costs its neighbours behind the same address nothing.
-        if let Some(devices) = &self.devices {
-            devices.count(&(device.as_str(), network))?;
-        }
-        match (&self.addresses, network) {
-            (Some(addresses), Some(network)) => addresses.count(&network),
-            _ => Ok(()),
-        }
+        self.sweeping.store(false, Ordering::Release);
     }
 }
 
@@ -157,7 +202,7 @@ impl Limiter {
 }
 
 /// Whom an address stands for: of IPv6 a subscriber has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64)).into(),
@@ -211,7 +256,7 @@ mod tests {
             for (wait, extra) in waits.into_iter().zip(extra) {
                 clock.advance(time::Duration::milliseconds(wait));
                 for _ in 0..=usize::from(extra) {
-                    assert_eq!(pacing.admit(&DeviceId::from_bits(1), origin), Ok(()));
+                    assert_eq!(pacing.admit_new_code(&DeviceId::from_bits(1), origin), Ok(()));
                 }
             }
         }
@@ -225,7 +270,11 @@ mod tests {
             clock.advance(time::Duration::seconds(1));
             for terminal in 0..3_000_u32 {
                 if (terminal + second) % 3 == 0 {
-                    assert_eq!(pacing.admit(&DeviceId::from_bits(terminal), origin), Ok(()), "{terminal} at {second}");
+                    assert_eq!(
+                        pacing.admit_new_code(&DeviceId::from_bits(terminal), origin),
+                        Ok(()),
+                        "{terminal} at {second}"
+                    );
                 }
             }
         }
@@ -236,13 +285,13 @@ mod tests {
         let (pacing, clock) = pacing(SHIPPED);
         let (one, other) = (DeviceId::from_bits(1), DeviceId::from_bits(2));
         for _ in 0..20 {
-            assert_eq!(pacing.admit(&one, None), Ok(()));
+            assert_eq!(pacing.admit_new_code(&one, None), Ok(()));
         }
-        assert_eq!(pacing.admit(&one, None), Err(Duration::from_secs(1)));
-        assert_eq!(pacing.admit(&other, None), Ok(()));
+        assert_eq!(pacing.admit_new_code(&one, None), Err(Duration::from_secs(1)));
+        assert_eq!(pacing.admit_new_code(&other, None), Ok(()));
         clock.advance(time::Duration::seconds(1));
-        assert_eq!(pacing.admit(&one, None), Ok(()));
-        assert_eq!(pacing.admit(&one, None), Err(Duration::from_secs(1)));
+        assert_eq!(pacing.admit_new_code(&one, None), Ok(()));
+        assert_eq!(pacing.admit_new_code(&one, None), Err(Duration::from_secs(1)));
     }
 
     #[test]
@@ -250,9 +299,9 @@ mod tests {
         let pace = Pace { per_address: Rate { per_minute: 60, burst: 2 }, ..SHIPPED };
         let (pacing, _clock) = pacing(pace);
         let (here, there) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
-        let told: Vec<_> = (0..3).map(|bits| pacing.admit(&DeviceId::from_bits(bits), here).is_ok()).collect();
+        let told: Vec<_> = (0..3).map(|bits| pacing.admit_new_code(&DeviceId::from_bits(bits), here).is_ok()).collect();
         assert_eq!(told, [true, true, false]);
-        assert_eq!(pacing.admit(&DeviceId::from_bits(9), there), Ok(()));
+        assert_eq!(pacing.admit_new_code(&DeviceId::from_bits(9), there), Ok(()));
     }
 
     #[test]
@@ -262,7 +311,7 @@ mod tests {
         let shop = Some(IpAddr::from([10, 0, 0, 1]));
         let admitted = |thread: u32| {
             let ids = (0..1_000).map(|call| DeviceId::from_bits(thread * 1_000 + call));
-            ids.filter(|id| pacing.admit(id, shop).is_ok()).count()
+            ids.filter(|id| pacing.admit_new_code(id, shop).is_ok()).count()
         };
         let all: usize = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || admitted(thread))).collect();
@@ -279,7 +328,7 @@ mod tests {
         for call in 0..1_600 {
             for (shop, admitted) in (0_u32..).zip(&mut admitted) {
                 let origin = Some(IpAddr::from(shop.to_be_bytes()));
-                *admitted += u32::from(pacing.admit(&DeviceId::from_bits(call * 600 + shop), origin).is_ok());
+                *admitted += u32::from(pacing.admit_new_code(&DeviceId::from_bits(call * 600 + shop), origin).is_ok());
             }
         }
         assert!(admitted.iter().all(|admitted| *admitted == 1_600), "{admitted:?}");
@@ -290,8 +339,8 @@ mod tests {
         let (pacing, _clock) = pacing(SHIPPED);
         let device = DeviceId::from_bits(1);
         let (shop, thief) = (Some(IpAddr::from([10, 0, 0, 1])), Some(IpAddr::from([10, 0, 0, 2])));
-        assert!((0..100).any(|_| pacing.admit(&device, thief).is_err()));
-        assert_eq!(pacing.admit(&device, shop), Ok(()));
+        assert!((0..100).any(|_| pacing.admit_new_code(&device, thief).is_err()));
+        assert_eq!(pacing.admit_new_code(&device, shop), Ok(()));
     }
 
     #[test]
@@ -299,9 +348,9 @@ mod tests {
         let pace = Pace { per_address: Rate { per_minute: 60, burst: 30 }, ..SHIPPED };
         let (pacing, _clock) = pacing(pace);
         let shop = Some(IpAddr::from([10, 0, 0, 1]));
-        let admitted = (0..1_000).filter(|_| pacing.admit(&DeviceId::from_bits(1), shop).is_ok()).count();
+        let admitted = (0..1_000).filter(|_| pacing.admit_new_code(&DeviceId::from_bits(1), shop).is_ok()).count();
         assert_eq!(admitted, 20);
-        assert_eq!(pacing.admit(&DeviceId::from_bits(2), shop), Ok(()));
+        assert_eq!(pacing.admit_new_code(&DeviceId::from_bits(2), shop), Ok(()));
     }
 
     #[test]
@@ -312,7 +361,7 @@ mod tests {
         let told: Vec<_> = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
             .iter()
             .zip(0..)
-            .map(|(address, bits)| pacing.admit(&DeviceId::from_bits(bits), of(address)).is_ok())
+            .map(|(address, bits)| pacing.admit_new_code(&DeviceId::from_bits(bits), of(address)).is_ok())
             .collect();
         assert_eq!(told, [true, true, false, true]);
     }
@@ -321,38 +370,63 @@ mod tests {
     fn no_rate_is_no_limit() {
         let none = Rate { per_minute: 0, burst: 0 };
         let (pacing, _clock) = pacing(Pace { per_device: none, per_address: none });
-        assert!((0..10_000).all(|_| pacing.admit(&DeviceId::from_bits(1), None).is_ok()));
+        assert!((0..10_000).all(|_| pacing.admit_new_code(&DeviceId::from_bits(1), None).is_ok()));
     }
 
     #[test]
     fn those_who_were_quiet_are_forgotten() {
         let (pacing, clock) = pacing(SHIPPED);
-        let devices = pacing.devices.as_ref().unwrap();
+        let devices = pacing.limiters.devices.as_ref().unwrap();
         for bits in 0..1_000 {
-            assert_eq!(pacing.admit(&DeviceId::from_bits(bits), None), Ok(()));
+            assert_eq!(pacing.admit_new_code(&DeviceId::from_bits(bits), None), Ok(()));
         }
         clock.advance(time::Duration::MINUTE);
         for call in 0..SWEEP_EVERY {
             clock.advance(time::Duration::milliseconds(i64::from(call % 2 == 0)));
-            let _ = pacing.admit(&DeviceId::from_bits(5_000), None);
+            let _ = pacing.admit_new_code(&DeviceId::from_bits(5_000), None);
         }
         assert_eq!(devices.counters.len(), 1);
+    }
+
+    /// The only thread for such work is held up, so that what a sweep does can be told from what the call does.
+    #[test]
+    fn a_sweep_keeps_no_call_waiting() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        let (pacing, clock) = pacing(SHIPPED);
+        let (release, held_up) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            let holding = tokio::task::spawn_blocking(move || held_up.recv());
+            for bits in 0..1_000 {
+                assert_eq!(pacing.admit_new_code(&DeviceId::from_bits(bits), None), Ok(()));
+            }
+            clock.advance(time::Duration::MINUTE);
+            // Enough for two sweeps; the second finds the first still under way.
+            for _ in 0..2 * SWEEP_EVERY {
+                assert_eq!(pacing.admit(None), Ok(()));
+            }
+            let counters = || pacing.limiters.len();
+            assert_eq!(counters(), 1_000, "no call has swept");
+            drop(release);
+            assert!(holding.await.unwrap().is_err());
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+            assert_eq!((counters(), pacing.limiters.sweeping.load(Ordering::Relaxed)), (0, false));
+        });
     }
 
     /// What a sweep compares with to see that a storm is over, and to give its memory back.
     #[test]
     fn after_a_storm_a_sweep_no_longer_reckons_with_it() {
         let (pacing, clock) = pacing(SHIPPED);
-        let call = |bits| pacing.admit(&DeviceId::from_bits(bits), None);
+        let call = |bits| pacing.admit_new_code(&DeviceId::from_bits(bits), None);
         let storm = u32::try_from(SWEEP_EVERY).unwrap();
         (0..storm).for_each(|bits| assert_eq!(call(bits), Ok(())));
-        assert!(pacing.most.load(Ordering::Relaxed) > 60_000);
+        assert!(pacing.limiters.most.load(Ordering::Relaxed) > 60_000);
         clock.advance(time::Duration::MINUTE);
         for _ in 0..3 * SWEEP_EVERY {
             clock.advance(time::Duration::SECOND);
             assert_eq!(call(7), Ok(()));
         }
-        assert_eq!(pacing.most.load(Ordering::Relaxed), 1);
+        assert_eq!(pacing.limiters.most.load(Ordering::Relaxed), 1);
     }
 
     #[test]
@@ -360,14 +434,14 @@ mod tests {
         let pace = Pace { per_device: Rate { per_minute: 1, burst: 2 }, ..SHIPPED };
         let (pacing, clock) = pacing(pace);
         for bits in 0..1_000 {
-            assert_eq!(pacing.admit(&DeviceId::from_bits(bits), None), Ok(()));
+            assert_eq!(pacing.admit_new_code(&DeviceId::from_bits(bits), None), Ok(()));
         }
         clock.advance(time::Duration::minutes(2));
-        assert!((0..3).any(|_| pacing.admit(&DeviceId::from_bits(7), None).is_err()));
+        assert!((0..3).any(|_| pacing.admit_new_code(&DeviceId::from_bits(7), None).is_err()));
         clock.advance(time::Duration::SECOND);
         pacing.forget_the_quiet();
-        assert_eq!(pacing.devices.as_ref().unwrap().counters.len(), 1);
-        assert!(pacing.admit(&DeviceId::from_bits(7), None).is_err(), "it is still held back");
+        assert_eq!(pacing.limiters.devices.as_ref().unwrap().counters.len(), 1);
+        assert!(pacing.admit_new_code(&DeviceId::from_bits(7), None).is_err(), "it is still held back");
     }
 
     #[test]

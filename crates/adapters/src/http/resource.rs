@@ -9,7 +9,8 @@ use actix_web::{Error, Resource, Route, guard, web};
 
 use super::Api;
 use super::api_error::{ApiError, Failure};
-use super::door::{Doorway, Patience, door};
+use super::door::{BodyLimit, Doorway, Patience, door};
+use super::pending_bodies::PendingBodies;
 use super::rate_limit_log::RateLimitLog;
 use super::room::{Party, Rooms};
 
@@ -19,17 +20,24 @@ pub(super) struct Served {
     methods: Vec<(Method, Route)>,
     patience: Patience,
     party: Party,
+    body_limit: BodyLimit,
 }
 
 /// A path at which nothing is done yet.
 pub(super) fn at(path: &'static str) -> Served {
-    Served { path, methods: Vec::new(), patience: Patience::Usual, party: Party::Portals }
+    let (patience, party, body_limit) = (Patience::Usual, Party::Portals, BodyLimit::None);
+    Served { path, methods: Vec::new(), patience, party, body_limit }
 }
 
 impl Served {
     /// It takes a file, and as long as an import may.
     pub(super) fn with_file(self) -> Self {
-        Self { patience: Patience::Import, party: Party::Imports, ..self }
+        Self { patience: Patience::Import, party: Party::Imports, body_limit: BodyLimit::Upload, ..self }
+    }
+
+    /// Some of its methods take a body.
+    pub(super) fn with_body(self) -> Self {
+        Self { body_limit: BodyLimit::Usual, ..self }
     }
 
     /// Terminals call it.
@@ -40,6 +48,11 @@ impl Served {
     /// Whoever calls says only in the body who that is.
     pub(super) fn for_strangers(self) -> Self {
         Self { party: Party::Strangers, ..self }
+    }
+
+    /// The identity provider tells of logouts here.
+    pub(super) fn for_logout_notices(self) -> Self {
+        Self { party: Party::LogoutNotices, ..self }
     }
 
     /// Those who run the server call it, however busy it is.
@@ -73,6 +86,11 @@ impl Served {
         self
     }
 
+    /// The bodies that it takes.
+    pub(super) fn body_limit(&self) -> BodyLimit {
+        self.body_limit
+    }
+
     /// The path.
     pub(super) fn path(&self) -> &'static str {
         self.path
@@ -83,14 +101,22 @@ impl Served {
         self.methods.iter().map(|(method, _)| method)
     }
 
-    /// A resource that serves these methods, answers 405 with `Allow` to any other, and has the door before them all.
-    pub(super) fn behind_door(self, api: &Api, rooms: &Rooms) -> impl HttpServiceFactory + 'static {
-        let doorway = Rc::new(Doorway {
+    /// What the door knows of it.
+    pub(super) fn doorway(&self, api: &Api, rooms: &Rooms, bodies: &Rc<PendingBodies>) -> Rc<Doorway> {
+        Rc::new(Doorway {
             counters: api.metrics.route(self.path),
             patience: self.patience,
             room: rooms.of(self.party),
             rate_limit_log: RateLimitLog::default(),
-        });
+            uploads: rooms.uploads_of(self.party),
+            body_limit: self.body_limit,
+            // Terminals send no bodies that are waited for.
+            bodies: (self.party != Party::Terminals).then(|| Rc::clone(bodies)),
+        })
+    }
+
+    /// A resource that serves these methods, answers 405 with `Allow` to any other, and has the door before them all.
+    pub(super) fn behind_door(self, doorway: Rc<Doorway>) -> impl HttpServiceFactory + 'static {
         let words = self.methods().map(|method| if method == Method::GET { "GET, HEAD" } else { method.as_str() });
         let allow = words.collect::<Vec<_>>().join(", ");
         self.methods
@@ -114,6 +140,9 @@ pub(super) fn unknown_path(
         patience: Patience::Usual,
         room: None,
         rate_limit_log: RateLimitLog::default(),
+        uploads: None,
+        body_limit: BodyLimit::None,
+        bodies: None,
     });
     web::route()
         .to(|| async { Err::<&str, _>(ApiError::new(Failure::NotFound, "Not found")) })

@@ -11,11 +11,13 @@
 //! Callers of different kinds have rooms of their own: merchants who wait for a slow identity provider leave the terminals'
 //! places alone.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pos_domain::UserId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -27,10 +29,12 @@ use crate::clock::Stopwatch;
 pub struct Places {
     /// Of terminals. One whose status is held back (`Prefer: wait`) takes none while it waits.
     pub terminals: usize,
-    /// Of portals and machines; and as many of those who have not said yet who they are.
+    /// Of portals and machines; as many of those who say in the body who they are; and as many logout notices.
     pub portals: usize,
-    /// Files that are imported.
+    /// Files that are imported, and as many that are about to be, whose callers are authenticated.
     pub imports: usize,
+    /// Bodies of which a part is still to come. Such a request holds no permit.
+    pub pending_bodies: usize,
     /// How long a call stands in line for a place.
     pub patience: Duration,
 }
@@ -40,8 +44,10 @@ pub struct Places {
 pub(super) enum Party {
     Terminals,
     Portals,
-    /// Who says in the body who is calling: whoever never sends one keeps only the likes of itself out.
+    /// Routes that carry credentials in the body.
     Strangers,
+    /// The identity provider, which tells of logouts: neither its own log-ins nor anybody else's are to delay these.
+    LogoutNotices,
     Imports,
     /// Never turned away: an overloaded server must still say how it is.
     Operators,
@@ -52,6 +58,8 @@ pub(super) struct Rooms {
     terminals: Rc<Room>,
     portals: Rc<Room>,
     strangers: Rc<Room>,
+    logout_notices: Rc<Room>,
+    import_logins: Rc<Room>,
     imports: Rc<Room>,
 }
 
@@ -62,6 +70,8 @@ impl Rooms {
             terminals: room("terminals", places.terminals),
             portals: room("portals", places.portals),
             strangers: room("strangers", places.portals),
+            logout_notices: room("logout_notices", places.portals),
+            import_logins: room("import_logins", places.imports),
             imports: room("imports", places.imports),
         }
     }
@@ -71,9 +81,15 @@ impl Rooms {
             Party::Terminals => Some(Rc::clone(&self.terminals)),
             Party::Portals => Some(Rc::clone(&self.portals)),
             Party::Strangers => Some(Rc::clone(&self.strangers)),
-            Party::Imports => Some(Rc::clone(&self.imports)),
+            Party::LogoutNotices => Some(Rc::clone(&self.logout_notices)),
+            Party::Imports => Some(Rc::clone(&self.import_logins)),
             Party::Operators => None,
         }
+    }
+
+    /// Where the uploads of these callers take their permits, once the callers are authenticated.
+    pub(super) fn uploads_of(&self, party: Party) -> Option<Rc<Room>> {
+        (party == Party::Imports).then(|| Rc::clone(&self.imports))
     }
 }
 
@@ -84,6 +100,8 @@ pub(super) struct Room {
     places: Arc<Semaphore>,
     patience: Duration,
     line: LineMetrics,
+    /// Those of the accounts that have requests under way: each may hold three quarters of the places.
+    shares: RefCell<HashMap<UserId, Arc<Semaphore>>>,
     unsaid: Cell<u64>,
     last_said: Cell<Option<Stopwatch>>,
 }
@@ -97,10 +115,29 @@ pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
+/// One of the places that an account may hold, until this is dropped.
+pub(super) struct Share {
+    room: Rc<Room>,
+    account: UserId,
+    of_account: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.permit.take();
+        // This one's and the room's.
+        if Arc::strong_count(&self.of_account) == 2 {
+            self.room.shares.borrow_mut().remove(&self.account);
+        }
+    }
+}
+
 impl Room {
     fn new(name: &'static str, most: usize, patience: Duration, line: LineMetrics) -> Self {
         let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { name, most, places, patience, line, unsaid: Cell::default(), last_said: Cell::default() }
+        let (unsaid, last_said) = (Cell::default(), Cell::default());
+        Self { name, most, places, patience, line, shares: RefCell::default(), unsaid, last_said }
     }
 
     /// A place, if one gets free in time. Whose connection ends leaves the line.
@@ -114,6 +151,32 @@ impl Room {
             self.say();
         }
         permit.map(|permit| Place { _permit: permit })
+    }
+
+    /// An account's right to one more place, if it does not hold three quarters of them.
+    pub(super) fn try_share(self: &Rc<Self>, account: &UserId) -> Option<Share> {
+        let mut share = self.share_of(account);
+        share.permit = Some(Arc::clone(&share.of_account).try_acquire_owned().ok()?);
+        Some(share)
+    }
+
+    /// The same, if one gets free in time.
+    pub(super) async fn share(self: &Rc<Self>, account: &UserId) -> Option<Share> {
+        if let Some(share) = self.try_share(account) {
+            return Some(share);
+        }
+        let mut share = self.share_of(account);
+        let permit = Box::pin(timeout(self.patience, Arc::clone(&share.of_account).acquire_owned())).await;
+        share.permit = Some(permit.ok()?.ok()?);
+        Some(share)
+    }
+
+    fn share_of(self: &Rc<Self>, account: &UserId) -> Share {
+        let mut shares = self.shares.borrow_mut();
+        let most = self.most.min(Semaphore::MAX_PERMITS);
+        let quarters = || Arc::new(Semaphore::new(most - most / 4));
+        let of_account = Arc::clone(shares.entry(account.clone()).or_insert_with(quarters));
+        Share { room: Rc::clone(self), account: account.clone(), of_account, permit: None }
     }
 
     async fn stand_in_line(&self) -> Option<OwnedSemaphorePermit> {
@@ -144,7 +207,10 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(250);
 
     fn rooms(patience: Duration) -> Rooms {
-        Rooms::new(Places { terminals: 2, portals: 1, imports: 1, patience }, &Metrics::new().unwrap())
+        Rooms::new(
+            Places { terminals: 2, portals: 1, imports: 1, pending_bodies: 2, patience },
+            &Metrics::new().unwrap(),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -191,6 +257,27 @@ mod tests {
         drop(first);
         assert!(second.now_or_never().expect("its turn").is_some());
         assert_eq!(room.line.turned_away.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_holds_three_quarters_of_the_places_and_leaves_nothing_behind() {
+        let metrics = Metrics::new().unwrap();
+        let room = Rc::new(Room::new("portals", 4, PATIENCE, metrics.line("portals")));
+        let (ann, bob) = (UserId::parse("ann").unwrap(), UserId::parse("bob").unwrap());
+        let one = room.try_share(&ann).unwrap();
+        let rest = [room.try_share(&ann).unwrap(), room.try_share(&ann).unwrap()];
+        assert!(room.try_share(&ann).is_none() && room.try_share(&bob).is_some());
+        let mut waiting = Box::pin(room.share(&ann));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(one);
+        let last = waiting.now_or_never().expect("its turn").unwrap();
+        let mut late = Box::pin(room.share(&ann));
+        assert!(late.as_mut().now_or_never().is_none());
+        advance(PATIENCE * 2).await;
+        assert!(late.now_or_never().expect("its time is up").is_none());
+        assert_eq!(room.shares.borrow().len(), 1);
+        drop((rest, last));
+        assert_eq!(room.shares.borrow().len(), 0);
     }
 
     /// The place is given to it, and it leaves before it hears so.

@@ -8,12 +8,15 @@ use actix_http::HttpService;
 use actix_server::Server;
 use actix_service::{IntoServiceFactory as _, ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::dev::AppConfig;
-use actix_web::middleware::Condition;
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, Error, web};
 use tokio::net::TcpStream;
 
 use super::below_router::EnvelopedStream;
+use super::door::BodyLimit;
 use super::draining::Draining;
+use super::expectation::Expectations;
+use super::pending_bodies::PendingBodies;
 use super::resource::unknown_path;
 use super::room::Rooms;
 use super::{Api, cors, docs, routes};
@@ -31,7 +34,7 @@ pub struct ServeOptions {
     pub keep_alive: Duration,
     /// How long requests under way may take when the server is told to stop.
     pub grace: Duration,
-    /// Web pages that may call the API; see [`cors`].
+    /// Web pages that may call the API; see [`cors()`](super::cors()).
     pub cors_allowed_origins: Vec<String>,
 }
 
@@ -54,17 +57,29 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
         let wired = api.clone();
         // Once for each worker, which is one thread.
         let rooms = Rooms::new(wired.limits.places, &wired.metrics);
+        let bodies = PendingBodies::new(wired.limits.places.pending_bodies);
+        let preflights = Rc::new(wired.metrics.route("preflight"));
+        let mut with_body = Vec::new();
         let app = App::new()
             .app_data(api.clone())
-            .wrap(Condition::new(!origins.is_empty(), cors(origins)))
+            .wrap(Condition::new(!origins.is_empty(), cors::cors(origins)))
+            .wrap(Condition::new(
+                !origins.is_empty(),
+                from_fn(move |request, next| cors::sealed_cors(Rc::clone(&preflights), request, next)),
+            ))
             .configure(|config| {
                 for served in routes::all(wired.metrics_enabled).into_iter().chain(docs::all()) {
-                    config.service(served.behind_door(&wired, &rooms));
+                    let doorway = served.doorway(&wired, &rooms, &bodies);
+                    if served.body_limit() != BodyLimit::None {
+                        with_body.push((served.path(), Rc::clone(&doorway)));
+                    }
+                    config.service(served.behind_door(doorway));
                 }
             })
             .default_service(unknown_path(&wired));
         let app =
             map_config(app.into_factory().map_err(|error: Error| error.error_response()), |_| AppConfig::default());
+        let expectations = Expectations::new(api.clone(), with_body);
         let (draining, entropy) = (Draining::hear(draining.clone()), entropy.clone());
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -75,6 +90,10 @@ pub fn serve(listener: TcpListener, api: Api, options: ServeOptions) -> io::Resu
             .client_request_timeout(options.client_header_timeout)
             .local_addr(address)
             .tcp_nodelay(true)
+            .expect(fn_service(move |request| expectations.check(request)))
+            .on_connect_ext(|stream: &EnvelopedStream, extensions| {
+                extensions.insert(stream.connection());
+            })
             .h1(app);
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();

@@ -7,6 +7,7 @@ use utoipa::IntoResponses;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::response::Response;
 
+use super::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
 use super::api_error::Failure;
 use super::described::{Told, describe, ours};
 
@@ -76,15 +77,18 @@ fn bearer() -> Vec<Told> {
     all.push(Told(Failure::Unauthorized, "Authorization header with a Bearer token is required", None));
     all.push(Told(Failure::Unauthorized, "Access token is invalid or expired", None));
     all.push(Told(Failure::Forbidden, "Access token claim merchant_id must be one UUID", None));
+    all.push(Told(Failure::TooManyAttempts, TOO_MANY_REQUESTS, None));
     all
 }
 
-fn body(type_name: &str, field: &str, media: &'static str) -> [Told; 3] {
+fn body(type_name: &str, field: &str, media: &'static str) -> [Told; 5] {
     let required =
         format!("Key: '{type_name}.{field}' Error:Field validation for '{field}' failed on the 'required' tag");
     [
         Told(Failure::Invalid, "Invalid request body", Some(json!({ "message": required }))),
+        Told(Failure::Invalid, BODY_NOT_RECEIVED, None),
         Told(Failure::TooLarge, "Request body is too large", None),
         Told(Failure::UnsupportedMediaType, media, None),
+        Told(Failure::TooManyAttempts, TOO_MANY_BODIES, None),
     ]
 }

@@ -18,7 +18,7 @@ use std::fmt;
 
 pub use self::line::{RowLine, TotalsLine, row_line, totals_line};
 pub use self::parser::{FileFault, MAX_ROW_BYTES, RowParser};
-pub use self::receiver::{ReceiveError, Receiver};
+pub use self::receiver::{ReceiveError, Receiver, max_file_bytes};
 
 /// How a file of devices is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

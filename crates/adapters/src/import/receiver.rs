@@ -18,6 +18,12 @@ pub struct Receiver {
     upload: Upload,
 }
 
+/// The most bytes that a file of so many rows may have: one row more for the header line.
+#[must_use]
+pub fn max_file_bytes(max_rows: u64) -> u64 {
+    max_rows.saturating_add(1).saturating_mul(MAX_ROW_BYTES as u64)
+}
+
 /// Why a file is not received. Nothing of it is imported then.
 #[derive(Debug, thiserror::Error)]
 pub enum ReceiveError {
@@ -36,8 +42,7 @@ impl Receiver {
     /// A receiver at the beginning of a file that has at most `max_rows` rows.
     #[must_use]
     pub fn new(format: ImportFormat, max_rows: u64, upload: Upload) -> Self {
-        // One row more for the header line.
-        let max_bytes = max_rows.saturating_add(1).saturating_mul(MAX_ROW_BYTES as u64);
+        let max_bytes = max_file_bytes(max_rows);
         Self {
             format,
             parser: RowParser::new(format),

@@ -24,7 +24,8 @@ async fn what_is_no_json_object_of_the_right_types_is_invalid() {
         b"{\"pairing_code\":\"K7M3NP\",\"pairing_code\":\"K7M3NQ\"}".to_vec(),
         b"{\"pairing_code\":\"\\ud800\"}".to_vec(),
         b"{\"pairing_code\":\"\xff\xfe\xfd\"}".to_vec(),
-        b"\xef\xbb\xbf{\"pairing_code\":\"K7M3NP\"}".to_vec(),
+        b"\xef\xbb\xbf\xef\xbb\xbf{\"pairing_code\":\"K7M3NP\"}".to_vec(),
+        b"\xef\xbb\xbf[\"K7M3NP\"]".to_vec(),
         deep.into_bytes(),
         deep_value.into_bytes(),
         b"null".to_vec(),
@@ -99,7 +100,50 @@ async fn only_json_is_taken() {
     }
     let request = server.request(Method::POST, "/pos/claim").bearer_auth("ann").body(body);
     let squeezed = request.header("Content-Type", "application/json").header("Content-Encoding", "gzip");
-    assert_eq!(send(squeezed).await.failure(415, "4015"), "Content-Type must be application/json");
+    assert_eq!(send(squeezed).await.failure(415, "4015"), "Content-Encoding must be identity");
+    server.stop().await;
+}
+
+/// Each way to send a body.
+#[tokio::test]
+async fn a_media_type_that_is_refused_is_blamed_on_the_header_at_fault() {
+    let (_store, server) = server().await;
+    for (path, kind) in [
+        ("/pos/claim", "application/json"),
+        ("/client/session", "application/json"),
+        ("/session/backchannel-logout", "application/x-www-form-urlencoded"),
+    ] {
+        let request = || server.request(Method::POST, path).bearer_auth("ann").body("");
+        let coded =
+            |coding: &str| send(request().header("Content-Type", kind).header("Content-Encoding", coding.to_owned()));
+        for coding in ["gzip", "br", "gzip, identity", "é"] {
+            assert_eq!(
+                coded(coding).await.failure(415, "4015"),
+                "Content-Encoding must be identity",
+                "{path} {coding}"
+            );
+        }
+        for coding in ["identity", "Identity", ""] {
+            assert_eq!(coded(coding).await.failure(400, "4000"), "Invalid request body", "{path} {coding}");
+        }
+        let twice = send(request().header("Content-Type", kind).header("Content-Type", kind)).await;
+        assert_eq!(twice.failure(415, "4015"), "Content-Type must be sent once", "{path}");
+        let twice = request().header("Content-Type", kind);
+        let twice = send(twice.header("Content-Encoding", "identity").header("Content-Encoding", "identity")).await;
+        assert_eq!(twice.failure(415, "4015"), "Content-Encoding must be sent once", "{path}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_byte_order_mark_before_the_body_is_skipped() {
+    let (_store, server) = server().await;
+    let claim = claim_raw(&server, b"\xef\xbb\xbf{\"pairing_code\":\"K7M3NP\"}".to_vec()).await;
+    assert_eq!(claim.failure(400, "4004"), "Pairing code not found");
+    let provision = server.request(Method::POST, "/merchant/devices").bearer_auth("ann");
+    let provision = provision.header("Content-Type", "application/json").header("Idempotency-Key", "bom");
+    let provision = send(provision.body(b"\xef\xbb\xbf{}".to_vec())).await;
+    assert_ne!(provision.status, 400, "{provision:?}");
     server.stop().await;
 }
 

@@ -8,10 +8,12 @@ mod claim_limit;
 mod disconnected_claims;
 mod documented;
 mod faults;
+mod half_closed;
 mod operations;
 mod overload;
 mod pacing;
 mod pool_shares;
+mod unfinished_bodies;
 mod waiting;
 mod wire;
 

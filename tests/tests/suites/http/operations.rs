@@ -89,3 +89,50 @@ async fn pages_of_named_origins_may_call() {
     assert_eq!(stranger.header("access-control-allow-origin"), None);
     server.stop().await;
 }
+
+/// What the instrumentation of browsers adds to each request.
+#[tokio::test]
+async fn pages_with_tracing_may_call() {
+    let settings = vec![("POS__HTTP__CORS_ALLOWED_ORIGINS", "https://merchant.viopay.io".to_owned())];
+    let (_store, server) = with(Options { settings, ..Options::default() }).await;
+    let request = server.request(Method::OPTIONS, "/pos/claim").header("Origin", "https://merchant.viopay.io");
+    let request = request.header("Access-Control-Request-Method", "POST");
+    let headers = "authorization,content-type,traceparent,tracestate,baggage,idempotency-key";
+    let answer = send(request.header("Access-Control-Request-Headers", headers)).await;
+    assert_eq!((answer.status.as_u16(), answer.text.as_str()), (200, ""), "{answer:?}");
+    let allowed = answer.header("access-control-allow-headers").unwrap().to_lowercase();
+    for header in headers.split(',') {
+        assert!(allowed.contains(header), "{header}: {allowed}");
+    }
+    assert_eq!(answer.header("x-trace-id").unwrap().len(), 32);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_preflight_that_is_refused_gets_the_envelope() {
+    let settings = vec![("POS__HTTP__CORS_ALLOWED_ORIGINS", "https://portal.example.com".to_owned())];
+    let (_store, server) = with(Options { settings, ..Options::default() }).await;
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for (origin, method, headers, why) in [
+        ("https://portal.example.com", "DELETE", "", "method is not allowed"),
+        ("https://portal.example.com", "POST", "x-unknown", "headers are not allowed"),
+        ("https://evil.example", "POST", "", "Origin is not allowed"),
+    ] {
+        for path in ["/pos/claim", "/nowhere"] {
+            let request = server.request(Method::OPTIONS, path).header("Origin", origin);
+            let request = request.header("Access-Control-Request-Method", method);
+            let request = request.header("traceparent", format!("00-{trace_id}-00f067aa0ba902b7-01"));
+            let request =
+                if headers.is_empty() { request } else { request.header("Access-Control-Request-Headers", headers) };
+            let answer = send(request).await;
+            assert_eq!(answer.failure(400, "4000"), "Cross-origin request is not allowed", "{origin} {method}");
+            assert!(answer.details()["message"].as_str().unwrap().contains(why), "{answer:?}");
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            assert_eq!(answer.header("x-trace-id"), Some(trace_id));
+            assert_eq!(answer.header("access-control-allow-origin"), None);
+        }
+    }
+    let metrics = send(server.request(Method::GET, "/metrics")).await.text;
+    assert!(metrics.contains("method=\"OPTIONS\",route=\"preflight\",status=\"400\"} "), "{metrics}");
+    server.stop().await;
+}

@@ -13,7 +13,7 @@ use pos_tests::server::{Answer, Options, TestServer, USER_AGENT, merchant_tokens
 use pos_tests::stores::TestStore;
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -56,16 +56,28 @@ impl Gate {
     }
 }
 
+/// What stands behind the gate.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    Polls,
+    Claims,
+}
+
 /// A store that finds devices behind a gate.
-struct Gated(Arc<InMemoryStore>, Arc<Gate>);
+struct Gated(Arc<InMemoryStore>, Arc<Gate>, Behind);
 
 #[async_trait]
 impl DeviceRepository for Gated {
     async fn find(&self, id: &DeviceId) -> Result<Option<Device>, StorageError> {
-        self.1.pass().await;
+        if self.2 == Behind::Polls {
+            self.1.pass().await;
+        }
         self.0.find(id).await
     }
     async fn find_by_pairing_code(&self, code: PairingCode) -> Result<Option<Device>, StorageError> {
+        if self.2 == Behind::Claims {
+            self.1.pass().await;
+        }
         self.0.find_by_pairing_code(code).await
     }
     async fn find_ended_code(&self, code: PairingCode) -> Result<Option<EndedCode>, StorageError> {
@@ -113,8 +125,12 @@ fn places(terminals: usize, portals: usize, imports: usize) -> Vec<(&'static str
 }
 
 fn gated(settings: Vec<(&'static str, String)>) -> (TestServer, Arc<Gate>) {
+    behind_gate(Behind::Polls, settings)
+}
+
+fn behind_gate(what: Behind, settings: Vec<(&'static str, String)>) -> (TestServer, Arc<Gate>) {
     let (store, gate) = (Arc::new(InMemoryStore::default()), Gate::shut());
-    let devices = Arc::new(Gated(store.clone(), gate.clone()));
+    let devices = Arc::new(Gated(store.clone(), gate.clone(), what));
     let opened = OpenedStorage { storage: Storage { devices, ..Storage::of(store) }, pool: Arc::new(NoPool) };
     (TestServer::start(&opened, Options { settings, ..Options::default() }), gate)
 }
@@ -174,11 +190,13 @@ async fn a_burst_larger_than_the_room_is_served_while_it_stands_in_line() {
     settings.push(("POS__HTTP__MAX_PLACE_WAIT_MS", "10000".into()));
     let (server, gate) = gated(settings);
     let device = server.device().await;
-    let mut burst = polls(&server, &device, 45);
+    let leaving = raw_poll(&server, &device).await;
+    gate.until_inside(1).await;
+    let burst = polls(&server, &device, 44);
     gate.until_inside(4).await;
     until_in_line(&server, 41).await;
-    // One goes away: inside or in line, whoever comes next has the place.
-    burst.swap_remove(0).abort();
+    // One goes away: whoever comes next has the place.
+    reset(leaving);
     until_in_line(&server, 40).await;
     gate.until_inside(4).await;
     gate.open();
@@ -212,15 +230,33 @@ async fn a_server_without_a_free_place_says_how_it_is_and_serves_the_other_kind(
     server.stop().await;
 }
 
+/// A poll on a connection of its own, whose answer is not read.
+async fn raw_poll(server: &TestServer, device: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    let head = format!(
+        "GET /pos/status HTTP/1.1\r\nHost: test\r\nX-Device-Id: {device}\r\nUser-Agent: {USER_AGENT}\r\nX-Client-Type: \
+         pos\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Ends a connection so that the server sees that nobody is there. One that is closed in an orderly way looks as if only its
+/// sending side were shut down.
+fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+}
+
 #[tokio::test]
 async fn a_caller_that_goes_away_gives_its_place_back() {
     let (server, gate) = gated(places(2, 2, 1));
     let device = server.device().await;
     for _ in 0..3 {
-        let leaving = polls(&server, &device, 2);
+        let leaving = [raw_poll(&server, &device).await, raw_poll(&server, &device).await];
         gate.until_inside(2).await;
         assert_turned_away(&send(poll(&server, &device)).await);
-        leaving.iter().for_each(JoinHandle::abort);
+        leaving.into_iter().for_each(reset);
         gate.until_inside(0).await;
     }
     let staying = polls(&server, &device, 2);
@@ -232,29 +268,48 @@ async fn a_caller_that_goes_away_gives_its_place_back() {
     server.stop().await;
 }
 
-/// Whoever never sends the body that would say who it is keeps out only others who have not said so yet.
+/// However long its answer takes.
 #[tokio::test]
-async fn connections_without_a_body_keep_no_portal_out() {
-    let store = TestStore::sqlite().await;
-    let server = TestServer::start(store.opened(), Options { settings: places(1, 1, 1), ..Options::default() });
-    let mut mute = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
-    let head =
-        "POST /client/session HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n";
-    mute.write_all(head.as_bytes()).await.unwrap();
-    let log_in = || send(server.request(Method::POST, "/client/session").json(&json!({})));
-    let turned_away = timeout(LONG, async {
-        loop {
-            let answer = log_in().await;
-            if answer.status == 503 {
-                return answer;
-            }
-        }
-    });
-    assert_turned_away(&turned_away.await.expect("the only place is taken"));
-    let claim = server.claim("ann", &json!({ "pairing_code": "K7M3NP" })).await;
-    assert_eq!(claim.failure(400, "4004"), "Pairing code not found");
-    drop(mute);
+async fn a_caller_that_has_shut_down_its_sending_side_is_answered() {
+    let (server, gate) = gated(places(2, 2, 1));
+    let device = server.device().await;
+    let mut half_closed = raw_poll(&server, &device).await;
+    half_closed.shutdown().await.unwrap();
+    gate.until_inside(1).await;
+    // The end of its input has been read by now: it came before these calls.
+    for _ in 0..5 {
+        assert_eq!(send(server.request(Method::GET, "/health/live")).await.status, 200);
+    }
+    gate.until_inside(1).await;
+    gate.open();
+    let mut answer = String::new();
+    timeout(LONG, half_closed.read_to_string(&mut answer)).await.expect("an answer and the end").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     server.stop().await;
+}
+
+/// One account's calls leave places to the others.
+#[tokio::test]
+async fn an_account_holds_no_more_than_its_share_of_the_places() {
+    let (server, gate) = behind_gate(Behind::Claims, places(1, 4, 1));
+    let server = Arc::new(server);
+    let claim = |who: &'static str| {
+        let server = server.clone();
+        tokio::spawn(async move { server.claim(who, &json!({ "pairing_code": "K7M3NP" })).await })
+    };
+    let mut inside = vec![claim("ann"), claim("ann"), claim("ann")];
+    gate.until_inside(3).await;
+    let refused = claim("ann").await.unwrap();
+    assert_eq!(refused.failure(429, "4290"), "Too many requests at once, try again later");
+    refused.assert_sent_away_for(1);
+    inside.push(claim("eve"));
+    gate.until_inside(4).await;
+    gate.open();
+    for served in inside {
+        assert_eq!(served.await.unwrap().failure(400, "4004"), "Pairing code not found");
+    }
+    assert_eq!(claim("ann").await.unwrap().failure(400, "4004"), "Pairing code not found");
+    Arc::into_inner(server).unwrap().stop().await;
 }
 
 /// Calls of people and machines that wait for the identity provider, and files, take no place from anybody else.

@@ -50,25 +50,42 @@ async fn a_terminal_is_told_when_to_ask_again() {
 }
 
 #[tokio::test]
-async fn a_terminal_that_calls_too_often_is_sent_away_alone() {
+async fn a_terminal_that_asks_for_codes_too_often_is_sent_away_alone() {
     let settings = vec![("POS__LIMITS__DEVICE_PER_MINUTE", "60".into()), ("POS__LIMITS__DEVICE_BURST", "3".into())];
     let (_store, server) = with(Options { settings, ..Options::default() }).await;
     let (wild, calm) = (server.device().await, server.device().await);
-    for (method, path) in
-        [(Method::POST, "/pos/bootstrap"), (Method::POST, "/pos/pairing-code"), (Method::GET, "/pos/status")]
-    {
-        assert_eq!(server.terminal(method, path, &wild).await.status, 200);
+    for _ in 0..3 {
+        server.code(&wild).await;
     }
-    for (method, path) in
-        [(Method::POST, "/pos/bootstrap"), (Method::POST, "/pos/pairing-code"), (Method::GET, "/pos/status")]
-    {
-        let refused = server.terminal(method, path, &wild).await;
-        assert_eq!(refused.failure(429, "4290"), "Too many requests, try again later");
-        refused.assert_sent_away_for(1);
-    }
-    assert_eq!(server.terminal(Method::GET, "/pos/status", &calm).await.status, 200);
+    let refused = server.terminal(Method::POST, "/pos/pairing-code", &wild).await;
+    assert_eq!(refused.failure(429, "4290"), "Too many requests, try again later");
+    refused.assert_sent_away_for(1);
+    server.code(&calm).await;
     server.clock.advance(Duration::seconds(1));
-    assert_eq!(server.terminal(Method::GET, "/pos/status", &wild).await.status, 200);
+    server.code(&wild).await;
+    server.stop().await;
+}
+
+/// An id is no secret: whoever calls with it from behind the same address must not silence the terminal.
+#[tokio::test]
+async fn calls_in_a_terminals_name_slow_down_nothing_but_its_new_codes() {
+    let settings = vec![("POS__LIMITS__DEVICE_PER_MINUTE", "60".into()), ("POS__LIMITS__DEVICE_BURST", "3".into())];
+    let (_store, server) = with(Options { settings, ..Options::default() }).await;
+    let device = server.device().await;
+    for _ in 0..4 {
+        server.terminal(Method::POST, "/pos/pairing-code", &device).await;
+    }
+    for _ in 0..50 {
+        poll(&server, &device).await;
+        assert_eq!(server.terminal(Method::POST, "/pos/bootstrap", &device).await.status, 200);
+    }
+    let refused = server.terminal(Method::POST, "/pos/pairing-code", &device).await;
+    assert_eq!(refused.failure(429, "4290"), "Too many requests, try again later");
+    server.clock.advance(Duration::seconds(1));
+    for _ in 0..50 {
+        poll(&server, &device).await;
+    }
+    server.code(&device).await;
     server.stop().await;
 }
 

@@ -8,6 +8,7 @@ use pos_port_identity::{Principal, VerifyError};
 
 use super::api;
 use super::header::{Sole, sole};
+use crate::http::admission::Admission;
 use crate::http::api_error::{ApiError, Failure};
 use crate::http::call_log::by_user;
 
@@ -32,6 +33,9 @@ async fn verify(request: &HttpRequest) -> Result<Caller, ApiError> {
     let api = api(request)?;
     let principal = api.verifier.verify(token).await.map_err(refused)?;
     by_user(&principal.user_id);
+    if let Some(admission) = Admission::of(request) {
+        admission.by_account(&principal.user_id).await?;
+    }
     Ok(Caller(principal))
 }
 

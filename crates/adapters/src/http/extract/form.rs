@@ -24,10 +24,10 @@ impl<T: RequestBody> FromRequest for ValidForm<T> {
             let api = api(&request)?;
             accept(
                 request.headers(),
-                "application/x-www-form-urlencoded",
+                &["application/x-www-form-urlencoded"],
                 "Content-Type must be application/x-www-form-urlencoded",
             )?;
-            let body = read(payload, api.limits.max_body_bytes).await?;
+            let body = read(&request, payload, api.limits.max_body_bytes).await?;
             let text = std::str::from_utf8(&body).map_err(|error| invalid_body(&error.to_string()))?;
             let Query(value) = Query::<T>::from_query(text).map_err(|error| invalid_body(&error.to_string()))?;
             value.validate().map_err(|errors| invalid_body(&validation_message(T::NAME, &errors)))?;

@@ -1,18 +1,25 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use actix_web::{FromRequest, HttpRequest};
-use futures_util::StreamExt as _;
+use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::api;
 use super::header::{Sole, sole};
+use crate::http::admission::Admission;
 use crate::http::api_error::{ApiError, Failure};
+use crate::http::connection::Connection;
+use crate::http::door::too_large;
+
+/// What some editors write before a text. A reader may skip it (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A request body that can be read and validated.
 pub(in crate::http) trait RequestBody: DeserializeOwned + Validate + 'static {
@@ -54,8 +61,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 
 /// The bytes of a body that is announced as JSON.
 pub(super) async fn json_bytes(request: &HttpRequest, payload: Payload) -> Result<Vec<u8>, ApiError> {
-    accept(request.headers(), "application/json", "Content-Type must be application/json")?;
-    read(payload, most_bytes(request)?).await
+    accept(request.headers(), &["application/json"], "Content-Type must be application/json")?;
+    read(request, payload, most_bytes(request)?).await
 }
 
 /// The longest body that is accepted.
@@ -64,26 +71,57 @@ pub(super) fn most_bytes(request: &HttpRequest) -> Result<usize, ApiError> {
     Ok(api.limits.max_body_bytes)
 }
 
-/// Whether the body is announced as of this media type, and as it is.
-pub(super) fn accept(headers: &HeaderMap, wanted: &str, otherwise: &'static str) -> Result<(), ApiError> {
-    let media_type = match sole(headers, &CONTENT_TYPE) {
-        Sole::Value(text) => text.split(';').next().unwrap_or_default().trim(),
-        Sole::Missing | Sole::Repeated | Sole::NotAscii => "",
-    };
-    if media_type.eq_ignore_ascii_case(wanted) && !headers.contains_key(CONTENT_ENCODING) {
-        Ok(())
-    } else {
-        Err(ApiError::new(Failure::UnsupportedMediaType, otherwise))
+/// Checks that the body is declared as one of these media types, and without a content coding.
+pub(super) fn accept(headers: &HeaderMap, wanted: &[&str], otherwise: &'static str) -> Result<(), ApiError> {
+    let declared = content_type(headers)?.unwrap_or_default();
+    let media_type = declared.split(';').next().unwrap_or_default().trim();
+    if !wanted.iter().any(|wanted| media_type.eq_ignore_ascii_case(wanted)) {
+        return Err(unsupported(otherwise));
+    }
+    without_coding(headers)
+}
+
+/// The value of `Content-Type`; `None` if it is missing or not ASCII.
+pub(in crate::http) fn content_type(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    match sole(headers, &CONTENT_TYPE) {
+        Sole::Value(text) => Ok(Some(text)),
+        Sole::Missing | Sole::NotAscii => Ok(None),
+        Sole::Repeated => Err(unsupported("Content-Type must be sent once")),
     }
 }
 
-pub(super) async fn read(mut payload: Payload, most: usize) -> Result<Vec<u8>, ApiError> {
-    let too_large = || {
-        ApiError::new(Failure::TooLarge, "Request body is too large")
-            .details(json!({ "message": format!("at most {most} bytes are accepted") }))
-    };
+/// Checks that the body has no content coding: `Content-Encoding` is missing, empty or `identity` (RFC 9110, section 8.4.1).
+pub(in crate::http) fn without_coding(headers: &HeaderMap) -> Result<(), ApiError> {
+    match sole(headers, &CONTENT_ENCODING) {
+        Sole::Missing => Ok(()),
+        Sole::Value(coding) if coding.eq_ignore_ascii_case("identity") => Ok(()),
+        Sole::Value(_) | Sole::NotAscii => Err(unsupported("Content-Encoding must be identity")),
+        Sole::Repeated => Err(unsupported("Content-Encoding must be sent once")),
+    }
+}
+
+/// 415/4015 with a message that names the header.
+pub(in crate::http) fn unsupported(message: &'static str) -> ApiError {
+    ApiError::new(Failure::UnsupportedMediaType, message)
+}
+
+/// A body of at most `most` bytes. One that has not arrived whole is waited for without a permit.
+pub(super) async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Result<Vec<u8>, ApiError> {
+    let connection = Connection::of(request).map(Rc::as_ref);
+    let mut body = Box::pin(collect(connection, payload, most));
+    if let Some(arrived) = body.as_mut().now_or_never() {
+        return arrived;
+    }
+    match Admission::of(request) {
+        Some(admission) => admission.receive(body).await,
+        None => body.await,
+    }
+}
+
+async fn collect(connection: Option<&Connection>, mut payload: Payload, most: usize) -> Result<Vec<u8>, ApiError> {
+    let too_large = || too_large(u64::try_from(most).unwrap_or(u64::MAX));
     let mut body = Vec::new();
-    while let Some(chunk) = payload.next().await {
+    while let Some(chunk) = Connection::next_piece(connection, &mut payload).await {
         let chunk = chunk.map_err(|error| match error {
             PayloadError::Overflow => too_large(),
             other => invalid_body(&other.to_string()),
@@ -98,6 +136,7 @@ pub(super) async fn read(mut payload: Payload, most: usize) -> Result<Vec<u8>, A
 
 /// A JSON object as a value; a fault is told with the field that it is in.
 pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     // An array of values in the order of the fields would be read too.
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(invalid_body("expected a JSON object, not an array"));

@@ -25,15 +25,14 @@ pub(super) use caller::Caller;
 pub(super) use context::Context;
 pub(super) use create::{Creating, key as idempotency_key};
 pub(super) use form::ValidForm;
-pub(super) use header::{Sole, sole};
-pub(super) use json::{Body, RequestBody, ValidJson};
+pub(super) use json::{Body, RequestBody, ValidJson, content_type, unsupported, without_coding};
 pub(super) use mandate::{Mandated, OfReseller, Own, Parent, Side};
 pub(super) use merchant::Merchant;
 pub(super) use patch::MergePatch;
 pub(super) use path::{device_id, location_id, merchant_id};
 pub(super) use prefer::{PREFER, Prefer};
 pub(super) use query::{invalid_query, query};
-pub(super) use terminal::Terminal;
+pub(super) use terminal::{CodeRequest, Terminal};
 
 /// What the handlers reach. Lent, where `Data` as an argument is a count that all workers share.
 pub(super) fn api(request: &HttpRequest) -> Result<&Api, ApiError> {

@@ -21,10 +21,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for MergePatch<T> {
         let payload = payload.take();
         Box::pin(async move {
             let otherwise = "Content-Type must be application/merge-patch+json or application/json";
-            let headers = request.headers();
-            accept(headers, "application/merge-patch+json", otherwise)
-                .or_else(|_| accept(headers, "application/json", otherwise))?;
-            Ok(Self(object(&read(payload, most_bytes(&request)?).await?)?))
+            accept(request.headers(), &["application/merge-patch+json", "application/json"], otherwise)?;
+            Ok(Self(object(&read(&request, payload, most_bytes(&request)?).await?)?))
         })
     }
 }

@@ -1,5 +1,6 @@
 use std::fmt::Display;
 use std::future::{Ready, ready};
+use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderMap, HeaderName, USER_AGENT};
@@ -20,6 +21,9 @@ static DEVICE_ID: Header = Header { name: HeaderName::from_static("x-device-id")
 static AGENT: Header = Header { name: USER_AGENT, told: "User-Agent" };
 static CLIENT_TYPE: Header = Header { name: HeaderName::from_static("x-client-type"), told: "X-Client-Type" };
 
+/// The same of a terminal that asks for a new code, which is limited for each device as well.
+pub(in crate::http) struct CodeRequest(pub(in crate::http) TerminalCall);
+
 /// A header, and what callers know it by.
 struct Header {
     name: HeaderName,
@@ -31,7 +35,22 @@ impl FromRequest for Terminal {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(read(request.headers(), context()).and_then(|call| admitted(request, call)).map(Self))
+        ready(read(request.headers(), context()).and_then(|call| {
+            api(request)?.pacing.admit(call.context.origin).map_err(too_many)?;
+            Ok(Self(call))
+        }))
+    }
+}
+
+impl FromRequest for CodeRequest {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(read(request.headers(), context()).and_then(|call| {
+            api(request)?.pacing.admit_new_code(&call.device_id, call.context.origin).map_err(too_many)?;
+            Ok(Self(call))
+        }))
     }
 }
 
@@ -45,15 +64,8 @@ fn read(headers: &HeaderMap, context: CallContext) -> Result<TerminalCall, ApiEr
     Ok(TerminalCall { device_id, agent, context })
 }
 
-/// The call, unless its device or its address calls too often.
-fn admitted(request: &HttpRequest, call: TerminalCall) -> Result<TerminalCall, ApiError> {
-    let api = api(request)?;
-    match api.pacing.admit(&call.device_id, call.context.origin) {
-        Ok(()) => Ok(call),
-        Err(wait) => {
-            Err(ApiError::new(Failure::TooManyAttempts, "Too many requests, try again later").retry_after(wait))
-        }
-    }
+fn too_many(wait: Duration) -> ApiError {
+    ApiError::new(Failure::TooManyAttempts, "Too many requests, try again later").retry_after(wait)
 }
 
 fn required<'a>(headers: &'a HeaderMap, header: &Header) -> Result<&'a str, ApiError> {

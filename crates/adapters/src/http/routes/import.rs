@@ -1,9 +1,11 @@
+use std::rc::Rc;
 use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
+use actix_web::error::PayloadError;
+use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{Stream, stream};
 use pos_application::{ImportError, ImportOrder, ImportReport, Received};
 use pos_domain::ImportMode;
 use pos_port_storage::{RowResult, StorageError};
@@ -13,16 +15,17 @@ use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use super::super::Api;
+use super::super::admission::Admission;
 use super::super::api_error::{ApiError, Failure};
-use super::super::extract::{OfReseller, Sole, idempotency_key, invalid_query, query, sole};
+use super::super::connection::Connection;
+use super::super::extract::{
+    OfReseller, content_type, idempotency_key, invalid_query, query, unsupported, without_coding,
+};
 use super::super::fleet_failures::ImportErrors;
 use super::fleet::IdempotencyParams;
 use crate::import::{ImportFormat, ReceiveError, Receiver, row_line, totals_line};
 
 const LINES: &str = "application/x-ndjson";
-
-/// How long a caller that is refused may go on sending.
-const LINGER: Duration = Duration::from_secs(3);
 
 /// How a file is to be imported.
 #[derive(Deserialize, IntoParams)]
@@ -73,39 +76,20 @@ pub(crate) struct ImportQuery {
 pub(crate) async fn import_devices(
     api: Data<Api>,
     http: HttpRequest,
-    caller: Result<OfReseller, ApiError>,
+    OfReseller(mandate): OfReseller,
     mut body: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let answer = match caller {
-        Ok(caller) => import(&api, &http, caller, &mut body).await,
-        Err(refused) => Err(refused),
-    };
-    if answer.is_err() {
-        linger(&mut body).await;
-    }
-    answer
-}
-
-/// Lets a caller that is refused finish sending, for a while. A connection that is closed on what it sends is reset,
-/// and many a client then never reads why.
-async fn linger(body: &mut Payload) {
-    let rest = async { while let Some(Ok(_)) = body.next().await {} };
-    // Whether it has finished or not, it is told now.
-    let _ = timeout(LINGER, rest).await;
-}
-
-async fn import(
-    api: &Api,
-    http: &HttpRequest,
-    OfReseller(mandate): OfReseller,
-    body: &mut Payload,
-) -> Result<HttpResponse, ApiError> {
-    let mode = mode(http)?;
+    let mode = mode(&http)?;
     let format = format(http.headers())?;
-    let order = ImportOrder { mandate: mandate.clone(), mode, key: idempotency_key(http)? };
+    let order = ImportOrder { mandate: mandate.clone(), mode, key: idempotency_key(&http)? };
+    let admission = Admission::of(&http).ok_or_else(|| ApiError::internal("an upload without admission"))?;
+    admission.begin_upload().await?;
     let upload = api.import.begin(order).await.map_err(told)?;
     let receiver = Receiver::new(format, api.import.max_rows(), upload);
-    let received = receive(receiver, body, api.limits.import_stall_timeout).await?;
+    let connection = Connection::of(&http).map(Rc::as_ref);
+    let next = async || admission.receiving(Connection::next_piece(connection, &mut body)).await;
+    let arrived = receive(receiver, next, api.limits.import_stall_timeout).await?;
+    let received = arrived.finish().await.map_err(refused)?;
     let ended = api.import.apply(&mandate, &received, &|_| {}).await.map_err(told)?;
     let mut report = api.import.report(&ended);
     let first = report.next_page().await?;
@@ -122,14 +106,11 @@ fn mode(http: &HttpRequest) -> Result<ImportMode, ApiError> {
     mode.map_or(Ok(ImportMode::default()), read)
 }
 
-/// The format that the body is announced in, as it is.
+/// The format that the body is declared in, without a content coding.
 fn format(headers: &HeaderMap) -> Result<ImportFormat, ApiError> {
-    let refused = || {
-        let types = "Content-Type must be text/csv, application/x-ndjson or application/jsonl";
-        ApiError::new(Failure::UnsupportedMediaType, types)
-    };
-    let Sole::Value(announced) = sole(headers, &CONTENT_TYPE) else { return Err(refused()) };
-    let mut parts = announced.split(';').map(str::trim);
+    let refused = || unsupported("Content-Type must be text/csv, application/x-ndjson or application/jsonl");
+    let declared = content_type(headers)?.ok_or_else(refused)?;
+    let mut parts = declared.split(';').map(str::trim);
     let format = parts.next().and_then(ImportFormat::of_media_type).ok_or_else(refused)?;
     let utf8 = |part: &str| match part.split_once('=') {
         Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
@@ -137,7 +118,11 @@ fn format(headers: &HeaderMap) -> Result<ImportFormat, ApiError> {
         }
         _ => true,
     };
-    if parts.all(utf8) && !headers.contains_key(CONTENT_ENCODING) { Ok(format) } else { Err(refused()) }
+    if !parts.all(utf8) {
+        return Err(refused());
+    }
+    without_coding(headers)?;
+    Ok(format)
 }
 
 /// A file on its way in. Dropped before its end, by a caller that is refused or goes away, it removes what was staged,
@@ -152,23 +137,23 @@ impl Drop for Arriving {
     }
 }
 
-/// Takes the body in. How long it may take in all is the door's business; here a caller that stalls is let go.
-async fn receive(receiver: Receiver, body: &mut Payload, patience: Duration) -> Result<Received, ApiError> {
+/// Receives the body. The request middleware bounds how long it may take in all; here a caller that stalls is let go.
+async fn receive(
+    receiver: Receiver,
+    mut next: impl AsyncFnMut() -> Option<Result<Bytes, PayloadError>>,
+    patience: Duration,
+) -> Result<Receiver, ApiError> {
     let mut arriving = Arriving(Some(receiver));
     while let Some(receiver) = &mut arriving.0 {
-        let piece = timeout(patience, body.next())
-            .await
-            .map_err(|_| ApiError::invalid("Request body did not arrive in time"))?;
+        let piece =
+            timeout(patience, next()).await.map_err(|_| ApiError::invalid("Request body did not arrive in time"))?;
         match piece {
             Some(Ok(bytes)) => receiver.feed(&bytes).await.map_err(refused)?,
             Some(Err(error)) => return Err(invalid_body(error.to_string())),
             None => break,
         }
     }
-    match arriving.0.take() {
-        Some(receiver) => receiver.finish().await.map_err(refused),
-        None => Err(invalid_body("it has ended already".to_owned())),
-    }
+    arriving.0.take().ok_or_else(|| invalid_body("it has ended already".to_owned()))
 }
 
 fn invalid_body(why: String) -> ApiError {

@@ -35,14 +35,17 @@ pub(super) fn all(metrics_enabled: bool) -> Vec<Served> {
         at("/pos/bootstrap").post(web::route().to(bootstrap::bootstrap)).for_terminals(),
         at("/pos/pairing-code").post(web::route().to(pairing_code::pairing_code)).for_terminals(),
         at("/pos/status").get(web::route().to(status::status)).for_terminals().with_wait(),
-        at("/pos/claim").post(web::route().to(claim::claim)),
+        at("/pos/claim").post(web::route().to(claim::claim)).with_body(),
     ];
     let to_sessions = [
-        at("/session/initiate").post(web::route().to(session::initiate)),
+        at("/session/initiate").post(web::route().to(session::initiate)).with_body(),
         at("/session/end").post(web::route().to(session::end)),
-        at("/session/backchannel-logout").post(web::route().to(session::backchannel_logout)).for_strangers(),
-        at("/client/session").post(web::route().to(client_session::client_session)).for_strangers(),
-        at("/auth/token").post(web::route().to(client_session::auth_token)).for_strangers(),
+        at("/session/backchannel-logout")
+            .post(web::route().to(session::backchannel_logout))
+            .with_body()
+            .for_logout_notices(),
+        at("/client/session").post(web::route().to(client_session::client_session)).with_body().for_strangers(),
+        at("/auth/token").post(web::route().to(client_session::auth_token)).with_body().for_strangers(),
     ];
     let to_operations = [
         at("/health/live").get(web::route().to(health::live)).for_operators(),
@@ -64,19 +67,23 @@ fn to_merchants() -> [Served; 7] {
     [
         at("/merchant/devices")
             .get(web::route().to(devices::list_devices::<Own>))
-            .post(web::route().to(devices::provision_device::<Own>)),
+            .post(web::route().to(devices::provision_device::<Own>))
+            .with_body(),
         at("/merchant/devices/{device_id}")
             .get(web::route().to(devices::show_device::<Own>))
-            .patch(web::route().to(devices::amend_device::<Own>)),
+            .patch(web::route().to(devices::amend_device::<Own>))
+            .with_body(),
         at("/merchant/devices/{device_id}/release").post(web::route().to(devices::release_device::<Own>)),
         at("/merchant/devices/{device_id}/decommission").post(web::route().to(devices::decommission_device::<Own>)),
         at("/merchant/devices/{device_id}/events").get(web::route().to(devices::device_events::<Own>)),
         at("/merchant/locations")
             .get(web::route().to(locations::list_locations::<Own>))
-            .post(web::route().to(locations::add_location::<Own>)),
+            .post(web::route().to(locations::add_location::<Own>))
+            .with_body(),
         at("/merchant/locations/{location_id}")
             .get(web::route().to(locations::show_location::<Own>))
-            .patch(web::route().to(locations::amend_location::<Own>)),
+            .patch(web::route().to(locations::amend_location::<Own>))
+            .with_body(),
     ]
 }
 
@@ -86,28 +93,36 @@ fn to_resellers() -> [Served; 11] {
         at("/reseller/devices/import").post(web::route().to(import::import_devices)).with_file(),
         at("/reseller/merchants")
             .get(web::route().to(merchants::list_merchants))
-            .post(web::route().to(merchants::add_merchant)),
+            .post(web::route().to(merchants::add_merchant))
+            .with_body(),
         at("/reseller/merchants/{merchant_id}")
             .get(web::route().to(merchants::show_merchant))
-            .patch(web::route().to(merchants::amend_merchant)),
+            .patch(web::route().to(merchants::amend_merchant))
+            .with_body(),
         at("/reseller/merchants/{merchant_id}/devices")
             .get(web::route().to(devices::list_devices::<Parent>))
-            .post(web::route().to(devices::provision_device::<Parent>)),
+            .post(web::route().to(devices::provision_device::<Parent>))
+            .with_body(),
         at("/reseller/merchants/{merchant_id}/devices/{device_id}")
             .get(web::route().to(devices::show_device::<Parent>))
-            .patch(web::route().to(devices::amend_device::<Parent>)),
+            .patch(web::route().to(devices::amend_device::<Parent>))
+            .with_body(),
         at("/reseller/merchants/{merchant_id}/devices/{device_id}/release")
             .post(web::route().to(devices::release_device::<Parent>)),
         at("/reseller/merchants/{merchant_id}/devices/{device_id}/decommission")
             .post(web::route().to(devices::decommission_device::<Parent>)),
-        at("/reseller/merchants/{merchant_id}/devices/{device_id}/move").post(web::route().to(devices::move_device)),
+        at("/reseller/merchants/{merchant_id}/devices/{device_id}/move")
+            .post(web::route().to(devices::move_device))
+            .with_body(),
         at("/reseller/merchants/{merchant_id}/devices/{device_id}/events")
             .get(web::route().to(devices::device_events::<Parent>)),
         at("/reseller/merchants/{merchant_id}/locations")
             .get(web::route().to(locations::list_locations::<Parent>))
-            .post(web::route().to(locations::add_location::<Parent>)),
+            .post(web::route().to(locations::add_location::<Parent>))
+            .with_body(),
         at("/reseller/merchants/{merchant_id}/locations/{location_id}")
             .get(web::route().to(locations::show_location::<Parent>))
-            .patch(web::route().to(locations::amend_location::<Parent>)),
+            .patch(web::route().to(locations::amend_location::<Parent>))
+            .with_body(),
     ]
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::super::Api;
 use super::super::api_error::{ApiError, Failure};
 use super::super::described::{PairingCodeErrors, TerminalParams};
-use super::super::extract::Terminal;
+use super::super::extract::CodeRequest;
 
 /// A code to show.
 #[derive(Serialize, ToSchema)]
@@ -35,7 +35,7 @@ pub(crate) struct PairingCodeResponse {
         PairingCodeErrors,
     )
 )]
-pub(crate) async fn pairing_code(api: Data<Api>, terminal: Terminal) -> Result<Json<PairingCodeResponse>, ApiError> {
+pub(crate) async fn pairing_code(api: Data<Api>, terminal: CodeRequest) -> Result<Json<PairingCodeResponse>, ApiError> {
     let call = terminal.0;
     let issued = api.issue_pairing_code.execute(&call).await.map_err(|error| match error {
         IssuePairingCodeError::UnknownDevice => ApiError::unknown_device(&call.device_id),

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use super::super::Api;
 use super::super::api_error::ApiError;
+use super::super::connection::Connection;
 use super::super::described::{TerminalErrors, TerminalParams};
 use super::super::extract::{Prefer, Terminal, api};
 use super::super::pacing;
@@ -94,8 +95,16 @@ async fn after_a_change(
     patience: Duration,
 ) -> Result<(CheckedStatus, bool), CheckStatusError> {
     let _waits = api.metrics.terminal_waits();
-    // A server that stops keeps nobody waiting.
-    let mut stops = pin!(api.drain.started());
+    // A server that stops keeps nobody waiting; and a caller that sends no more is answered, or is gone.
+    let mut stops = pin!(async {
+        match Connection::of(http) {
+            Some(connection) => tokio::select! {
+                () = api.drain.started() => {}
+                () = connection.input_ended() => {}
+            },
+            None => api.drain.started().await,
+        }
+    });
     let mut held = false;
     let mut answer = api.check_status.begin_wait(&terminal.0, patience).await?;
     loop {
@@ -108,7 +117,11 @@ async fn after_a_change(
         drop(http.extensions_mut().remove::<Place>());
         let woken = tokio::select! {
             biased;
-            () = &mut stops => return Ok((waiting.status(), held)),
+            () = &mut stops => {
+                // Who ended its own wait is told when to ask again.
+                let has_ended = Connection::of(http).is_some_and(|connection| connection.has_ended());
+                return Ok((waiting.status(), !has_ended));
+            }
             woken = waiting.changed() => woken,
         };
         answer = api.check_status.look_again(&terminal.0, waiting, woken).await;

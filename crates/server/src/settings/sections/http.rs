@@ -29,6 +29,8 @@ pub struct HttpSettings {
     pub max_terminal_calls: usize,
     /// Calls of portals, machines and the identity provider under way for each worker.
     pub max_portal_calls: usize,
+    /// Request bodies of which a part is still to come, for each worker.
+    pub max_pending_bodies: usize,
     /// How long one more call waits for a place; at most half of `request_timeout`, of which it is a part.
     pub max_place_wait: Duration,
     /// Whether the log's span of a request is made only when the request writes a line.
@@ -56,6 +58,7 @@ impl HttpSettings {
         let max_connections = reader.number("http.max_connections", 1..=1_000_000);
         let max_terminal_calls = reader.number("http.max_terminal_calls", 1..=1_000_000);
         let max_portal_calls = reader.number("http.max_portal_calls", 1..=1_000_000);
+        let max_pending_bodies = reader.number("http.max_pending_bodies", 1..=1_000_000);
         let max_place_wait = reader.millis("http.max_place_wait_ms", 0..=10_000);
         let lazy_spans = reader.flag("http.lazy_spans");
         let cors_allowed_origins = reader.texts("http.cors_allowed_origins", origin);
@@ -71,6 +74,7 @@ impl HttpSettings {
             max_connections: max_connections?,
             max_terminal_calls: max_terminal_calls?,
             max_portal_calls: max_portal_calls?,
+            max_pending_bodies: max_pending_bodies?,
             max_place_wait: max_place_wait?.min(request_timeout? / 2),
             lazy_spans: lazy_spans?,
             cors_allowed_origins: cors_allowed_origins?,

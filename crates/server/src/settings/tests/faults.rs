@@ -18,6 +18,7 @@ const VARIABLES: &[(&str, &str, &[&str])] = &[
     ("POS__HTTP__MAX_CONNECTIONS", "0", &["from 1 to 1000000"]),
     ("POS__HTTP__MAX_TERMINAL_CALLS", "0", &["from 1 to 1000000"]),
     ("POS__HTTP__MAX_PORTAL_CALLS", "0", &["from 1 to 1000000"]),
+    ("POS__HTTP__MAX_PENDING_BODIES", "0", &["from 1 to 1000000"]),
     ("POS__HTTP__MAX_PLACE_WAIT_MS", "-1", &["from 0 to 10000"]),
     ("POS__HTTP__TRUSTED_PROXIES", "10.0.0.0/33", &["http.trusted_proxies", "10.0.0.0/33", "no IP network or address"]),
     ("POS__HTTP__TRUSTED_PROXIES", "balancer.example", &["http.trusted_proxies", "names are not looked up"]),

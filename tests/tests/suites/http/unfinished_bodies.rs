@@ -1,0 +1,227 @@
+//! Requests whose bodies do not arrive: what they hold, and what they are answered.
+
+use std::time::Duration;
+
+use pos_tests::server::{Answer, Options, TestServer, send};
+use pos_tests::stores::TestStore;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::with;
+
+/// Longer than anything here takes; only a test that hangs reaches it.
+const LONG: Duration = Duration::from_secs(60);
+
+const GO_ON: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A request whose handler waits for the rest of its body.
+struct Unfinished(TcpStream);
+
+impl Unfinished {
+    /// Sends a head and the first byte of a body of `length` bytes. That the server asks for the body says that the request is
+    /// under way.
+    async fn begin(server: &TestServer, path: &str, headers: &str, length: usize) -> Self {
+        let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: test\r\n{headers}Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut go_on = [0; GO_ON.len()];
+        timeout(LONG, stream.read_exact(&mut go_on)).await.expect("it is asked for its body").unwrap();
+        assert_eq!(go_on, GO_ON, "{}", String::from_utf8_lossy(&go_on));
+        stream.write_all(b"{").await.unwrap();
+        Self(stream)
+    }
+
+    async fn log_in(server: &TestServer) -> Self {
+        Self::begin(server, "/client/session", "Content-Type: application/json\r\n", 2).await
+    }
+
+    async fn claim(server: &TestServer, token: &str) -> Self {
+        let headers = format!("Authorization: Bearer {token}\r\nContent-Type: application/json\r\n");
+        Self::begin(server, "/pos/claim", &headers, 2).await
+    }
+
+    /// Sends the rest, and nothing more.
+    async fn finish(mut self) -> (u16, Value) {
+        self.0.write_all(b"}").await.unwrap();
+        self.0.shutdown().await.unwrap();
+        self.answer().await
+    }
+
+    /// The answer on a connection that the server closes.
+    async fn answer(mut self) -> (u16, Value) {
+        let mut answer = String::new();
+        timeout(LONG, self.0.read_to_string(&mut answer)).await.expect("an answer and the end").unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+        let retry = head.to_ascii_lowercase().contains("\r\nretry-after: ");
+        let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+        assert_eq!(retry, matches!(status, 429 | 503), "{answer}");
+        (status, serde_json::from_str::<Value>(body).unwrap()["error"].clone())
+    }
+}
+
+/// With a line for those who find no permit at the moment: what is held until a time limit is over is not waited for so long.
+fn one_worker(settings: &[(&'static str, &str)]) -> Options {
+    let mut all = vec![("POS__HTTP__WORKERS", "1".to_owned()), ("POS__HTTP__MAX_PLACE_WAIT_MS", "10000".to_owned())];
+    all.extend(settings.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    Options { settings: all, ..Options::default() }
+}
+
+async fn log_in(server: &TestServer) -> Answer {
+    send(server.request(Method::POST, "/client/session").json(&json!({}))).await
+}
+
+async fn logout_notice(server: &TestServer) -> Answer {
+    send(server.request(Method::POST, "/session/backchannel-logout").form(&[("logout_token", "x")])).await
+}
+
+async fn import(server: &TestServer, token: Option<&str>) -> Answer {
+    let request = server.request(Method::POST, "/reseller/devices/import").header("Content-Type", "text/csv");
+    let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
+    send(request.body("device_id,merchant_id\n")).await
+}
+
+/// More of them than there are permits, by a stranger and by one account.
+#[tokio::test]
+async fn unfinished_bodies_hold_no_permit_that_others_need() {
+    let settings = [("POS__HTTP__MAX_PORTAL_CALLS", "2"), ("POS__IMPORT__MAX_AT_ONCE", "1")];
+    let (_store, server) = with(one_worker(&settings)).await;
+    let mut unfinished = Vec::new();
+    for _ in 0..4 {
+        unfinished.push(Unfinished::log_in(&server).await);
+        unfinished.push(Unfinished::claim(&server, "ann").await);
+        let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
+        unfinished.push(Unfinished::begin(&server, "/session/backchannel-logout", headers, 2).await);
+    }
+    for token in ["ann", "eve"] {
+        let claim = server.claim(token, &json!({ "pairing_code": "K7M3NP" })).await;
+        assert_eq!(claim.failure(400, "4004"), "Pairing code not found");
+    }
+    assert_eq!(log_in(&server).await.failure(400, "4000"), "Invalid request body");
+    assert_eq!(logout_notice(&server).await.failure(400, "4000"), "Logout token is invalid");
+    assert_eq!(import(&server, Some("ann")).await.failure(401, "4001"), "Session has not been initiated");
+    for unfinished in unfinished {
+        let (status, error) = unfinished.finish().await;
+        assert_eq!((status, &error["code"]), (400, &json!("4000")), "{error}");
+    }
+    server.stop().await;
+}
+
+/// Without a token, or with one that may not.
+#[tokio::test]
+async fn an_upload_that_is_refused_holds_no_permit_of_the_imports() {
+    let (_store, server) = with(one_worker(&[("POS__IMPORT__MAX_AT_ONCE", "1")])).await;
+    for headers in ["", "Authorization: Bearer ann\r\n"] {
+        let mut sending = Vec::new();
+        for _ in 0..3 {
+            let headers = format!("{headers}Content-Type: text/csv\r\n");
+            sending.push(Unfinished::begin(&server, "/reseller/devices/import", &headers, 1_000).await);
+        }
+        assert_eq!(import(&server, Some("ann")).await.failure(401, "4001"), "Session has not been initiated");
+        for refused in sending {
+            assert_eq!(refused.answer().await.0, 401);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_unfinished_body_more_than_an_address_may_have_ends_its_oldest() {
+    let (_store, server) = with(one_worker(&[("POS__HTTP__MAX_PENDING_BODIES", "4")])).await;
+    let oldest = Unfinished::log_in(&server).await;
+    let second = Unfinished::log_in(&server).await;
+    let of_account = Unfinished::claim(&server, "ann").await;
+    let third = Unfinished::log_in(&server).await;
+    let (status, error) = oldest.answer().await;
+    assert_eq!((status, &error["code"]), (429, &json!("4290")), "{error}");
+    for unfinished in [second, of_account, third] {
+        assert_eq!(unfinished.finish().await.0, 400);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_is_the_callers_failure() {
+    let (_store, server) =
+        with(one_worker(&[("POS__HTTP__REQUEST_TIMEOUT_SECS", "1"), ("POS__IMPORT__TIMEOUT_SECS", "1")])).await;
+    for unfinished in [Unfinished::log_in(&server).await, Unfinished::claim(&server, "ann").await] {
+        let (status, error) = unfinished.answer().await;
+        assert_eq!((status, &error["code"]), (400, &json!("4000")), "{error}");
+        assert_eq!(error["message"], "request body was not received in time");
+    }
+    let metrics = send(server.request(Method::GET, "/metrics")).await.text;
+    assert!(metrics.contains("route=\"/pos/claim\",status=\"400\"} 1"), "{metrics}");
+    assert!(!metrics.contains("status=\"5"), "{metrics}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_whose_sender_is_gone_is_not_waited_for() {
+    let (_store, server) = with(one_worker(&[])).await;
+    let mut half = Unfinished::claim(&server, "ann").await;
+    half.0.shutdown().await.unwrap();
+    let (status, error) = half.answer().await;
+    assert_eq!((status, &error["message"]), (400, &json!("Invalid request body")), "{error}");
+    server.stop().await;
+}
+
+/// What the API's description says takes a body: each route and method, with a length over its limit.
+#[tokio::test]
+async fn a_body_that_is_declared_too_large_is_refused_at_once_everywhere() {
+    let store = TestStore::sqlite().await;
+    let server = TestServer::start(store.opened(), one_worker(&[("POS__IMPORT__MAX_ROWS", "1")]));
+    let api = send(server.request(Method::GET, "/openapi.json")).await.json();
+    let mut tried = 0;
+    for (path, item) in api["paths"].as_object().unwrap() {
+        for (method, _) in
+            item.as_object().unwrap().iter().filter(|(_, operation)| operation.get("requestBody").is_some())
+        {
+            let path =
+                path.replace("{merchant_id}", "00000000-0000-0000-0000-000000001111").replace('{', "").replace('}', "");
+            for expect in ["", "Expect: 100-continue\r\n"] {
+                let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+                let method = method.to_uppercase();
+                let head = format!(
+                    "{method} {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer ann\r\nContent-Type: application/json\r\nContent-Length: 20000\r\n{expect}\r\n"
+                );
+                stream.write_all(head.as_bytes()).await.unwrap();
+                let (status, error) = Unfinished(stream).answer().await;
+                assert_eq!((status, &error["code"]), (413, &json!("4013")), "{method} {path} {expect}");
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried > 20, "{tried}");
+    let metrics = send(server.request(Method::GET, "/metrics")).await.text;
+    assert!(metrics.contains("route=\"/pos/claim\",status=\"413\"} 2"), "{metrics}");
+    server.stop().await;
+}
+
+/// In chunks, so that no length is declared, and without an end.
+#[tokio::test]
+async fn a_body_that_grows_too_large_ends_the_connection() {
+    let store = TestStore::sqlite().await;
+    let server = TestServer::start(store.opened(), one_worker(&[]));
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    let head = "POST /pos/claim HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer ann\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunk = format!("{:x}\r\n{}\r\n", 9_000, "x".repeat(9_000));
+    stream.write_all(format!("{head}{chunk}{chunk}").as_bytes()).await.unwrap();
+    let (status, error) = Unfinished(stream).answer().await;
+    assert_eq!((status, &error["code"]), (413, &json!("4013")));
+    server.stop().await;
+}
+
+/// Where no body is waited for, one without an end is not read on for ever.
+#[tokio::test]
+async fn an_endless_body_that_nobody_asked_for_ends_the_connection() {
+    let (_store, server) = with(one_worker(&[])).await;
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    let head = "POST /session/end HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(Unfinished(stream).answer().await.0, 401);
+    server.stop().await;
+}
