@@ -80,7 +80,6 @@ pub enum StartClientSessionError {
 impl StartClientSession {
     /// Machines come in at `place`; wrong secrets are bounded by `limit`.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "each is a port or a rule of its own")]
     pub fn new(
         stores: ClientStores,
         tokens: Arc<dyn ClientTokens>,

@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, stream};
-use pos_application::{ImportError, ImportOrder, ImportReport, Received};
+use pos_application::{ImportError, ImportOrder, ImportReport};
 use pos_domain::ImportMode;
 use pos_port_storage::{RowResult, StorageError};
 use serde::{Deserialize, Serialize};

@@ -9,7 +9,7 @@ use super::audit::LIMIT;
 use super::fixtures::{at, claimant, merchant, refused, user};
 use super::races::together;
 use super::tenancy::{client, grant, hash, membership, populated, reseller};
-use crate::{ReclaimBatch, Reclaimable, Reclaimed, SEAL_WINDOW, Sealed, SealedEvent, Storage};
+use crate::{ReclaimBatch, Reclaimable, Reclaimed, Sealed, SealedEvent, Storage};
 
 async fn all(storage: &Storage) -> Vec<SealedEvent> {
     let mut all: Vec<SealedEvent> = Vec::new();
@@ -79,7 +79,6 @@ pub async fn a_seal_goes_on_where_the_last_one_ended(storage: Storage) {
     let lasts = storage.trail.checkpoints(Some(0), 10).await.unwrap();
     assert_eq!(lasts.iter().map(|one| one.events).collect::<Vec<_>>(), [4, 2, 1]);
     assert_eq!(lasts.last().unwrap().sealed_through(), events.last().unwrap().kept.number);
-    assert!(SEAL_WINDOW > 0);
 }
 
 /// Of many who seal at once, each event is in one checkpoint, and the chain has no gap.
