@@ -180,8 +180,7 @@ async fn a_body_that_is_declared_too_large_is_refused_at_once_everywhere() {
         for (method, _) in
             item.as_object().unwrap().iter().filter(|(_, operation)| operation.get("requestBody").is_some())
         {
-            let path =
-                path.replace("{merchant_id}", "00000000-0000-0000-0000-000000001111").replace(['{', '}'], "");
+            let path = path.replace("{merchant_id}", "00000000-0000-0000-0000-000000001111").replace(['{', '}'], "");
             for expect in ["", "Expect: 100-continue\r\n"] {
                 let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
                 let method = method.to_uppercase();
