@@ -40,7 +40,7 @@ impl CloseSession {
         Self { sessions, logouts, clock, max_lifetime }
     }
 
-    /// Ends the session of a verified token, if there is one, and returns whether there was. The token, and earlier ones
+    /// Ends the session of a verified token, if there is one, and returns whether there was. If so, the token, and earlier ones
     /// of the same session, initiate no other; a later one may, because who logs in anew at the provider may be given the
     /// same session of the provider's.
     ///

@@ -357,8 +357,8 @@ impl SessionRepository for InMemoryStore {
         let is_out = |session: &&Session| tables.is_logged_out(session, token.issued_at) || tables.is_ended(token);
         let gone = tables.sessions.get(&token.session).filter(|session| !is_out(session)).cloned();
         let SessionToken { session, token, issued_at } = *token;
-        tables.end_token(EndedToken { session, token: Some(token), issued_at }, keep_until);
         if let Some(gone) = &gone {
+            tables.end_token(EndedToken { session, token: Some(token), issued_at }, keep_until);
             tables.sessions.remove(&gone.key);
             tables.end_token(gone.ended_token(), keep_until);
             self.tables().tell(told.clone());

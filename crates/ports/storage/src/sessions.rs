@@ -35,9 +35,9 @@ pub trait SessionRepository: Send + Sync {
     async fn find_by_key(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError>;
 
     /// Ends the session of a token that was not ended or logged out, and returns whether there was one; if so, puts `told` on record. Of callers at once,
-    /// one is told so. Whether there was one or not, neither the token nor the one that started the session starts
-    /// another, nor does an earlier one of the same session (see [`pos_domain::EndedToken`]), until `keep_until`, when
-    /// neither can hold any more.
+    /// one is told so. If there was one, neither the token nor the one that started the session starts another, nor does
+    /// an earlier one of the same session (see [`pos_domain::EndedToken`]), until `keep_until`, when neither can hold any
+    /// more.
     ///
     /// A session that ends with its membership or its API client ends the token that started it as well.
     ///

@@ -101,6 +101,7 @@ async fn nothing_depends_on_it(store: TestStore) {
     storage.sessions.start(&session(1, grant, START), &told(AuditKind::SessionStarted)).await.unwrap();
     let logout = Logout::Session { session: SessionKey([2; 32]), issued_until: START };
     storage.sessions.log_out(&logout, START + Duration::HOUR, &told(AuditKind::SessionsLoggedOut)).await.unwrap();
+    storage.sessions.start(&session(4, grant, START), &told(AuditKind::SessionStarted)).await.unwrap();
     storage.sessions.end(&token(4, START), START + Duration::HOUR, &told(AuditKind::SessionEnded)).await.unwrap();
     create(storage, 1, START).await;
     let first = import(storage, 1, START).await;

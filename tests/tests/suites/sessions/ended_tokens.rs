@@ -116,6 +116,7 @@ async fn of_many_initiates_and_ends_the_end_wins(world: World) {
     let (one, other) = (world.server(), world.replica().await);
     for round in 0..6 {
         let token = world.mint(&json!({"sid": format!("s-{round}"), "jti": format!("t-{round}")}));
+        assert_eq!(initiate(&one, &token).await.status, 200);
         let calls = (0..32).map(|caller| {
             let (server, token) = (if caller % 4 < 2 { &one } else { &other }, &token);
             async move { if caller % 2 == 0 { initiate(server, token).await } else { end(server, token).await } }

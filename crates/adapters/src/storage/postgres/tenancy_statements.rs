@@ -354,7 +354,7 @@ fixed! {
         SELECT session_key, token_key, token_issued_at, greatest(ends_at, until) AS ends_at FROM gone, input
         WHERE token_key IS DISTINCT FROM token
         UNION ALL
-        SELECT wanted, token, issued, until FROM input WHERE (SELECT count(*) FROM gone) >= 0
+        SELECT wanted, token, issued, until FROM input WHERE EXISTS (SELECT FROM gone)
     ), ", end_tokens!(), tell!("gone"), "
     SELECT count(*) FROM gone")
 }

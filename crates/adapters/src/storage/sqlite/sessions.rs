@@ -232,8 +232,8 @@ impl SessionRepository for SqliteStore {
                 session = None;
             }
             let SessionToken { session: key, token, issued_at } = token;
-            end_token(connection, EndedToken { session: key, token: Some(token), issued_at }, keep_until)?;
             let Some(session) = session else { return Ok(false) };
+            end_token(connection, EndedToken { session: key, token: Some(token), issued_at }, keep_until)?;
             end_token(connection, session.ended_token(), keep_until.max(session.ends_at))?;
             diesel::delete(sessions::table.find(key.to_hex())).execute(connection)?;
             insert_audit_event(connection, &told)?;
