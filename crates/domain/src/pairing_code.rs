@@ -44,12 +44,18 @@ impl PairingCode {
         if symbols.into_iter().all(is_symbol) { Ok(Self(symbols)) } else { Err(InvalidPairingCode) }
     }
 
-    /// Reads a code as a person types it: surrounding white space and letter case do not matter.
+    /// The characters of a typed text that count: white space and hyphens are ignored wherever they are.
+    pub fn typed_symbols(text: &str) -> impl Iterator<Item = char> {
+        text.chars().filter(|c| !c.is_whitespace() && !is_hyphen(*c))
+    }
+
+    /// Reads a code as a person types it: white space, hyphens and letter case do not matter (RFC 8628, section 6.1).
     ///
     /// # Errors
     /// [`InvalidPairingCode`].
     pub fn from_typed(text: &str) -> Result<Self, InvalidPairingCode> {
-        Self::parse(&text.trim().to_ascii_uppercase())
+        let symbols: String = Self::typed_symbols(text).take(Self::LEN + 1).collect();
+        Self::parse(&symbols.to_ascii_uppercase())
     }
 
     /// The symbols, for a screen, an answer or a store, never for a log.
@@ -62,6 +68,11 @@ impl PairingCode {
 /// Whether [`PairingCode::ALPHABET`] has it.
 fn is_symbol(byte: u8) -> bool {
     matches!(byte, b'A'..=b'H' | b'J'..=b'N' | b'P'..=b'Z' | b'2'..=b'9')
+}
+
+/// The hyphen of ASCII, and the two that text programs put in its place (U+2010, U+2011).
+fn is_hyphen(c: char) -> bool {
+    matches!(c, '-' | '\u{2010}' | '\u{2011}')
 }
 
 impl fmt::Debug for PairingCode {

@@ -81,14 +81,16 @@ proptest! {
     }
 
     #[test]
-    fn a_typed_code_is_a_code_in_either_case_with_space_around_it(text in nearly("[ \t]{0,2}[A-Za-z2-9]{6}[ \n]{0,2}")) {
-        let trimmed = text.trim();
+    fn a_typed_code_is_a_code_in_either_case_with_space_and_hyphens_anywhere(
+        text in nearly("[ \t-]{0,2}([A-Za-z2-9][ \u{a0}\u{2010}\u{2011}-]{0,2}){6}[ \n-]{0,2}"),
+    ) {
+        let counted = text.replace(|c: char| c.is_whitespace() || "-\u{2010}\u{2011}".contains(c), "");
         let symbol = |c: char| "ABCDEFGHJKLMNPQRSTUVWXYZ23456789".contains(c.to_ascii_uppercase());
-        let good = trimmed.chars().count() == 6 && trimmed.chars().all(symbol);
+        let good = counted.chars().count() == 6 && counted.chars().all(symbol);
         let read = PairingCode::from_typed(&text);
         prop_assert_eq!(read.is_ok(), good, "{:?}", text);
         if let Ok(code) = read {
-            prop_assert_eq!(code.as_str(), trimmed.to_ascii_uppercase());
+            prop_assert_eq!(code.as_str(), counted.to_ascii_uppercase());
         }
     }
 

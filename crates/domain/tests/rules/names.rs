@@ -61,12 +61,25 @@ fn what_is_no_code_is_refused() {
 }
 
 #[test]
-fn a_typed_code_may_be_lower_case_and_padded() {
+fn a_typed_code_may_be_lower_case_padded_and_divided() {
     let code = PairingCode::parse("K7M3NP").unwrap();
-    for typed in ["K7M3NP", "k7m3np", "  k7M3nP\t\n"] {
+    for typed in [
+        "K7M3NP",
+        "k7m3np",
+        "  k7M3nP\t\n",
+        "K7M-3NP",
+        "K7M 3NP",
+        "-k7 m3 np-",
+        "K-7-M-3-N-P",
+        "K7M\u{2011}3NP",
+        "K7M\u{2010}3NP\u{a0}",
+    ] {
         assert_eq!(PairingCode::from_typed(typed), Ok(code), "{typed:?}");
     }
     assert!(PairingCode::from_typed("K7M3Nſ").is_err(), "only ASCII letters are upper-cased");
+    for bad in ["", " - ", "K7M-3N", "K7M-3NPQ", "K7M_3NP", "K7M.3NP", "K7M–3NP", "K7M3NP\0"] {
+        assert!(PairingCode::from_typed(bad).is_err(), "{bad:?}");
+    }
 }
 
 #[test]

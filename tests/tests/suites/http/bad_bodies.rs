@@ -50,7 +50,7 @@ async fn what_is_no_json_object_of_the_right_types_is_invalid() {
 async fn a_code_of_the_wrong_length_is_invalid() {
     let (_store, server) = server().await;
     let long = "A".repeat(10_000);
-    for typed in ["K7M3N", "K7M3NPQ", "K7M 3NP", "K", &long, "🙂🙂🙂🙂🙂🙂🙂"] {
+    for typed in ["K7M3N", "K7M3NPQ", "K7M-3N", "K7M 3NPQ", "K", &long, "🙂🙂🙂🙂🙂🙂🙂"] {
         let answer = server.claim("ann", &json!({ "pairing_code": typed })).await;
         assert_eq!(answer.failure(400, "4000"), "Invalid request body");
         let why = answer.details()["message"].as_str().unwrap_or_default().to_owned();
@@ -62,7 +62,7 @@ async fn a_code_of_the_wrong_length_is_invalid() {
 #[tokio::test]
 async fn six_symbols_that_no_code_has_are_not_found() {
     let (_store, server) = server().await;
-    for typed in ["K7M3N0", "K7M3N1", "K7M3NO", "K7M3NI", "K7M3N\u{0}", "K7M3N🙂", "K7M3Né", "K7M-NP", "'; --x"] {
+    for typed in ["K7M3N0", "K7M3N1", "K7M3NO", "K7M3NI", "K7M3N\u{0}", "K7M3N🙂", "K7M3Né", "K7M_NP", "'; --x"] {
         let answer = server.claim("eve", &json!({ "pairing_code": typed })).await;
         assert_eq!(answer.failure(400, "4004"), "Pairing code not found", "{typed:?}");
         assert_eq!(answer.details(), json!({ "pairing_code": typed }));

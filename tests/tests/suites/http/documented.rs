@@ -41,7 +41,7 @@ async fn the_whole_flow(store: TestStore) {
     let foreign = server.claim("eve", &json!({ "pairing_code": code })).await;
     assert_eq!(foreign.failure(403, "4003"), "Device does not belong to your merchant account");
     assert_eq!(foreign.details(), json!({ "device_id": id }));
-    let typed = format!("  {} ", code.to_lowercase());
+    let typed = format!("  {}-{} ", code[..3].to_lowercase(), &code[3..]);
     let claimed = server.claim("ann", &json!({ "pairing_code": typed })).await;
     assert_eq!((claimed.status.as_u16(), claimed.json()), (200, json!({"status": "claimed", "device_id": id})));
     let wanted = json!({"device_status": "claimed", "is_claimed": true, "pairing_code_status": "used"});

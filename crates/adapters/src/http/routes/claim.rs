@@ -15,14 +15,14 @@ use super::super::extract::{Authorized, Context, RequestBody, ValidJson};
 #[derive(Deserialize, Validate, ToSchema)]
 #[schema(example = json!({"pairing_code": "K7M3NP"}))]
 pub(crate) struct ClaimDeviceRequest {
-    /// Six symbols; surrounding white space and letter case do not matter.
+    /// Six symbols; white space, hyphens and letter case do not matter: `K7M-3NP` and `k7m 3np` are `K7M3NP`.
     #[serde(default)]
     #[validate(required, custom(function = "six_symbols"))]
     #[schema(
         required = true,
         nullable = false,
         value_type = String,
-        pattern = r"^\s*[A-HJ-NP-Za-hj-np-z2-9]{6}\s*$"
+        pattern = r"^[\s\-‐‑]*(?:[A-HJ-NP-Za-hj-np-z2-9][\s\-‐‑]*){6}$"
     )]
     pairing_code: Option<String>,
     /// The device the code is expected to belong to. If it belongs to another, it counts as not found.
@@ -36,7 +36,7 @@ impl RequestBody for ClaimDeviceRequest {
 }
 
 fn six_symbols(typed: &str) -> Result<(), ValidationError> {
-    match typed.trim().chars().count() {
+    match PairingCode::typed_symbols(typed).count() {
         PairingCode::LEN => Ok(()),
         0 => Err(ValidationError::new("required")),
         _ => Err(ValidationError::new("len")),
