@@ -20,6 +20,9 @@ use crate::sample::{Latency, Sample};
 /// Whom the tokens are for.
 pub(crate) const AUDIENCE: &str = "pos-activation";
 
+/// The portal's host, as the default settings have it.
+const HOST: &str = "merchant.viopay.io";
+
 /// An issuer, and a token of each claimant.
 pub(crate) struct Portal {
     issuer: RunningDevIdp,
@@ -53,6 +56,15 @@ impl Portal {
     /// For the server's settings.
     pub(crate) fn issuer(&self) -> &str {
         self.issuer.issuer()
+    }
+
+    /// Initiates the session of each claimant's token.
+    pub(crate) async fn initiate(&self, server: SocketAddr, connections: usize) -> anyhow::Result<()> {
+        let body = json!({ "host": HOST });
+        let initiate = |claimant| self.request(claimant, ("POST", "/session/initiate"), Some(&body));
+        let requests = (0..).take(self.tokens.len()).map(initiate).collect::<anyhow::Result<_>>()?;
+        send_all(server, connections, requests).await?.all_well("sessions")?;
+        Ok(())
     }
 
     /// Gets a code for each device, then claims them all; only the claims are measured.

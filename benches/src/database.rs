@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, TryStreamExt as _, stream};
 use pos_adapters::clock::SystemClock;
 use pos_adapters::storage;
+use pos_domain::{Act, Member, MerchantId, Name, Party, Role, UserId};
 use pos_server::settings::Settings;
-use pos_server::wiring::storage_options;
+use pos_server::wiring::{Back, storage_options};
 use tokio_postgres::{Client, NoTls};
 use url::Url;
 
@@ -26,7 +27,7 @@ pub(crate) fn settings_over(url: &str) -> anyhow::Result<Settings> {
     Ok(Settings::load(None, std::iter::once((DATABASE_URL.to_owned(), url.to_owned())))?)
 }
 
-/// The server's schema in its database, and these devices.
+/// The server's schema in its database, a merchant with its user for each claimant, and these devices.
 pub(crate) async fn provision(
     settings: &Settings,
     devices: impl Iterator<Item = u32>,
@@ -34,7 +35,15 @@ pub(crate) async fn provision(
 ) -> anyhow::Result<()> {
     let options = storage_options(settings)?;
     storage::migrate(&options).await?;
-    let store = storage::open(&options).await?.storage.fleet;
+    let back = Back::open(settings).await?;
+    for claimant in 0..fleet.claimants() {
+        let id = MerchantId(crate::fleet::merchant(claimant));
+        back.directory.add_merchant(Name::parse("Bench")?, None, Some(id), Act::operator()).await?;
+        let user_id = UserId::parse(&crate::fleet::user(claimant))?;
+        let member = Member { user_id, party: Party::Merchant(id), role: Role::Admin };
+        back.members.add(member, Act::operator()).await?;
+    }
+    let store = back.storage.storage.fleet;
     let new = devices.map(|device| fleet.provision(device, &SystemClock)).collect::<anyhow::Result<Vec<_>>>()?;
     for batch in new.chunks(BATCH) {
         store.create(pos_domain::Scope::Operator, batch, None).await?;
@@ -137,18 +146,6 @@ impl Database {
             self.client.batch_execute(&sql).await?;
         }
         Ok(())
-    }
-
-    /// Makes the merchant of the first claimant known, and its user as an administrator.
-    pub(crate) async fn add_first_merchant(&self) -> anyhow::Result<()> {
-        let (merchant, user) = (crate::fleet::merchant(0), crate::fleet::user(0));
-        let sql = format!(
-            "INSERT INTO merchants (merchant_id, name, created_at) VALUES ('{merchant}', 'Benchmark', now())
-                 ON CONFLICT DO NOTHING;
-             INSERT INTO memberships (grant_id, user_id, merchant_id, role, created_at)
-                 VALUES (gen_random_uuid(), '{user}', '{merchant}', 'admin', now())"
-        );
-        Ok(self.client.batch_execute(&sql).await?)
     }
 
     /// All rows of a table, as COPY writes them.

@@ -56,6 +56,11 @@ impl Fleet {
         self.polling().chain(self.warming()).chain((0..self.measurements).flat_map(move |m| self.claimed(m)))
     }
 
+    /// How many merchants there are, each with one user.
+    pub(crate) fn claimants(self) -> u32 {
+        self.claimants
+    }
+
     /// Whose user may claim a device, from 0. Neighbours belong to different merchants.
     pub(crate) fn claimant(self, device: u32) -> u32 {
         device % self.claimants

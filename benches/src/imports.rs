@@ -98,7 +98,6 @@ impl Bench<'_> {
         let url = self.database.beside(name).await?;
         let database = Database::connect(&url).await?;
         database.prepare(self.fleet).await?;
-        database.add_first_merchant().await?;
         Ok((url, database))
     }
 

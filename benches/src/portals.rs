@@ -40,7 +40,6 @@ impl Bench<'_> {
         let url = self.database.beside("portals").await?;
         let database = Database::connect(&url).await?;
         database.prepare(self.fleet).await?;
-        database.add_first_merchant().await?;
         database.add_pollers(FIRST..FIRST + TERMINALS).await?;
         database.settle().await?;
         let mut server = Listening::start_as("portals", "server", folder, &self.variables_over(&url)).await?;

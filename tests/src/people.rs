@@ -6,8 +6,17 @@
 use std::path::{Path, PathBuf};
 
 use pos_dev_idp::DevIdpSettings;
+use pos_domain::{
+    Act, AuditEvent, AuditKind, GrantId, Member, Membership, Merchant, MerchantId, Name, Party, Place, Role, Session,
+    Slug, Subject, UserId,
+};
+use pos_port_identity::Principal;
+use pos_port_storage::{AddPartyError, Storage};
 use serde_json::{Value, json};
+use time::macros::datetime;
 use uuid::Uuid;
+
+use crate::server::{MERCHANT, OTHER_MERCHANT, START};
 
 /// What tokens must be for.
 pub const AUDIENCE: &str = "pos-activation";
@@ -179,4 +188,64 @@ fn list(value: &Value) -> &[Value] {
 /// The roles that Keycloak's mapper makes a claim of.
 fn roles(user: &Value) -> Vec<Value> {
     user["clientRoles"][AUDIENCE].as_array().cloned().unwrap_or_default()
+}
+
+/// Adds [`MERCHANT`] and [`OTHER_MERCHANT`], the members whose tokens [`crate::server::merchant_tokens`] knows, and
+/// their sessions, which outlast any clock of a test. Whatever is there already is left as it is.
+///
+/// # Panics
+/// When the store refuses.
+pub async fn sign_in(storage: &Storage) {
+    for merchant in [MERCHANT, OTHER_MERCHANT] {
+        add_merchant(storage, merchant).await;
+    }
+    for (name, merchant) in [("ann", MERCHANT), ("bob", MERCHANT), ("eve", OTHER_MERCHANT)] {
+        start_session(storage, name, merchant).await;
+    }
+}
+
+/// Adds a merchant, unless it is there.
+///
+/// # Panics
+/// When the store refuses.
+pub async fn add_merchant(storage: &Storage, id: MerchantId) {
+    let merchant = Merchant { id, reseller: None, name: Name::parse("Corner Shop").unwrap(), created_at: START };
+    let event = AuditEvent::of(AuditKind::MerchantAdded, Subject::Merchant(id), Act::operator(), START);
+    match storage.directory.add_merchant(&merchant, None, &event).await {
+        Ok(()) | Err(AddPartyError::Taken) => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Makes a user an administrator of a merchant and starts the session of the user's token, unless there is one.
+async fn start_session(storage: &Storage, name: &str, merchant: MerchantId) {
+    let user_id = UserId::parse(name).unwrap();
+    let token = Principal::fixed(user_id.clone(), Some(merchant)).session;
+    if storage.sessions.find_by_key(&token.key, START).await.unwrap().is_some() {
+        return;
+    }
+    let member = Member { user_id: user_id.clone(), party: Party::Merchant(merchant), role: Role::Admin };
+    let event = |kind| AuditEvent::of(kind, Subject::User(user_id.clone()), Act::operator(), START);
+    let membership = match storage.members.find(member.party, &user_id).await.unwrap() {
+        Some(membership) => membership,
+        None => {
+            let new = Membership { grant: GrantId(Uuid::new_v4()), member, created_at: START };
+            storage.members.put(&new, None, &event(AuditKind::MemberAdded)).await.unwrap();
+            new
+        }
+    };
+    let slug = |text: &str| Slug::parse(text).unwrap();
+    let session = Session {
+        key: token.key,
+        grant: membership.grant,
+        member: membership.member,
+        reseller: None,
+        place: Place { application: slug("merchant-portal"), channel: slug("web") },
+        client: None,
+        token: Some(token.token),
+        token_issued_at: token.issued_at,
+        started_at: START,
+        ends_at: datetime!(9999-01-01 00:00 UTC),
+    };
+    storage.sessions.start(&session, &event(AuditKind::SessionStarted)).await.unwrap();
 }

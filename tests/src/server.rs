@@ -21,7 +21,10 @@ use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::macros::datetime;
+use tokio::sync::OnceCell;
 use uuid::Uuid;
+
+use crate::people;
 
 /// When every test begins.
 pub const START: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
@@ -46,6 +49,8 @@ pub struct Options {
     pub entropy: Arc<dyn Entropy>,
     /// Time.
     pub clock: Arc<ManualClock>,
+    /// Whether [`TestServer::sign_in`] adds the people of [`merchant_tokens`]; otherwise the test brings its own.
+    pub people: bool,
 }
 
 impl Default for Options {
@@ -57,6 +62,7 @@ impl Default for Options {
             client_tokens: Arc::new(FixedClientTokens::default()),
             entropy: Arc::new(SystemEntropy),
             clock: Arc::new(ManualClock::at(START)),
+            people: true,
         }
     }
 }
@@ -79,6 +85,7 @@ pub struct TestServer {
     /// Its store.
     pub storage: Storage,
     client: Client,
+    signed_in: OnceCell<()>,
     provision: ProvisionDevices,
     server: HttpServer,
 }
@@ -105,8 +112,6 @@ impl TestServer {
             ("POS__HTTP__WORKERS", "2".to_owned()),
             // The clock stands still, so that no pause would ever end a burst.
             ("POS__LIMITS__DEVICE_PER_MINUTE", "0".to_owned()),
-            // Most tests are not about sessions, and their fixed tokens have none. Those that are ask for them.
-            ("POS__SESSION__REQUIRED", "false".to_owned()),
         ];
         let settings: BTreeMap<_, _> = defaults.into_iter().chain(options.settings).collect();
         let variables = settings.into_iter().map(|(key, value)| (key.to_owned(), value));
@@ -127,6 +132,7 @@ impl TestServer {
         Self {
             url: format!("http://{}", server.address()),
             clock: options.clock,
+            signed_in: OnceCell::new_with((!options.people).then_some(())),
             provision: ProvisionDevices::new(storage.fleet.clone(), clock, Arc::new(SystemEntropy)),
             storage,
             client: Client::builder().no_proxy().build().expect("a client"),
@@ -147,11 +153,20 @@ impl TestServer {
         self.server.abort().await;
     }
 
+    /// Adds the merchants and members of [`merchant_tokens`], with their sessions, once.
+    ///
+    /// # Panics
+    /// When the store refuses.
+    pub async fn sign_in(&self) {
+        self.signed_in.get_or_init(|| people::sign_in(&self.storage)).await;
+    }
+
     /// Provisions a device for [`MERCHANT`] and answers its id.
     ///
     /// # Panics
     /// When the store refuses.
     pub async fn device(&self) -> String {
+        self.sign_in().await;
         let ids = self.provision.some(1, MERCHANT, &Act::operator()).await.expect("a device");
         ids.first().map(DeviceId::to_string).expect("one id")
     }
@@ -177,7 +192,11 @@ impl TestServer {
     }
 
     /// A claim with a body that is JSON.
+    ///
+    /// # Panics
+    /// When the server does not answer at all.
     pub async fn claim(&self, token: &str, body: &Value) -> Answer {
+        self.sign_in().await;
         send(self.request(Method::POST, "/pos/claim").bearer_auth(token).json(body)).await
     }
 }

@@ -73,7 +73,12 @@ impl IssuePairingCode {
                     tracing::info!(device_id = %call.device_id, "pairing code issued");
                     return Ok(IssuedPairingCode { code, ttl: self.ttl });
                 }
-                Err(SaveError::Conflict | SaveError::CodeTaken | SaveError::UnknownLocation) => {}
+                Err(
+                    SaveError::Conflict
+                    | SaveError::CodeTaken
+                    | SaveError::UnknownMerchant
+                    | SaveError::UnknownLocation,
+                ) => {}
                 Err(SaveError::Storage(error)) => return Err(error.into()),
             }
         }

@@ -51,17 +51,27 @@ pub struct TooManyFailures {
 }
 
 impl ClaimLimit {
+    /// How far the clocks of two replicas may be apart. A window that starts later than this from now was begun by a
+    /// clock that is fast, and is over: it would shut claims out until that clock's time had come.
+    pub const MAX_CLOCK_SKEW: Duration = Duration::minutes(5);
+
+    /// Whether a window that started at `started_at` counts at `now`.
+    #[must_use]
+    pub fn is_open(&self, started_at: OffsetDateTime, now: OffsetDateTime) -> bool {
+        started_at <= now.saturating_add(Self::MAX_CLOCK_SKEW) && now < self.window_end(started_at)
+    }
+
     /// When a window that started at `started_at` has passed.
     #[must_use]
     pub fn window_end(&self, started_at: OffsetDateTime) -> OffsetDateTime {
         started_at.saturating_add(self.window)
     }
 
-    /// The window after one more failure at `now`: the same one counted up, or a new one if it has passed.
+    /// The window after one more failure at `now`: the same one counted up, or a new one if it is not open.
     #[must_use]
     pub fn count(&self, window: Option<FailureWindow>, now: OffsetDateTime) -> FailureWindow {
         match window {
-            Some(open) if now < self.window_end(open.started_at) => {
+            Some(open) if self.is_open(open.started_at, now) => {
                 FailureWindow { failures: open.failures.saturating_add(1), ..open }
             }
             Some(_) | None => FailureWindow { started_at: now, failures: 1 },
@@ -102,16 +112,15 @@ impl ClaimLimit {
     /// limit is on no record.
     #[must_use]
     pub fn is_just_full(&self, window: &FailureWindow, now: OffsetDateTime) -> bool {
-        window.failures == self.max_failures && now < self.window_end(window.started_at)
+        window.failures == self.max_failures && self.is_open(window.started_at, now)
     }
 
     fn check(&self, standing: &ClaimStanding, full: u32, now: OffsetDateTime) -> Result<(), TooManyFailures> {
         let ends = [standing.merchant, standing.user]
             .into_iter()
             .flatten()
-            .filter(|window| window.failures >= full)
+            .filter(|window| window.failures >= full && self.is_open(window.started_at, now))
             .map(|window| self.window_end(window.started_at))
-            .filter(|end| now < *end)
             .max();
         ends.map_or(Ok(()), |end| Err(TooManyFailures { retry_after: end - now }))
     }

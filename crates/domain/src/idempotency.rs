@@ -4,6 +4,8 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::UserId;
+
 /// The caller's name for one creating call (`Idempotency-Key`): 1 to 255 visible ASCII characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IdempotencyKey(String);
@@ -24,6 +26,15 @@ impl IdempotencyKey {
     pub fn parse(text: &str) -> Result<Self, InvalidIdempotencyKey> {
         let fits = (1..=Self::MAX_LEN).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidIdempotencyKey) }
+    }
+
+    /// The key under which a store keeps a user's own call among those of the user's party: no other user's key is the
+    /// same, nor one that the party uses for a call of its own.
+    #[must_use]
+    pub fn of_user(&self, user: &UserId) -> Self {
+        let Fingerprint(digest) = Fingerprint::of(&[user.as_str().as_bytes(), self.0.as_bytes()]);
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("user:{hex}"))
     }
 
     /// The key as it was sent.

@@ -198,7 +198,7 @@ impl Parts {
                 limit,
                 lifetime,
             ),
-            current: CurrentSession::new(sessions.clone(), clock.clone(), settings.session.required),
+            current: CurrentSession::new(sessions.clone(), clock.clone()),
             close: CloseSession::new(sessions.clone(), self.logouts.clone(), clock.clone(), lifetime),
         })
     }

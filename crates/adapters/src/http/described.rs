@@ -72,14 +72,19 @@ impl IntoResponses for ClaimErrors {
         let mut all = ours();
         all.extend([
             Told(Failure::Invalid, "Invalid request body", Some(json!({ "message": required }))),
+            Told(
+                Failure::Invalid,
+                "Idempotency-Key header is invalid",
+                Some(json!({ "message": "Idempotency-Key must be sent once" })),
+            ),
             Told(Failure::CodeNotFound, "Pairing code not found", code("XXXXXX")),
+            Told(Failure::StateForbids, "Idempotency-Key was used for another request", None),
             Told(Failure::StateForbids, "Pairing code has expired", code("K7M3NP")),
             Told(Failure::StateForbids, "Pairing code has already been used", code("K7M3NP")),
             Told(Failure::Unauthorized, "Access token is invalid or expired", None),
             Told(Failure::Forbidden, "Access token claim merchant_id must be one UUID", None),
             Told(Failure::Forbidden, "Device does not belong to your merchant account", Some(device("POS-8F3A2C91"))),
             Told(Failure::Unauthorized, "Session has not been initiated", None),
-            Told(Failure::Forbidden, "Access token does not name a merchant", None),
             Told(Failure::Forbidden, "Session does not act for a merchant", None),
             Told(Failure::Forbidden, "Role does not allow this", None),
             Told(Failure::TooLarge, "Request body is too large", None),

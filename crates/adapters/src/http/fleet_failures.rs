@@ -110,8 +110,6 @@ fn bearer() -> Vec<Told> {
 
 fn of_merchant() -> Vec<Told> {
     vec![
-        Told(Failure::Forbidden, "Access token does not name a merchant", None),
-        Told(Failure::Forbidden, "Access token names no role for the merchant or reseller", None),
         Told(Failure::Forbidden, "Session does not act for a merchant", None),
         Told(Failure::Forbidden, "Role does not allow this", None),
     ]

@@ -1,13 +1,14 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use pos_domain::{Fingerprint, IdempotencyKey};
+use pos_domain::{Claimant, DeviceId, Fingerprint, IdempotencyKey, Party};
 use pos_port_storage::{AnswerRepository, KeptAnswer, Once};
 use time::{Duration, OffsetDateTime};
 
 use super::{FleetError, Mandate};
 
-/// Remembers what creating calls were answered, so that a call that is sent again creates nothing and is told the same.
+/// Remembers what creating calls and claims were answered, so that a call that is sent again changes nothing and is told
+/// the same.
 #[derive(Clone)]
 pub struct Answers {
     kept: Arc<dyn AnswerRepository>,
@@ -17,7 +18,7 @@ pub struct Answers {
 /// Why an answer could not be put into words.
 pub type NoAnswer = Box<dyn Error + Send + Sync>;
 
-/// The caller's name for a creating call, what the call asks for, and how its answer is put into words.
+/// The caller's name for a creating call or a claim, what the call asks for, and how its answer is put into words.
 pub struct KeyedCall<'a, T> {
     answers: &'a Answers,
     key: IdempotencyKey,
@@ -88,6 +89,50 @@ impl<T> KeyedCall<'_, T> {
             at: now,
             keep_until: now.saturating_add(self.answers.keep),
         }))
+    }
+}
+
+/// A claim's key is the claimant's own: a user's, in the name of one merchant.
+impl KeyedCall<'_, DeviceId> {
+    /// What an earlier claim with this key was told, if there was one.
+    ///
+    /// # Errors
+    /// [`FleetError::KeyReused`] when that claim asked for something else.
+    pub(crate) async fn earlier_claim(
+        &self,
+        by: &Claimant,
+        now: OffsetDateTime,
+    ) -> Result<Option<Created<DeviceId>>, FleetError> {
+        let (party, key) = self.of_claimant(by);
+        let kept = self.answers.kept.find(party, &key, now).await?;
+        kept.map(|kept| self.told_again(kept)).transpose()
+    }
+
+    /// The same, when the store found the earlier claim.
+    pub(crate) fn claimed_before(&self, kept: KeptAnswer) -> Result<Created<DeviceId>, FleetError> {
+        self.told_again(kept)
+    }
+
+    /// What the store is to keep with a claim of this device.
+    pub(crate) fn once_claimed(
+        &self,
+        by: &Claimant,
+        device_id: &DeviceId,
+        now: OffsetDateTime,
+    ) -> Result<Once, FleetError> {
+        let (party, key) = self.of_claimant(by);
+        Ok(Once {
+            party,
+            key,
+            fingerprint: self.fingerprint,
+            answer: (self.answer)(device_id).map_err(FleetError::Answer)?,
+            at: now,
+            keep_until: now.saturating_add(self.answers.keep),
+        })
+    }
+
+    fn of_claimant(&self, by: &Claimant) -> (Party, IdempotencyKey) {
+        (Party::Merchant(by.merchant_id), self.key.of_user(&by.user_id))
     }
 }
 

@@ -33,7 +33,7 @@ impl Changes {
     /// The device as it is afterwards.
     ///
     /// # Errors
-    /// [`FleetError::UnknownDevice`], [`FleetError::NoSuchPlace`], [`FleetError::Contended`], and what `decide` says.
+    /// [`FleetError::UnknownDevice`], [`FleetError::UnknownMerchant`], [`FleetError::NoSuchPlace`], [`FleetError::Contended`], and what `decide` says.
     pub(super) async fn apply(
         &self,
         mandate: &Mandate,
@@ -52,6 +52,7 @@ impl Changes {
                     tracing::info!(device_id = %id, event, actor = %act.actor, "device changed");
                     return Ok(transition.into_device());
                 }
+                Err(SaveError::UnknownMerchant) => return Err(FleetError::UnknownMerchant),
                 Err(SaveError::UnknownLocation) => {
                     let place = transition.device().details().location_id;
                     return Err(place.map_or(FleetError::Contended, FleetError::NoSuchPlace));

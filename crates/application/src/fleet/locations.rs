@@ -25,7 +25,7 @@ impl ManageLocations {
     /// Makes a location of a merchant known; a call with a key makes one, however often it is sent.
     ///
     /// # Errors
-    /// [`FleetError`]; [`FleetError::UnknownMerchant`] also for a merchant that has no row yet.
+    /// [`FleetError`]; [`FleetError::UnknownMerchant`] also for a merchant that has no row.
     pub async fn add(
         &self,
         mandate: &Mandate,

@@ -16,8 +16,7 @@ pub struct ManageMerchants {
 }
 
 impl ManageMerchants {
-    /// Ids are drawn from `entropy`, and never chosen by a reseller: devices may wait for the id of a merchant that has
-    /// no row yet, and are not to be had by naming it.
+    /// Ids are drawn from `entropy`, and never chosen by a reseller: another's tokens may name the id already.
     #[must_use]
     pub fn new(directory: Arc<dyn DirectoryRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { directory, clock, entropy }

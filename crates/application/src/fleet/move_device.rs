@@ -25,10 +25,11 @@ impl MoveDevice {
     }
 
     /// Moves a device of the mandate's merchant to the merchant `to`, and answers it as it is afterwards. Both ends are
-    /// asked. An operator may name a merchant that has no row yet.
+    /// asked.
     ///
     /// # Errors
-    /// [`FleetError`]; [`FleetError::UnknownMerchant`] when the mandate's party has no merchant of the id `to`.
+    /// [`FleetError`]; [`FleetError::UnknownMerchant`] when there is no merchant of the id `to`, or none of the mandate's
+    /// party.
     pub async fn execute(&self, mandate: &Mandate, id: &DeviceId, to: MerchantId) -> Result<Device, FleetError> {
         mandate.permit(Action::MoveDevice)?;
         if mandate.party().is_some() {

@@ -84,8 +84,8 @@ impl ProvisionDevices {
     /// again for the rest. For an operator.
     ///
     /// # Errors
-    /// Only [`StorageError`]'s own; then none was provisioned.
-    pub async fn some(&self, count: usize, merchant: MerchantId, by: &Act) -> Result<Vec<DeviceId>, StorageError> {
+    /// [`FleetError::UnknownMerchant`] or [`FleetError::Storage`]; then none was provisioned.
+    pub async fn some(&self, count: usize, merchant: MerchantId, by: &Act) -> Result<Vec<DeviceId>, FleetError> {
         let now = self.clock.now();
         let mut ids: BTreeSet<_> = (0..count.min(BATCH)).map(|_| DeviceId::from_bits(self.entropy.bits())).collect();
         loop {
@@ -95,8 +95,9 @@ impl ProvisionDevices {
             match self.fleet.create(Scope::Operator, &devices, None).await {
                 Ok(()) => return Ok(ids.into_iter().collect()),
                 Err(CreateDevicesError::Taken(taken)) => ids.retain(|id| !taken.contains(id)),
-                Err(CreateDevicesError::Storage(error)) => return Err(error),
-                Err(other) => return Err(StorageError::Fault(other.into())),
+                Err(CreateDevicesError::UnknownMerchant) => return Err(FleetError::UnknownMerchant),
+                Err(CreateDevicesError::Storage(error)) => return Err(error.into()),
+                Err(other) => return Err(StorageError::Fault(other.into()).into()),
             }
         }
     }

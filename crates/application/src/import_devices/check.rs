@@ -29,18 +29,18 @@ impl Checks {
         Self { mandate, directory, locations, merchants_seen: HashMap::new(), locations_seen: HashMap::new() }
     }
 
-    /// Whether the importer may import devices for a merchant. An operator may for any id: devices may be known before
-    /// their merchant is.
+    /// Whether the importer may import devices for a merchant: an operator for any that is there.
     pub(super) async fn may_import_for(&mut self, id: MerchantId) -> Result<bool, StorageError> {
-        if self.mandate.scope() == Scope::Operator {
-            return Ok(true);
-        }
         if let Some(known) = self.merchants_seen.get(&id) {
             return Ok(*known);
         }
         let found = self.directory.find_merchant(self.mandate.scope(), id).await?;
-        let may =
-            found.is_some_and(|merchant| self.mandate.clone().over(&merchant).permit(Action::ImportDevices).is_ok());
+        let may = match self.mandate.scope() {
+            Scope::Operator => found.is_some(),
+            Scope::Of(_) => {
+                found.is_some_and(|merchant| self.mandate.clone().over(&merchant).permit(Action::ImportDevices).is_ok())
+            }
+        };
         remember(&mut self.merchants_seen, id, may);
         Ok(may)
     }

@@ -10,7 +10,6 @@ use pos_port_storage::{SessionRepository, StorageError};
 pub struct CurrentSession {
     sessions: Arc<dyn SessionRepository>,
     clock: Arc<dyn Clock>,
-    required: bool,
 }
 
 /// Why a caller does not act for a merchant, or for a reseller.
@@ -19,18 +18,12 @@ pub enum NotActing {
     /// No session was initiated with this token's session, or it is over.
     #[error("Session has not been initiated")]
     NotInitiated,
-    /// The token names no merchant, and there is no session that does.
-    #[error("Access token does not name a merchant")]
-    NoMerchant,
     /// The session is a reseller's.
     #[error("Session does not act for a merchant")]
     NotAMerchants,
     /// The session is a merchant's.
     #[error("Session does not act for a reseller")]
     NotAResellers,
-    /// There is no session, and the token names no role at its merchant.
-    #[error("Access token names no role for the merchant or reseller")]
-    NoRole,
     /// The role does not allow it.
     #[error("Role does not allow this")]
     Denied(Denial),
@@ -40,10 +33,10 @@ pub enum NotActing {
 }
 
 impl CurrentSession {
-    /// When a session is not `required`, a token without one acts for the merchant it names.
+    /// Looks sessions up in `sessions`, as of `clock`.
     #[must_use]
-    pub fn new(sessions: Arc<dyn SessionRepository>, clock: Arc<dyn Clock>, required: bool) -> Self {
-        Self { sessions, clock, required }
+    pub fn new(sessions: Arc<dyn SessionRepository>, clock: Arc<dyn Clock>) -> Self {
+        Self { sessions, clock }
     }
 
     /// The session of a token, with the role that counts now: what the session has, or less when the token gives less
@@ -60,52 +53,42 @@ impl CurrentSession {
         }))
     }
 
-    /// As whom a caller claims devices: for the session's merchant, if its role allows; without a session, where none
-    /// is required, for the merchant that the token names.
+    /// As whom a caller claims devices: for the session's merchant, if its role allows.
     ///
     /// # Errors
     /// [`NotActing`].
     pub async fn claimant(&self, principal: &Principal) -> Result<Claimant, NotActing> {
-        let merchant_id = match self.in_force(principal).await? {
-            Some(session) => may_claim(&session)?,
-            None => principal.merchant_id.ok_or(NotActing::NoMerchant)?,
-        };
+        let merchant_id = may_claim(&self.in_force(principal).await?)?;
         Ok(Claimant { merchant_id, user_id: principal.user_id.clone() })
     }
 
-    /// As whom a caller manages its merchant's affairs: as the session says; without a session, where none is required,
-    /// for the merchant that the token names, with the highest role that the token has there.
+    /// As whom a caller manages its merchant's affairs: as the session says.
     ///
     /// # Errors
     /// [`NotActing`].
     pub async fn of_merchant(&self, principal: &Principal) -> Result<Member, NotActing> {
-        let Some(Session { member, .. }) = self.in_force(principal).await? else {
-            let party = Party::Merchant(principal.merchant_id.ok_or(NotActing::NoMerchant)?);
-            let role = principal.highest_role(party).ok_or(NotActing::NoRole)?;
-            return Ok(Member { user_id: principal.user_id.clone(), party, role });
-        };
+        let Session { member, .. } = self.in_force(principal).await?;
         match member.party {
             Party::Merchant(_) => Ok(member),
             Party::Reseller(_) => Err(NotActing::NotAMerchants),
         }
     }
 
-    /// As whom a caller manages a reseller's affairs: as the session says, which there must be.
+    /// As whom a caller manages a reseller's affairs: as the session says.
     ///
     /// # Errors
     /// [`NotActing`].
     pub async fn of_reseller(&self, principal: &Principal) -> Result<Member, NotActing> {
-        let Session { member, .. } = self.find(principal).await?.ok_or(NotActing::NotInitiated)?;
+        let Session { member, .. } = self.in_force(principal).await?;
         match member.party {
             Party::Reseller(_) => Ok(member),
             Party::Merchant(_) => Err(NotActing::NotAResellers),
         }
     }
 
-    /// The session of a token; none only where none is required.
-    async fn in_force(&self, principal: &Principal) -> Result<Option<Session>, NotActing> {
-        let found = self.find(principal).await?;
-        if found.is_none() && self.required { Err(NotActing::NotInitiated) } else { Ok(found) }
+    /// The session of a token, which there must be.
+    async fn in_force(&self, principal: &Principal) -> Result<Session, NotActing> {
+        self.find(principal).await?.ok_or(NotActing::NotInitiated)
     }
 }
 

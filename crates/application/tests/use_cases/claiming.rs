@@ -1,11 +1,11 @@
 //! What a merchant asks for.
 
-use pos_application::{ClaimAttempt, ClaimDeviceError, FleetError, Mandate, StateRefusal};
-use pos_domain::{Actor, DeviceEventKind, ReleaseRefusal};
+use pos_application::{Answers, ClaimAttempt, ClaimDeviceError, Created, FleetError, KeyedCall, Mandate, StateRefusal};
+use pos_domain::{Actor, ClaimStanding, DeviceEventKind, DeviceId, Fingerprint, IdempotencyKey, ReleaseRefusal};
 use pos_port_storage::History;
 use time::Duration;
 
-use crate::{House, LIMIT, MERCHANT, OTHER_MERCHANT, TTL, from, user};
+use crate::{House, LIMIT, MERCHANT, OTHER_MERCHANT, TTL, attempt, from, user};
 
 #[tokio::test]
 async fn a_typed_code_claims_its_device_once() {
@@ -106,4 +106,65 @@ async fn a_released_device_pairs_again_and_its_old_code_stays_used() {
     assert!(matches!(house.claim(&ann, &old).await, Err(ClaimDeviceError::CodeUsed)));
     let new = house.code(&call).await;
     assert_eq!(house.claim(&ann, &new).await.unwrap(), call.device_id);
+}
+
+fn keyed<'a>(answers: &'a Answers, key: &str, asks: &str) -> Option<KeyedCall<'a, DeviceId>> {
+    let key = IdempotencyKey::parse(key).unwrap();
+    Some(answers.keyed(key, Fingerprint::of(&[asks.as_bytes()]), |id: &DeviceId| Ok(format!("claimed {id}"))))
+}
+
+#[tokio::test]
+async fn a_claim_sent_again_under_its_key_is_told_the_first_answer_and_writes_nothing() {
+    let house = House::new([]);
+    let answers = Answers::new(house.storage.answers.clone(), LIMIT.window * 4);
+    let call = house.device("POS-00000001").await;
+    let (ann, bob) = (user(MERCHANT, "ann"), user(MERCHANT, "bob"));
+    let code = house.code(&call).await;
+    let claim = async |by, key, asks: &str, sent: &str| {
+        house.claim.execute_once(by, &attempt(sent), keyed(&answers, key, asks)).await
+    };
+    for wrong in ["999999", "999998"] {
+        assert!(matches!(claim(&ann, "k", wrong, wrong).await, Err(ClaimDeviceError::CodeNotFound)), "keeps no key");
+    }
+    assert_eq!(claim(&ann, "k", "a", &code).await.unwrap(), Created::Now(call.device_id.clone()));
+    let again = Created::Before("claimed POS-00000001".to_owned());
+    for _ in 0..2 * LIMIT.max_failures {
+        assert_eq!(claim(&ann, "k", "a", &code).await.unwrap(), again);
+    }
+    assert!(matches!(claim(&ann, "k", "b", "999999").await, Err(ClaimDeviceError::KeyReused)), "another request");
+    assert!(matches!(claim(&bob, "k", "a", &code).await, Err(ClaimDeviceError::CodeUsed)), "the key is ann's own");
+    assert!(matches!(claim(&ann, "k2", "a", &code).await, Err(ClaimDeviceError::CodeUsed)), "another key");
+    let standing = house.storage.failures.standing(&ann).await.unwrap();
+    assert_eq!(standing.merchant.map(|window| window.failures), Some(2), "the two guesses and nothing else");
+    assert_eq!(house.storage.events.events_of(&History::whole(&call.device_id)).await.unwrap().len(), 3);
+
+    assert!(matches!(house.claim(&ann, "999997").await, Err(ClaimDeviceError::CodeNotFound)));
+    assert!(matches!(house.claim(&ann, &code).await, Err(ClaimDeviceError::TooManyFailures(_))));
+    assert_eq!(claim(&ann, "k", "a", &code).await.unwrap(), again, "an answer that is there is no guess");
+    house.clock.advance(LIMIT.window * 4);
+    assert!(matches!(claim(&ann, "k", "a", &code).await, Err(ClaimDeviceError::CodeUsed)), "its time is over");
+}
+
+#[tokio::test]
+async fn a_claim_sent_again_without_a_key_is_no_failed_attempt_of_the_merchants() {
+    let house = House::new([]);
+    let (ann, bob, eve) = (user(MERCHANT, "ann"), user(MERCHANT, "bob"), user(OTHER_MERCHANT, "eve"));
+    let call = house.device("POS-00000001").await;
+    let (retired, code) = (house.code(&call).await, house.code(&call).await);
+    house.claim(&ann, &code).await.unwrap();
+    let repeat = async |released: bool| {
+        for by in [&ann, &bob, &ann, &bob] {
+            assert!(matches!(house.claim(by, &code).await, Err(ClaimDeviceError::CodeUsed)), "released: {released}");
+        }
+        assert_eq!(house.storage.failures.standing(&ann).await.unwrap(), ClaimStanding::default());
+    };
+    repeat(false).await;
+    house.release.execute(&Mandate::operator(), &call.device_id).await.unwrap();
+    repeat(true).await;
+    assert!(house.refusals().await.is_empty());
+    for (by, sent) in [(&ann, &retired), (&eve, &code)] {
+        let _ = house.claim(by, sent).await.unwrap_err();
+        let counted = house.storage.failures.standing(by).await.unwrap();
+        assert_eq!(counted.user.map(|window| window.failures), Some(1), "{by:?} is wrong");
+    }
 }

@@ -138,14 +138,14 @@ async fn the_merchant_is_looked_at_first() {
 }
 
 #[tokio::test]
-async fn an_operator_imports_for_merchants_that_nobody_knows_yet() {
+async fn an_operator_imports_for_any_merchant_that_is_there() {
     let house = house(10).await;
     let unknown = MerchantId(Uuid::from_u128(99));
     let rows = vec![device(1, unknown), device(2, OTHER_MERCHANT)];
-    let outcomes = house.outcomes(&Mandate::operator(), ImportMode::AllOrNothing, rows).await;
-    assert_eq!(outcomes, [Ok(()), Ok(())]);
-    let stored = house.storage.devices.find(&DeviceId::from_bits(1)).await.unwrap().unwrap();
-    assert_eq!(stored.merchant_id(), unknown);
+    let outcomes = house.outcomes(&Mandate::operator(), ImportMode::BestEffort, rows).await;
+    assert_eq!(outcomes, [Err(RowRefusal::UnknownMerchant), Ok(())]);
+    let stored = house.storage.devices.find(&DeviceId::from_bits(2)).await.unwrap().unwrap();
+    assert_eq!(stored.merchant_id(), OTHER_MERCHANT);
 }
 
 #[tokio::test]

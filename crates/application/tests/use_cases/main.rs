@@ -23,11 +23,14 @@ use std::sync::Arc;
 
 use pos_application::{
     Bootstrap, CheckStatus, CheckedStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, ExportAudit, IssuePairingCode,
-    Mandate, NewDevice, ProvisionDevices, ReleaseDevice, TerminalCall, VerifyAudit,
+    ManageDirectory, ManageDirectoryError, Mandate, NewDevice, ProvisionDevices, ReleaseDevice, TerminalCall,
+    VerifyAudit,
 };
-use pos_domain::{CallContext, ClaimLimit, Claimant, DeviceDetails, DeviceId, MerchantId, TraceId, UserAgent, UserId};
+use pos_domain::{
+    Act, CallContext, ClaimLimit, Claimant, DeviceDetails, DeviceId, MerchantId, Name, TraceId, UserAgent, UserId,
+};
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
-use pos_port_storage::{InMemoryStore, Storage};
+use pos_port_storage::{AddPartyError, InMemoryStore, Storage};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -78,8 +81,23 @@ impl House {
         }
     }
 
+    /// Adds `MERCHANT`, unless it is there.
+    async fn merchant(&self) {
+        let directory = ManageDirectory::new(
+            self.storage.directory.clone(),
+            self.clock.clone(),
+            Arc::new(ScriptedEntropy::new([])),
+        );
+        let shop = Name::parse("Corner Shop").unwrap();
+        match directory.add_merchant(shop, None, Some(MERCHANT), Act::operator()).await {
+            Ok(_) | Err(ManageDirectoryError::NotAdded(AddPartyError::Taken)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// Provisions a device for `MERCHANT`.
     async fn device(&self, id: &str) -> TerminalCall {
+        self.merchant().await;
         let call = call(id);
         let new =
             NewDevice { merchant_id: MERCHANT, id: Some(call.device_id.clone()), details: DeviceDetails::default() };

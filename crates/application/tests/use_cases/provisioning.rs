@@ -15,6 +15,16 @@ async fn a_taken_name_is_refused() {
 }
 
 #[tokio::test]
+async fn a_device_of_a_merchant_without_a_row_is_refused() {
+    let house = House::new([1]);
+    let new = NewDevice { merchant_id: MERCHANT, id: None, details: DeviceDetails::default() };
+    let named = house.provision.one(&Mandate::operator(), &new, None).await;
+    assert!(matches!(named, Err(FleetError::UnknownMerchant)), "{named:?}");
+    let some = house.provision.some(2, MERCHANT, &Act::operator()).await;
+    assert!(matches!(some, Err(FleetError::UnknownMerchant)), "{some:?}");
+}
+
+#[tokio::test]
 async fn fresh_names_are_distinct_and_leave_out_taken_ones() {
     let house = House::new([1, 2, 2, 3]);
     house.device("POS-00000003").await;

@@ -53,7 +53,7 @@ impl Tenancy {
                 Hosts::new([("portal.example".to_owned(), place())]),
                 LIFETIME,
             ),
-            current: CurrentSession::new(sessions, time.clone(), true),
+            current: CurrentSession::new(sessions, time.clone()),
             members: ManageMembers::new(members, time.clone(), chance.clone()),
             clients: ManageClients::new(storage.clients.clone(), time, chance),
             clock,

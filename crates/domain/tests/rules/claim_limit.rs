@@ -50,3 +50,24 @@ fn failures_in_a_window_count_up_and_one_after_it_starts_another() {
     assert_eq!(window, FailureWindow { started_at: START, failures: 3 });
     assert_eq!(LIMIT.count(Some(window), after(60)), FailureWindow { started_at: after(60), failures: 1 });
 }
+
+#[test]
+fn a_window_that_a_fast_clock_began_is_over() {
+    let skew = ClaimLimit::MAX_CLOCK_SKEW;
+    for (ahead, open) in [(skew, true), (skew + Duration::microseconds(1), false), (Duration::days(300), false)] {
+        let window = FailureWindow { started_at: START + ahead, failures: 3 };
+        assert_eq!(LIMIT.is_open(window.started_at, START), open, "{ahead}");
+        assert_eq!(LIMIT.is_just_full(&window, START), open, "{ahead}");
+        for standing in
+            [ClaimStanding { merchant: Some(window), user: None }, ClaimStanding { merchant: None, user: Some(window) }]
+        {
+            assert_eq!(LIMIT.admit(&standing, START).is_err(), open, "{ahead}");
+        }
+        let counted = LIMIT.count(Some(window), START);
+        let anew = FailureWindow { started_at: START, failures: 1 };
+        assert_eq!(counted, if open { FailureWindow { failures: 4, ..window } } else { anew }, "{ahead}");
+    }
+    let longest = ClaimLimit { max_failures: 3, window: Duration::days(7) };
+    let refused = longest.admit(&ClaimStanding { merchant: failed(3), user: None }, START);
+    assert!(refused.is_err(), "a long window of our own clock is none of these");
+}

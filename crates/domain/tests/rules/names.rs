@@ -201,6 +201,21 @@ fn an_idempotency_key_is_visible_ascii() {
 }
 
 #[test]
+fn a_users_key_is_a_key_and_nobody_elses() {
+    let (key, ann, bob) = (IdempotencyKey::parse("k").unwrap(), user("ann"), user("bob"));
+    let own = key.of_user(&ann);
+    assert_eq!(IdempotencyKey::parse(own.as_str()), Ok(own.clone()));
+    assert_eq!(own, key.of_user(&ann));
+    for other in [key.clone(), key.of_user(&bob), IdempotencyKey::parse("nk").unwrap().of_user(&user("an"))] {
+        assert_ne!(own, other);
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+#[test]
 fn a_fingerprint_tells_where_a_part_ends() {
     let of = Fingerprint::of;
     assert_eq!(of(&[b"POST", b"{}"]), of(&[b"POST", b"{}"]));

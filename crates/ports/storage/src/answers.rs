@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 
 use crate::StorageError;
 
-/// Reads the answers that creating calls were given, by the caller's key. They are written by whatever repository
-/// creates, in the same transaction: a crash leaves both or none, and of calls that come at once, on whatever replicas,
+/// Reads the answers that creating calls and claims were given, by the caller's key. They are written by whatever repository
+/// creates or saves, in the same transaction: a crash leaves both or none, and of calls that come at once, on whatever replicas,
 /// one creates and the others find its answer.
 #[async_trait]
 pub trait AnswerRepository: Send + Sync {
@@ -21,7 +21,7 @@ pub trait AnswerRepository: Send + Sync {
     ) -> Result<Option<KeptAnswer>, StorageError>;
 }
 
-/// A creating call that is to happen once, with the answer to keep if it does.
+/// A creating call or a claim that is to happen once, with the answer to keep if it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Once {
     /// Whose key it is. Two parties may use one key.

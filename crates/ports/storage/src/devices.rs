@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use pos_domain::{Device, DeviceId, EndedCode, PairingCode, Sighting, Transition};
 
-use crate::{SaveError, StorageError};
+use crate::{Once, SaveError, SaveOnceError, StorageError};
 
 /// Keeps devices, each with its current pairing code, and the codes that left them: the view of a terminal, which speaks
 /// for itself, and of a merchant with a code in hand, who is told whose device it is not (contract, section 4). All
@@ -37,8 +37,17 @@ pub trait DeviceRepository: Send + Sync {
     /// # Errors
     /// [`SaveError::Conflict`] unless the stored device is at [`Transition::expected_version`].
     /// [`SaveError::CodeTaken`] when another inactive device has the same current code, even an expired one.
+    /// [`SaveError::UnknownMerchant`] when the device would belong to a merchant that has no row.
     /// [`SaveError::UnknownLocation`] when the device would be at a location that is not its merchant's, or not there.
     async fn save(&self, transition: &Transition) -> Result<(), SaveError>;
+
+    /// As [`DeviceRepository::save`], and in the same transaction keeps the answer of `once` under its key; a call whose
+    /// key is kept already changes nothing. Of calls with one key that come at once, on whatever replicas, one is kept and
+    /// the others find its answer.
+    ///
+    /// # Errors
+    /// [`SaveOnceError::Answered`], before anything that [`DeviceRepository::save`] refuses.
+    async fn save_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError>;
 
     /// Notes what a terminal said of itself, beside the state machine: no version changes, no concurrent
     /// [`DeviceRepository::save`] conflicts with it. An unknown device is left unknown.

@@ -71,7 +71,7 @@ pub enum CreateDevicesError {
     /// The key of the call is kept, with this answer.
     #[error("the call was made before")]
     Answered(KeptAnswer),
-    /// The scope does not see a merchant that a device is for. An operator's sees every id.
+    /// A merchant that a device is for has no row, or the scope does not see it.
     #[error("there is no such merchant")]
     UnknownMerchant,
     /// A device is at a location that is not its merchant's, or not there.

@@ -16,7 +16,7 @@ use crate::in_memory_imports::ImportTables;
 use crate::in_memory_tenancy::TenancyTables;
 use crate::{
     AuditMark, ClaimFailureRepository, DeviceEventPage, DeviceRepository, EventLog, EventMark, History, KeptAuditEvent,
-    SaveError, Span, StorageError, StorageHealth,
+    Once, SaveError, SaveOnceError, Span, StorageError, StorageHealth,
 };
 
 /// Keeps everything in this process, with the conflict semantics of a real store: one lock is one transaction.
@@ -108,6 +108,10 @@ impl DeviceRepository for InMemoryStore {
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
         self.keep(Scope::Operator, transition)
+    }
+
+    async fn save_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError> {
+        self.keep_once(transition, once)
     }
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {

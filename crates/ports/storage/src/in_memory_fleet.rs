@@ -13,11 +13,11 @@ use crate::in_memory::most;
 use crate::in_memory_tenancy::TenancyTables;
 use crate::{
     AddLocationError, AnswerRepository, CreateDevicesError, DevicePage, FleetRepository, InMemoryStore, KeptAnswer,
-    LocationPage, LocationRepository, Once, SaveError, StorageError,
+    LocationPage, LocationRepository, Once, SaveError, SaveOnceError, StorageError,
 };
 
 impl TenancyTables {
-    /// Whether a scope sees a merchant, which may have no row yet: then only it itself and an operator do.
+    /// Whether a scope sees what is of this merchant.
     pub(crate) fn sees(&self, scope: Scope, merchant: MerchantId) -> bool {
         match scope {
             Scope::Operator => true,
@@ -26,6 +26,11 @@ impl TenancyTables {
                 self.merchants.get(&merchant).is_some_and(|merchant| merchant.reseller == Some(own))
             }
         }
+    }
+
+    /// Whether a merchant is there and a scope sees it.
+    pub(crate) fn has_merchant(&self, scope: Scope, merchant: MerchantId) -> bool {
+        self.merchants.contains_key(&merchant) && self.sees(scope, merchant)
     }
 
     pub(crate) fn has_place(&self, merchant: MerchantId, details: &DeviceDetails) -> bool {
@@ -54,7 +59,20 @@ impl TenancyTables {
 
 impl InMemoryStore {
     pub(crate) fn keep(&self, scope: Scope, transition: &Transition) -> Result<(), SaveError> {
-        let tenancy = self.tenancy();
+        self.keep_in(&self.tenancy(), scope, transition)
+    }
+
+    pub(crate) fn keep_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError> {
+        let mut tenancy = self.tenancy();
+        if let Some(kept) = tenancy.answered(Some(once)) {
+            return Err(SaveOnceError::Answered(kept));
+        }
+        self.keep_in(&tenancy, Scope::Operator, transition)?;
+        tenancy.keep_answer(Some(once));
+        Ok(())
+    }
+
+    fn keep_in(&self, tenancy: &TenancyTables, scope: Scope, transition: &Transition) -> Result<(), SaveError> {
         let mut tables = self.tables();
         let device = transition.device();
         let stored = tables.devices.get(device.id()).ok_or(SaveError::Conflict)?;
@@ -64,6 +82,9 @@ impl InMemoryStore {
         }
         if tables.code_is_taken(device) {
             return Err(SaveError::CodeTaken);
+        }
+        if !tenancy.merchants.contains_key(&device.merchant_id()) {
+            return Err(SaveError::UnknownMerchant);
         }
         if !tenancy.has_place(device.merchant_id(), device.details()) {
             return Err(SaveError::UnknownLocation);
@@ -96,7 +117,7 @@ impl FleetRepository for InMemoryStore {
             return Err(CreateDevicesError::Answered(kept));
         }
         let new = || devices.iter().map(Transition::device);
-        if !new().all(|device| tenancy.sees(scope, device.merchant_id())) {
+        if !new().all(|device| tenancy.has_merchant(scope, device.merchant_id())) {
             return Err(CreateDevicesError::UnknownMerchant);
         }
         if !new().all(|device| tenancy.has_place(device.merchant_id(), device.details())) {
@@ -157,7 +178,7 @@ impl LocationRepository for InMemoryStore {
         if let Some(kept) = tenancy.answered(once) {
             return Err(AddLocationError::Answered(kept));
         }
-        if !tenancy.merchants.contains_key(&location.merchant_id) || !tenancy.sees(scope, location.merchant_id) {
+        if !tenancy.has_merchant(scope, location.merchant_id) {
             return Err(AddLocationError::UnknownMerchant);
         }
         if tenancy.locations.contains_key(&location.id) {

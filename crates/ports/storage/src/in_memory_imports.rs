@@ -113,7 +113,7 @@ impl ImportTables {
 
 /// Why the store itself does not create a device.
 fn refused(tenancy: &TenancyTables, tables: &Tables, owner: Scope, device: &ImportedDevice) -> Result<(), RowRefusal> {
-    if !tenancy.sees(owner, device.merchant_id) {
+    if !tenancy.has_merchant(owner, device.merchant_id) {
         return Err(RowRefusal::UnknownMerchant);
     }
     if !tenancy.has_place(device.merchant_id, &device.details) {

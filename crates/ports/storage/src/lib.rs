@@ -43,7 +43,7 @@ pub use changes::{DeviceChanges, Watch, Woken};
 pub use clients::{ApiClientRepository, ClientFailureRepository, GrantError};
 pub use devices::DeviceRepository;
 pub use directory::{AddPartyError, DirectoryRepository, MerchantPage};
-pub use error::{SaveError, StorageError};
+pub use error::{SaveError, SaveOnceError, StorageError};
 pub use failures::ClaimFailureRepository;
 pub use fleet::{CreateDevicesError, DevicePage, FleetRepository};
 pub use imports::{

@@ -2,7 +2,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pos_application::{DetailsPatch, FleetError, Mandate, NewDevice};
-use pos_domain::{Act, Device, DeviceDetails, DeviceEvent, DeviceId, DeviceState, LocationId, MerchantId, Name, Scope};
+use pos_domain::{
+    Act, Device, DeviceDetails, DeviceEvent, DeviceId, DeviceState, LocationId, MerchantId, Name, Party, Scope,
+};
 use pos_port_storage::{DevicePage, History};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use super::confirmation;
 use super::import;
+use super::listing;
 use super::migrate::ensure_schema;
 use crate::cli;
 use crate::output::{Lines, confirm, note, say};
@@ -78,7 +81,9 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
             )
         }
         cli::Device::Move { device_id: id, merchant } => {
-            let device = back.relocate.execute(&operator, &device_id(&id)?, MerchantId(merchant)).await?;
+            let merchant = MerchantId(merchant);
+            let moved = back.relocate.execute(&operator, &device_id(&id)?, merchant).await;
+            let device = moved.map_err(|error| explain(error, merchant))?;
             confirm!("{} belongs to merchant {}", device.id(), device.merchant_id())
         }
         cli::Device::Decommission { device_id: id } => {
@@ -98,21 +103,31 @@ async fn add_named(back: &Back, id: &str, merchant: Uuid) -> anyhow::Result<()> 
     let new = NewDevice { merchant_id: MerchantId(merchant), id: Some(id.clone()), details: DeviceDetails::default() };
     back.provision.one(&Mandate::operator(), &new, None).await.map_err(|error| match error {
         FleetError::Taken => anyhow::anyhow!("device {id} exists already"),
-        other => other.into(),
+        other => explain(other, new.merchant_id),
     })?;
     confirm!("{id}")
 }
 
+/// An unknown merchant is named, with the way to add it.
+fn explain(error: FleetError, merchant: MerchantId) -> anyhow::Error {
+    match error {
+        FleetError::UnknownMerchant => anyhow::anyhow!(listing::unknown(Party::Merchant(merchant))),
+        other => other.into(),
+    }
+}
+
 async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<()> {
-    let mut done = 0;
+    let (merchant, mut done) = (MerchantId(merchant), 0);
     while done < count {
-        let ids =
-            back.provision.some(count - done, MerchantId(merchant), &Act::operator()).await.with_context(|| {
+        let ids = match back.provision.some(count - done, merchant, &Act::operator()).await {
+            Err(FleetError::UnknownMerchant) => return Err(explain(FleetError::UnknownMerchant, merchant)),
+            other => other.with_context(|| {
                 format!(
                     "{done} of {count} devices were provisioned and are listed above; run again for the other {}",
                     count - done
                 )
-            })?;
+            })?,
+        };
         done += ids.len();
         let mut out = Lines::new();
         let shown = ids.iter().try_for_each(|id| out.line(id)).and_then(|()| out.finish());

@@ -14,7 +14,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<()> {
     for name in &applied {
         confirm!("applied {name}")?;
     }
-    confirm!("the schema is up to date; next: pos-server device add --merchant <uuid>, pos-server serve")
+    confirm!("the schema is up to date; next: pos-server merchant add --name <name>, pos-server serve")
 }
 
 /// Brings the schema up to date, or refuses to go on with one that is not.

@@ -8,7 +8,7 @@ use diesel::{Connection as _, SqliteConnection};
 use serde_json::{Value, json};
 
 use crate::process::Serving;
-use crate::{MERCHANT, run, text};
+use crate::{MERCHANT, add_merchant, run, text};
 
 fn add(folder: &Path, more: &[&str]) -> String {
     let added = run(folder, &[&["device", "add", "--merchant", MERCHANT][..], more].concat());
@@ -26,6 +26,7 @@ fn exported(folder: &Path, more: &[&str]) -> Vec<Value> {
 fn a_bent_trail_is_told_and_ends_with_status_one() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    add_merchant(folder);
     add(folder, &["--device-id", "POS-8F3A2C91"]);
     add(folder, &["--yes", "--count", "2499"]);
     let fine = run(folder, &["audit", "verify"]);
@@ -96,6 +97,7 @@ fn a_hand_in_the_administrative_trail_is_found() {
 fn events_outside_the_chain_may_be_allowed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    add_merchant(folder);
     add(folder, &["--device-id", "POS-8F3A2C91"]);
     let mut hand = SqliteConnection::establish(folder.join("pos.db").to_str().unwrap()).unwrap();
     hand.batch_execute(
@@ -113,6 +115,7 @@ fn events_outside_the_chain_may_be_allowed() {
 fn an_export_has_everything_in_order_and_no_code() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    add_merchant(folder);
     let device = add(folder, &[]).trim().to_owned();
     let other = add(folder, &[]).trim().to_owned();
     let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";

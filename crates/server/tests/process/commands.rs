@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{MERCHANT, program, run, text};
+use crate::{MERCHANT, add_merchant, program, run, text};
 
 #[test]
 fn migrate_says_what_it_did_and_what_comes_next() {
@@ -18,6 +18,15 @@ fn migrate_says_what_it_did_and_what_comes_next() {
 fn devices_are_added_listed_shown_and_not_released_unclaimed() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    for more in [&[][..], &["--device-id", "POS-8F3A2C91"]] {
+        let nobodys = run(folder, &[&["device", "add", "--merchant", MERCHANT], more].concat());
+        let said = text(&nobodys.stderr);
+        assert!(
+            !nobodys.status.success() && said.contains(&format!("merchant add --name NAME --id {MERCHANT}")),
+            "{said}"
+        );
+    }
+    add_merchant(folder);
     let named = run(folder, &["device", "add", "--merchant", MERCHANT, "--device-id", "POS-8F3A2C91"]);
     assert_eq!(text(&named.stdout), "POS-8F3A2C91\n", "{named:?}");
     let twice = run(folder, &["device", "add", "--merchant", MERCHANT, "--device-id", "POS-8F3A2C91"]);

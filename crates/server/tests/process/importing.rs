@@ -6,13 +6,14 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::{MERCHANT, program, run, text};
+use crate::{MERCHANT, add_merchant, program, run, text};
 
 #[test]
 fn a_file_is_imported_and_what_comes_next_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let lines: String = (0..2_500).map(|number| format!("POS-{number:08X},{MERCHANT},Till {number}\n")).collect();
+    add_merchant(folder);
     fs::write(folder.join("fleet.csv"), format!("device_id,merchant_id,label\n{lines}")).unwrap();
     let done = run(folder, &["device", "import", "fleet.csv", "--idempotency-key", "monday"]);
     assert_eq!((done.status.code(), text(&done.stdout).as_str()), (Some(0), ""), "{done:?}");
@@ -35,6 +36,7 @@ fn refused_rows_are_printed_and_end_with_status_one() {
     let row = |id: &str| json!({"device_id": id, "merchant_id": MERCHANT}).to_string();
     let file = [row("POS-00000001"), row("POS-1"), row("POS-00000001"), "{".to_owned()].join("\n");
     fs::write(folder.join("fleet.jsonl"), &file).unwrap();
+    add_merchant(folder);
     let all = run(folder, &["device", "import", "fleet.jsonl"]);
     let said = text(&all.stdout);
     assert_eq!((all.status.code(), said.lines().count()), (Some(1), 4), "{all:?}");

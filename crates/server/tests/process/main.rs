@@ -35,6 +35,12 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     program(folder).args(arguments).output().unwrap()
 }
 
+/// Adds [`MERCHANT`], whose devices the tests provision.
+fn add_merchant(folder: &Path) {
+    let added = run(folder, &["merchant", "add", "--name", "Corner Shop", "--id", MERCHANT]);
+    assert!(added.status.success(), "{added:?}");
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

@@ -124,11 +124,20 @@ impl Serving {
 
     /// Claims with a bearer token, and reads the whole answer.
     pub(crate) fn claim(&self, token: &str, code: &str) -> String {
-        let body = serde_json::json!({ "pairing_code": code }).to_string();
+        self.post("/pos/claim", token, &serde_json::json!({ "pairing_code": code }))
+    }
+
+    /// Initiates the session of a token.
+    pub(crate) fn initiate(&self, token: &str) -> String {
+        self.post("/session/initiate", token, &serde_json::json!({ "host": "merchant.viopay.io" }))
+    }
+
+    fn post(&self, path: &str, token: &str, body: &serde_json::Value) -> String {
+        let body = body.to_string();
         let mut stream = self.connect();
         write!(
             stream,
-            "POST /pos/claim HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: \
+            "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\nContent-Type: \
              application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )

@@ -3,10 +3,11 @@
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 
-use crate::{MERCHANT, program, run, text};
+use crate::{MERCHANT, add_merchant, program, run, text};
 
 /// A claim window, an ended code and three events of a device, all of them from 1970.
 fn old_rows(folder: &std::path::Path) {
+    add_merchant(folder);
     let added = run(folder, &["device", "add", "--merchant", MERCHANT, "--device-id", "POS-8F3A2C91"]);
     assert!(added.status.success(), "{added:?}");
     let mut hand = SqliteConnection::establish(folder.join("pos.db").to_str().unwrap()).unwrap();

@@ -22,23 +22,29 @@ async fn guesses_are_counted_over_processes_and_their_restarts() {
     let now = SystemClock.now().unix_timestamp();
     let claims = json!({
         "iss": idp.issuer(), "sub": "ann", "aud": "pos-activation", "typ": "Bearer", "iat": now, "exp": now + 3_600,
-        "merchant_id": MERCHANT,
+        "merchant_id": MERCHANT, "roles": ["merchant-operator"],
     });
     let token = idp.mint(&claims, MintOptions::default()).unwrap();
     let variables = [
         ("POS__DATABASE__URL", database.url()),
         ("POS__IDENTITY__ISSUER", idp.issuer()),
         ("POS__CLAIM__MAX_FAILURES", "3"),
-        // What is counted here is guesses; a session would only be more to set up.
-        ("POS__SESSION__REQUIRED", "false"),
     ];
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     tokio::task::block_in_place(|| {
         let one = Serving::start(folders[0].path(), &variables);
         let other = Serving::start(folders[1].path(), &variables);
-        let mut add = program(folders[0].path());
-        add.args(["device", "add", "--merchant", MERCHANT]).env("POS__DATABASE__URL", database.url());
-        let device = text(&add.output().unwrap().stdout).trim().to_owned();
+        let command = |arguments: &[&str]| {
+            let mut command = program(folders[0].path());
+            let output = command.args(arguments).env("POS__DATABASE__URL", database.url()).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+            text(&output.stdout).trim().to_owned()
+        };
+        command(&["merchant", "add", "--name", "Corner Shop", "--id", MERCHANT]);
+        command(&["member", "add", "--user", "ann", "--merchant", MERCHANT, "--role", "operator"]);
+        let initiated = one.initiate(&token);
+        assert!(initiated.starts_with("HTTP/1.1 200"), "{initiated}");
+        let device = command(&["device", "add", "--merchant", MERCHANT]);
         let issued = one.terminal("POST /pos/pairing-code", &device, &[]);
         let code = issued.split('"').nth(3).unwrap().to_owned();
         for serving in [&one, &other, &one] {

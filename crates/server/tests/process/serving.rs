@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::process::Serving;
-use crate::{MERCHANT, program, run, text};
+use crate::{MERCHANT, add_merchant, program, run, text};
 
 fn lines(log: &str) -> Vec<Value> {
     log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
@@ -29,6 +29,7 @@ fn the_first_line_tells_the_bound_address_and_the_provider_need_not_be_there() {
 #[test]
 fn the_log_has_trace_and_device_and_never_a_code_or_token() {
     let folder = tempfile::tempdir().unwrap();
+    add_merchant(folder.path());
     let added = run(folder.path(), &["device", "add", "--merchant", MERCHANT]);
     let device = text(&added.stdout).trim().to_owned();
     let mut serving = Serving::start(folder.path(), &[("POS__LOG__LEVEL", "trace")]);

@@ -31,8 +31,6 @@ fn a_reseller_its_merchant_and_their_members_are_made_known() {
     let folder = folder.path();
     let reseller = done(folder, &["reseller", "add", "--name", "Northern Terminals"]).trim().to_owned();
     assert_eq!(reseller.len(), 36);
-    // Devices may name a merchant before it has a row.
-    done(folder, &["device", "add", "--merchant", MERCHANT]);
     let added = run(folder, &["merchant", "add", "--name", "Corner Shop", "--reseller", &reseller, "--id", MERCHANT]);
     assert_eq!(text(&added.stdout), format!("{MERCHANT}\n"));
     assert!(text(&added.stderr).contains(&format!("next: pos-server member add --merchant {MERCHANT}")), "{added:?}");
@@ -146,6 +144,7 @@ fn a_device_is_edited_moved_and_decommissioned_and_stands_at_a_location() {
     for bad in [&["--label", "a", "--no-label"][..], &[], &["--label", ""]] {
         refused(folder, &[&["device", "edit", &id], bad].concat());
     }
+    assert!(refused(folder, &["device", "move", &id, "--merchant", nobody]).contains("merchant add"));
     assert_eq!(
         done(folder, &["device", "move", &id, "--merchant", &sister]),
         format!("{id} belongs to merchant {sister}\n")

@@ -36,6 +36,7 @@ impl Target {
                 ("POS__CLAIM__MAX_FAILURES", "1000000".to_owned()),
             ];
             let server = TestServer::start(store.opened(), Options { settings, ..Options::default() });
+            server.sign_in().await;
             (store, server)
         });
         Self { runtime, _store: store, server }

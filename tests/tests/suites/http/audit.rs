@@ -1,6 +1,6 @@
 //! The audit trail as the API writes it: who, from where, by which call, and never a code.
 
-use pos_domain::{AuditEvent, CallContext, TraceId};
+use pos_domain::{AuditEvent, AuditKind, CallContext, TraceId};
 use pos_port_storage::{History, Span};
 use pos_tests::server::{Answer, Options, TestServer, send};
 use reqwest::Method;
@@ -11,7 +11,7 @@ use super::{server, with};
 async fn refusals(server: &TestServer) -> Vec<AuditEvent> {
     let all = Span { limit: 1_000, ..Span::default() };
     let kept = server.storage.events.audit_by_time(&all, None).await.unwrap();
-    kept.into_iter().map(|kept| kept.event).collect()
+    kept.into_iter().map(|kept| kept.event).filter(|event| event.kind == AuditKind::ClaimRefused).collect()
 }
 
 async fn contexts(server: &TestServer, id: &str) -> Vec<CallContext> {

@@ -67,17 +67,18 @@ async fn every_bad_token_is_401_and_a_good_one_gets_through() {
         let forged = claim(&server, &format!("Bearer {}", token.replacen('.', ".e30", 1))).await;
         assert_eq!(forged.failure(401, "4001"), "Access token is invalid or expired", "the signature comes first");
     }
-    let listed = claim(&server, &format!("Bearer {}", with(json!({"merchant_id": [good["merchant_id"]]})))).await;
-    assert_eq!(listed.failure(400, "4004"), "Pairing code not found", "a list of one is that one");
+    let initiate = server.request(Method::POST, "/session/initiate").json(&json!({"host": "merchant.viopay.io"}));
+    let listed = send(initiate.bearer_auth(with(json!({"merchant_id": [good["merchant_id"]]})))).await;
+    let no_member = "User is not a member of the merchant or reseller that the access token names";
+    assert_eq!(listed.failure(403, "4003"), no_member, "a list of one is that one");
     let typed = MintOptions { header: json!({"typ": "at+jwt"}).as_object().unwrap().clone(), ..MintOptions::default() };
     let typed = idp.mint(&changed(good.clone(), json!({"typ": null})), typed).unwrap();
-    assert_eq!(claim(&server, &format!("Bearer {typed}")).await.failure(400, "4004"), "Pairing code not found");
-    let merchantless = claim(&server, &format!("Bearer {}", with(json!({"merchant_id": null})))).await;
-    assert_eq!(merchantless.failure(403, "4003"), "Access token does not name a merchant");
+    let typed = claim(&server, &format!("Bearer {typed}")).await;
+    assert_eq!(typed.failure(401, "4001"), "Session has not been initiated", "the token is good");
     let token = mint(&idp, &good);
     let basic = claim(&server, &format!("Basic {token}")).await;
     assert_eq!(basic.failure(401, "4001"), "Authorization header with a Bearer token is required");
     let through = claim(&server, &format!("Bearer {token}")).await;
-    assert_eq!(through.failure(400, "4004"), "Pairing code not found");
+    assert_eq!(through.failure(401, "4001"), "Session has not been initiated", "the token is good");
     server.stop().await;
 }

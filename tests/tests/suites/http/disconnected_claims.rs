@@ -10,7 +10,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 use pos_adapters::storage::{self, OpenedStorage, StorageOptions};
 use pos_domain::{Device, DeviceId, DeviceStatus, EndedCode, PairingCode, Sighting, Transition};
-use pos_port_storage::{DeviceRepository, SaveError, StorageError};
+use pos_port_storage::{DeviceRepository, Once, SaveError, SaveOnceError, StorageError};
 use pos_tests::postgres::TestDatabase;
 use pos_tests::server::{Answer, TestServer};
 use pos_tests::stores::{options, sqlite_url};
@@ -51,6 +51,12 @@ impl DeviceRepository for Noticing {
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
         let mut guard = Abandoned(Some(&self.abandoned));
         let outcome = self.inner.save(transition).await;
+        guard.0 = None;
+        outcome
+    }
+    async fn save_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError> {
+        let mut guard = Abandoned(Some(&self.abandoned));
+        let outcome = self.inner.save_once(transition, once).await;
         guard.0 = None;
         outcome
     }

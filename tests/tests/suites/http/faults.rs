@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use pos_adapters::storage::{OpenedStorage, PoolMonitor, PoolState};
 use pos_domain::{Device, DeviceId, EndedCode, PairingCode, Sighting, Transition};
 use pos_port_identity::{Principal, TokenVerifier, VerifyError};
-use pos_port_storage::{DeviceRepository, InMemoryStore, SaveError, Storage, StorageError, StorageHealth};
+use pos_port_storage::{
+    DeviceRepository, InMemoryStore, Once, SaveError, SaveOnceError, Storage, StorageError, StorageHealth,
+};
 use pos_tests::server::{Answer, Options, TestServer, send};
 use reqwest::Method;
 use serde_json::json;
@@ -45,6 +47,9 @@ impl DeviceRepository for Broken {
         self.answer().await
     }
     async fn save(&self, _: &Transition) -> Result<(), SaveError> {
+        Ok(self.answer().await?)
+    }
+    async fn save_once(&self, _: &Transition, _: &Once) -> Result<(), SaveOnceError> {
         Ok(self.answer().await?)
     }
     async fn record_sighting(&self, _: &DeviceId, _: &Sighting) -> Result<(), StorageError> {

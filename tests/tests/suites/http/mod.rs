@@ -4,6 +4,7 @@ mod audit;
 mod bad_bodies;
 mod bad_headers;
 mod bad_tokens;
+mod claim_keys;
 mod claim_limit;
 mod disconnected_claims;
 mod documented;
@@ -28,5 +29,6 @@ async fn server() -> (TestStore, TestServer) {
 async fn with(options: Options) -> (TestStore, TestServer) {
     let store = TestStore::sqlite().await;
     let server = TestServer::start(store.opened(), options);
+    server.sign_in().await;
     (store, server)
 }

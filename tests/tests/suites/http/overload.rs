@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use pos_adapters::storage::{OpenedStorage, PoolMonitor, PoolState};
 use pos_domain::{Device, DeviceId, EndedCode, PairingCode, Sighting, Transition};
 use pos_port_identity::{FixedVerifier, Principal, TokenVerifier, VerifyError};
-use pos_port_storage::{DeviceRepository, InMemoryStore, SaveError, Storage, StorageError};
+use pos_port_storage::{DeviceRepository, InMemoryStore, Once, SaveError, SaveOnceError, Storage, StorageError};
 use pos_tests::server::{Answer, Options, TestServer, USER_AGENT, merchant_tokens, send};
 use pos_tests::stores::TestStore;
 use reqwest::{Method, RequestBuilder};
@@ -85,6 +85,9 @@ impl DeviceRepository for Gated {
     }
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
         self.0.save(transition).await
+    }
+    async fn save_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError> {
+        self.0.save_once(transition, once).await
     }
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {
         self.0.record_sighting(id, sighting).await
@@ -340,7 +343,7 @@ async fn claims_and_imports_have_places_of_their_own() {
     for served in claims {
         assert_eq!(served.await.unwrap().failure(400, "4004"), "Pairing code not found");
     }
-    assert_eq!(file.await.unwrap().failure(401, "4001"), "Session has not been initiated");
+    assert_eq!(file.await.unwrap().failure(403, "4003"), "Session does not act for a reseller");
     assert_eq!(claim().await.unwrap().status, 400);
     Arc::into_inner(server).unwrap().stop().await;
 }

@@ -106,7 +106,8 @@ impl World {
 }
 
 fn serve(opened: &OpenedStorage, clock: &Arc<ManualClock>, settings: Vec<(&'static str, String)>) -> TestServer {
-    let options = Options { verifier: Arc::new(verifier()), clock: clock.clone(), settings, ..Options::default() };
+    let options =
+        Options { verifier: Arc::new(verifier()), clock: clock.clone(), settings, people: false, ..Options::default() };
     TestServer::start(opened, options)
 }
 

@@ -40,6 +40,9 @@ impl Managers {
     }
 
     async fn device(&self) -> DeviceId {
+        for merchant in [MERCHANT, OTHER_MERCHANT] {
+            pos_tests::people::add_merchant(&self.storage, merchant).await;
+        }
         let new = NewDevice { merchant_id: MERCHANT, id: None, details: DeviceDetails::default() };
         match self.provision.one(&Mandate::operator(), &new, None).await.unwrap() {
             Created::Now(device) => device.id().clone(),
@@ -138,6 +141,7 @@ async fn nothing_happens_to_a_device_after_its_end(storage: Storage) {
 }
 
 async fn one_key_creates_one_device(storage: Storage) {
+    pos_tests::people::add_merchant(&storage, MERCHANT).await;
     let managers = Managers::new(storage);
     let party = Party::Merchant(MERCHANT);
     let answers = at_once(CALLERS, |caller| {

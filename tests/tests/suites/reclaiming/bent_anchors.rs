@@ -54,6 +54,7 @@ const BENT: [(&str, &[(u64, &str)]); 7] = [
 /// Three devices, each provisioned and given three codes, the last two of them when a year and a half had passed. Then
 /// another year passes, and the first events go.
 async fn reclaimed(storage: &Storage) -> Arc<ManualClock> {
+    pos_tests::people::add_merchant(storage, MERCHANT).await;
     for number in 1..=3 {
         let id = DeviceId::from_bits(number);
         let new = Device::provision(id, MERCHANT, DeviceDetails::default(), Act::operator(), START);

@@ -62,6 +62,7 @@ fn once(at: OffsetDateTime) -> Once {
 
 async fn create(storage: &Storage, number: u32, at: OffsetDateTime) {
     let new = Device::provision(DeviceId::from_bits(number), MERCHANT, DeviceDetails::default(), Act::operator(), at);
+    pos_tests::people::add_merchant(storage, MERCHANT).await;
     storage.fleet.create(Scope::Operator, &[new], Some(&once(at))).await.unwrap();
 }
 

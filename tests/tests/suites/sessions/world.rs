@@ -145,9 +145,9 @@ impl World {
         client
     }
 
-    /// A server on this world's store; with `required` sessions.
+    /// A server on this world's store.
     pub(crate) fn server(&self) -> TestServer {
-        self.server_on(self.store.opened(), vec![("POS__SESSION__REQUIRED", "true".into())])
+        self.server_on(self.store.opened(), Vec::new())
     }
 
     /// A server with these settings, and a bound on failed claims that [`acts`] does not reach.
@@ -165,6 +165,7 @@ impl World {
                 logouts: verifier,
                 client_tokens,
                 clock: self.clock.clone(),
+                people: false,
                 ..Options::default()
             },
         )
@@ -172,7 +173,7 @@ impl World {
 
     /// Another replica, with connections of its own.
     pub(crate) async fn replica(&self) -> TestServer {
-        self.server_on(&self.store.reopened().await, vec![("POS__SESSION__REQUIRED", "true".into())])
+        self.server_on(&self.store.reopened().await, Vec::new())
     }
 
     pub(crate) async fn log_in(&self, user: &str) -> Tokens {

@@ -31,6 +31,7 @@ async fn device(storage: &Storage) -> Device {
         Act::operator(),
         OffsetDateTime::UNIX_EPOCH,
     );
+    pos_tests::people::add_merchant(storage, merchant).await;
     storage.fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     new.into_device()
 }
@@ -215,6 +216,7 @@ async fn a_creation_that_is_given_up_keeps_nothing() {
     let database = TestDatabase::migrated().await;
     let one = StorageOptions { max_connections: 1, ..options(database.url().parse().unwrap()) };
     let opened = storage::open(&one).await.unwrap();
+    pos_tests::people::add_merchant(&opened.storage, new_device().device().merchant_id()).await;
     let (fleet, answers) = (&opened.storage.fleet, &opened.storage.answers);
     let holder = hold_id(&database).await;
     let creating = tokio::spawn({
@@ -237,6 +239,7 @@ async fn a_creation_that_is_given_up_keeps_nothing() {
 #[tokio::test]
 async fn a_creation_that_takes_too_long_is_unavailable_and_keeps_nothing() {
     let (opened, database) = postgres().await;
+    pos_tests::people::add_merchant(&opened.storage, new_device().device().merchant_id()).await;
     let create = async || opened.storage.fleet.create(Scope::Operator, &[new_device()], Some(&once())).await;
     let holder = hold_id(&database).await;
     let answer = create().await;
@@ -249,6 +252,7 @@ async fn a_creation_that_takes_too_long_is_unavailable_and_keeps_nothing() {
 #[tokio::test]
 async fn a_refused_creation_gives_its_connection_back() {
     let (opened, _database) = postgres().await;
+    pos_tests::people::add_merchant(&opened.storage, new_device().device().merchant_id()).await;
     let create = async |once: Option<&Once>| opened.storage.fleet.create(Scope::Operator, &[new_device()], once).await;
     create(None).await.unwrap();
     for _ in 0..3 {

@@ -75,6 +75,7 @@ async fn live(storage: &Storage, number: u32) {
     let code = PairingCode::from_bits(number);
     let new =
         Device::provision(DeviceId::from_bits(number), by.merchant_id, DeviceDetails::default(), Act::operator(), now);
+    pos_tests::people::add_merchant(storage, by.merchant_id).await;
     storage.fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     let save = async |step: Transition| {
         storage.devices.save(&step).await.unwrap();

@@ -15,6 +15,7 @@ const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 async fn pending(storage: &Storage, bits: u32) -> Device {
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
     let new = Device::provision(DeviceId::from_bits(bits), merchant, DeviceDetails::default(), Act::operator(), NOW);
+    pos_tests::people::add_merchant(storage, merchant).await;
     storage.fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     let (code, ttl) = (PairingCode::from_bits(bits), time::Duration::minutes(5));
     let step = new.into_device().issue_pairing_code(code, ttl, CallContext::default(), NOW).unwrap();

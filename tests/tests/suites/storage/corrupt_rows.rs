@@ -21,6 +21,7 @@ async fn furnish(storage: &Storage) -> DeviceId {
     let now = OffsetDateTime::UNIX_EPOCH;
     let merchant = MerchantId("0f0f0f0f-0000-4000-8000-000000000001".parse().unwrap());
     let new = Device::provision(DeviceId::from_bits(1), merchant, DeviceDetails::default(), Act::operator(), now);
+    pos_tests::people::add_merchant(storage, merchant).await;
     storage.fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     let mut device = new.into_device();
     for symbols in ["DEF234", CODE] {

@@ -29,6 +29,7 @@ async fn imports_that_end_leave_connections_to_others() {
         merchant_id: MerchantId(Uuid::nil()),
         details: DeviceDetails::default(),
     };
+    pos_tests::people::add_merchant(&storage, device.merchant_id).await;
     for number in 1..=3 {
         let (import, later) = (import(number), NOW + Duration::HOUR);
         let mode = ImportMode::AllOrNothing;

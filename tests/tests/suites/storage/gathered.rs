@@ -27,6 +27,7 @@ async fn opened(limit: Duration) -> (OpenedStorage, TestDatabase) {
         )
     };
     let devices: Vec<_> = (0..DEVICES).map(provision).collect();
+    pos_tests::people::add_merchant(&opened.storage, merchant).await;
     opened.storage.fleet.create(Scope::Operator, &devices, None).await.unwrap();
     (opened, database)
 }

@@ -22,7 +22,9 @@ async fn opened(limit: Duration) -> (OpenedStorage, TestDatabase) {
     let url = database.url().parse().unwrap();
     let patient: StorageOptions = options(url);
     let new: Vec<_> = (0..DEVICES).map(new).collect();
-    storage::open(&patient).await.unwrap().storage.fleet.create(Scope::Operator, &new, None).await.unwrap();
+    let storage = storage::open(&patient).await.unwrap().storage;
+    pos_tests::people::add_merchant(&storage, new[0].device().merchant_id()).await;
+    storage.fleet.create(Scope::Operator, &new, None).await.unwrap();
     let opened = storage::open(&StorageOptions { statement_timeout: limit, ..patient }).await.unwrap();
     (opened, database)
 }

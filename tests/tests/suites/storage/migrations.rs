@@ -62,6 +62,7 @@ async fn it_serves(options: &StorageOptions) {
         Act::operator(),
         OffsetDateTime::UNIX_EPOCH,
     );
+    pos_tests::people::add_merchant(&storage, merchant).await;
     storage.fleet.create(Scope::Operator, std::slice::from_ref(&device), None).await.unwrap();
     assert_eq!(storage.devices.find(device.device().id()).await.unwrap().as_ref(), Some(device.device()));
 }

@@ -7,6 +7,7 @@ mod chains;
 mod changes;
 mod corrupt_rows;
 mod crowded_imports;
+mod device_merchants;
 mod failed_commits;
 mod gathered;
 mod gathered_saves;

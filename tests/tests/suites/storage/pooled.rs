@@ -49,6 +49,7 @@ async fn many_stores_share_few_server_connections() {
     let (options, database, _pooler) = prepared("").await;
     let stores = join_all((0..6).map(|_| open(&options))).await;
     let all: Vec<_> = (0..120).map(new).collect();
+    pos_tests::people::add_merchant(&stores[0], all[0].device().merchant_id()).await;
     stores[0].fleet.create(Scope::Operator, &all, None).await.unwrap();
     let issued = join_all((0..120).map(|number| issue(&stores[number as usize % 6], number))).await;
     assert!(issued.iter().all(Result::is_ok), "{issued:?}");
@@ -61,6 +62,7 @@ async fn many_stores_share_few_server_connections() {
 async fn a_database_that_cuts_its_connections_is_away_for_a_moment_and_nobody_is_told_of_a_fault() {
     let (options, database, _pooler) = prepared("").await;
     let storage = open(&options).await;
+    pos_tests::people::add_merchant(&storage, new(1).device().merchant_id()).await;
     storage.fleet.create(Scope::Operator, &[new(1), new(2)], None).await.unwrap();
     issue(&storage, 1).await.unwrap();
     database.cut().await;
@@ -96,6 +98,7 @@ async fn a_pooler_that_is_away_is_unavailable() {
 async fn the_servers_own_limit_ends_a_statement() {
     let (options, database, _pooler) = prepared("statement_timeout = '300ms'").await;
     let storage = open(&options).await;
+    pos_tests::people::add_merchant(&storage, new(1).device().merchant_id()).await;
     storage.fleet.create(Scope::Operator, &[new(1)], None).await.unwrap();
     let mut blocker = database.client().await;
     let held = blocker.transaction().await.unwrap();

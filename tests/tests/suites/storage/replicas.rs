@@ -48,6 +48,7 @@ async fn agree(replicas: [Storage; 2]) {
         Act::operator(),
         now,
     );
+    pos_tests::people::add_merchant(&replicas[0], claimant().merchant_id).await;
     replicas[0].fleet.create(Scope::Operator, std::slice::from_ref(&new), None).await.unwrap();
     let device = replicas[1].devices.find(new.device().id()).await.unwrap().unwrap();
     let answers = divided(&replicas, |storage, number| {

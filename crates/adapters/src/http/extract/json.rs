@@ -37,12 +37,14 @@ impl<T: RequestBody> FromRequest for ValidJson<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let request = request.clone();
         let payload = payload.take();
-        Box::pin(async move {
-            let value: T = object(&json_bytes(&request, payload).await?)?;
-            value.validate().map_err(|errors| invalid_body(&validation_message(T::NAME, &errors)))?;
-            Ok(Self(value))
-        })
+        Box::pin(async move { validated(object(&json_bytes(&request, payload).await?)?).map(Self) })
     }
+}
+
+/// A body that has passed its own validation.
+pub(in crate::http) fn validated<T: RequestBody>(body: T) -> Result<T, ApiError> {
+    body.validate().map_err(|errors| invalid_body(&validation_message(T::NAME, &errors)))?;
+    Ok(body)
 }
 
 /// A JSON object as a body, for types that are read straight into what they mean and so need no further validation.

@@ -11,8 +11,7 @@ use super::api;
 use crate::http::api_error::{ApiError, Failure};
 use crate::http::call_log::about_merchant;
 
-/// A caller who acts for a merchant: by the session that was initiated with its token's session or, where the settings
-/// do not ask for one, by what the token says (contract, section 4).
+/// A caller who acts for a merchant, by the session that was initiated with its token's session (contract, section 4).
 pub(in crate::http) struct Merchant(pub(in crate::http) Claimant);
 
 const ASK_FOR_SESSION: &str = "Bearer error=\"invalid_token\", error_description=\"Session has not been initiated\"";
@@ -36,11 +35,9 @@ impl FromRequest for Merchant {
 pub(super) fn refused(error: NotActing) -> ApiError {
     match error {
         NotActing::NotInitiated => ApiError::unauthorized("Session has not been initiated", ASK_FOR_SESSION),
-        NotActing::NoMerchant
-        | NotActing::NotAMerchants
-        | NotActing::NotAResellers
-        | NotActing::NoRole
-        | NotActing::Denied(Denial::Forbidden) => ApiError::new(Failure::Forbidden, error.to_string()),
+        NotActing::NotAMerchants | NotActing::NotAResellers | NotActing::Denied(Denial::Forbidden) => {
+            ApiError::new(Failure::Forbidden, error.to_string())
+        }
         NotActing::Denied(Denial::Hidden) => ApiError::new(Failure::NotFound, "Not found"),
         NotActing::Storage(error) => error.into(),
     }

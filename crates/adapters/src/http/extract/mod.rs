@@ -25,7 +25,7 @@ pub(super) use caller::Caller;
 pub(super) use context::Context;
 pub(super) use create::{Creating, key as idempotency_key};
 pub(super) use form::ValidForm;
-pub(super) use json::{Body, RequestBody, ValidJson, content_type, unsupported, without_coding};
+pub(super) use json::{Body, RequestBody, ValidJson, content_type, unsupported, validated, without_coding};
 pub(super) use mandate::{Mandated, OfReseller, Own, Parent, Side};
 pub(super) use merchant::Merchant;
 pub(super) use patch::MergePatch;

@@ -12,7 +12,7 @@ use super::statements::{Input, statement};
 use crate::storage::audit_rows::{chain_columns, origin_text, trace_text};
 use crate::storage::tenancy_rows::party_columns;
 
-/// Whether a scope sees every merchant that the devices are for, and whether every location is there and its
+/// Whether every merchant that the devices are for is there and seen by a scope, and whether every location is there and its
 /// merchant's.
 pub(super) struct CheckPlaces {
     merchants: Vec<Uuid>,
@@ -55,9 +55,10 @@ impl QueryFragment<Pg> for CheckPlaces {
                 SELECT place.* FROM input, unnest(merchant_ids, location_ids) AS place (merchant_id, location_id)
             ), hidden AS (
                 SELECT FROM places, input
-                WHERE NOT everybodys AND places.merchant_id IS DISTINCT FROM own AND NOT EXISTS (
+                WHERE NOT EXISTS (
                     SELECT FROM merchants
-                    WHERE merchants.merchant_id = places.merchant_id AND merchants.reseller_id = parent)
+                    WHERE merchants.merchant_id = places.merchant_id
+                        AND (everybodys OR merchants.merchant_id = own OR merchants.reseller_id = parent))
             ), nowhere AS (
                 SELECT FROM places
                 WHERE location_id IS NOT NULL AND NOT EXISTS (

@@ -79,8 +79,8 @@ impl QueryFragment<Pg> for StageRows {
     }
 }
 
-/// The places that devices are not to have: where a scope does not see the merchant (answered with false), or where it
-/// does, and the location is not there or not the merchant's (true).
+/// The places that devices are not to have: where the merchant is not there or not seen by a scope (answered with false),
+/// or where it is, and the location is not there or not the merchant's (true).
 pub(super) struct WrongPlaces {
     merchants: Vec<Uuid>,
     locations: Vec<Option<Uuid>>,
@@ -116,9 +116,10 @@ impl QueryFragment<Pg> for WrongPlaces {
         input.then(
             "), judged AS (
                 SELECT place.*,
-                    everybodys OR place.merchant_id IS NOT DISTINCT FROM own OR EXISTS (
+                    EXISTS (
                         SELECT FROM merchants
-                        WHERE merchants.merchant_id = place.merchant_id AND merchants.reseller_id = parent) AS seen,
+                        WHERE merchants.merchant_id = place.merchant_id
+                            AND (everybodys OR merchants.merchant_id = own OR merchants.reseller_id = parent)) AS seen,
                     place.location_id IS NULL OR EXISTS (
                         SELECT FROM locations
                         WHERE locations.merchant_id = place.merchant_id AND locations.location_id = place.location_id

@@ -27,13 +27,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool::managed::Pool;
 use diesel::prelude::*;
-use diesel_async::RunQueryDsl;
 use diesel_async::methods::LoadQuery;
+use diesel_async::{AsyncConnection as _, RunQueryDsl};
 use pos_domain::{
     ClaimLimit, ClaimStanding, Claimant, Device, DeviceId, EndedCode, PairingCode, RefusedClaim, Sighting, Transition,
 };
 use pos_port_storage::{
-    ClaimFailureRepository, DeviceChanges, DeviceRepository, SaveError, StorageError, StorageHealth, Watch,
+    ClaimFailureRepository, DeviceChanges, DeviceRepository, Once, SaveError, SaveOnceError, StorageError,
+    StorageHealth, Watch,
 };
 use time::OffsetDateTime;
 use tokio::time::timeout;
@@ -41,10 +42,11 @@ use uuid::Uuid;
 
 use self::access::{ACCESS, Access};
 use self::changes::Changes;
-use self::connection::{Lease, PgManager};
+use self::connection::{Lease, PgManager, Stop};
 use self::gather::{Lookups, Saves};
 use self::link::PgLink;
 pub(super) use self::migrate::{migrate, pending};
+use self::once::claim_key;
 use self::refusals::{CountFailure, TellBlocked};
 use self::save::SaveTransition;
 use self::schema::{claim_failures, devices, ended_pairing_codes};
@@ -68,6 +70,9 @@ struct Gathered {
 
 /// The foreign key that keeps a device at a location of its merchant.
 const OWN_LOCATION: &str = "devices_own_location";
+
+/// The foreign key that keeps a device at a merchant that is there.
+const MERCHANT_OF_DEVICE: &str = "devices_merchant";
 
 /// Keeps everything in PostgreSQL, behind a pool that opens connections on demand.
 pub struct PgStore {
@@ -220,6 +225,7 @@ fn saved(changed: Result<i64, Failure>) -> Result<(), SaveError> {
         Ok(0) => Err(SaveError::Conflict),
         Ok(_) => Ok(()),
         Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
+        Err(Failure::Missing { place, .. }) if place == MERCHANT_OF_DEVICE => Err(SaveError::UnknownMerchant),
         Err(Failure::Missing { place, .. }) if place == OWN_LOCATION => Err(SaveError::UnknownLocation),
         Err(failure) => Err(StorageError::from(failure).into()),
     }
@@ -264,6 +270,32 @@ impl DeviceRepository for PgStore {
             Some(gathered) => gathered.saves.save(transition).await,
             None => self.save_alone(SaveTransition::from(transition), transition).await,
         }
+    }
+
+    /// Not with others in one statement: it is a transaction of its own, which the key's row is part of.
+    async fn save_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError> {
+        let mut lease = self.lease().await.map_err(StorageError::from)?;
+        let (changes, limit) = (Arc::clone(&self.changes), self.statement_timeout);
+        let (transition, once) = (transition.clone(), once.clone());
+        let save = self.changes.detach(async move {
+            let statement = SaveTransition::from(&transition);
+            let work = async |connection: &mut PgLink| {
+                if let Some(kept) = claim_key(connection, Some(&once)).await? {
+                    return Err(Stop::Refused(SaveOnceError::Answered(kept)));
+                }
+                let changed: Vec<i64> = statement.load(connection).await?;
+                saved(Ok(changed.into_iter().sum())).map_err(|error| Stop::Refused(error.into()))
+            };
+            let outcome = timeout(limit, lease.connection().transaction(work)).await;
+            let outcome = match lease.settle_transaction(outcome) {
+                Ok(()) => Ok(()),
+                Err(SaveOnceError::Answered(kept)) => return Err(SaveOnceError::Answered(kept)),
+                Err(SaveOnceError::Refused(error)) => Err(error),
+            };
+            changes.after_save(&transition, &outcome);
+            Ok(outcome?)
+        });
+        save.await.unwrap_or_else(|stopped| Err(StorageError::Unavailable(stopped.into()).into()))
     }
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {

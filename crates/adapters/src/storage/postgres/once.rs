@@ -1,4 +1,4 @@
-//! Calls that create something once: each claims its key in the transaction of what it creates.
+//! Calls that create or claim something once: each claims its key in the transaction of what it creates or changes.
 
 use diesel::prelude::*;
 use diesel::query_dsl::methods;

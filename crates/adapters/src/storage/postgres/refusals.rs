@@ -22,6 +22,7 @@ struct Refused {
     user: String,
     now: OffsetDateTime,
     oldest: OffsetDateTime,
+    latest: OffsetDateTime,
     most: i64,
     merchant_id: Uuid,
     actor: String,
@@ -43,6 +44,7 @@ impl Refused {
             user: refused.by.user_id.as_str().to_owned(),
             now: refused.at,
             oldest: refused.at.saturating_sub(limit.window).max(BEGINNING),
+            latest: refused.at.saturating_add(ClaimLimit::MAX_CLOCK_SKEW),
             most: limit.max_failures.into(),
             merchant_id: refused.by.merchant_id.0,
             actor: event.act.actor.to_string(),
@@ -64,6 +66,7 @@ impl Refused {
         input.bind::<Text, _>("claimant", &self.user)?;
         input.bind::<Timestamptz, _>("moment", &self.now)?;
         input.bind::<Timestamptz, _>("oldest", &self.oldest)?;
+        input.bind::<Timestamptz, _>("latest", &self.latest)?;
         input.bind::<BigInt, _>("most", &self.most)?;
         input.bind::<SqlUuid, _>("merchant_id", &self.merchant_id)?;
         input.bind::<Text, _>("actor", &self.actor)?;
@@ -92,7 +95,8 @@ statement!(CountFailure -> (Text, Text, Timestamptz, BigInt));
 
 impl QueryFragment<Pg> for CountFailure {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        // A window is open while now < start + length, that is while start > now - length. The merchant's row is locked
+        // A window is open while now < start + length, that is while start > now - length, unless a fast clock began it:
+        // the rule of ClaimLimit::is_open. The merchant's row is locked
         // first by everyone, so two callers never wait for each other in a circle. The reset time travels in the row
         // proposed for insertion (`excluded`); only the bound needs a look back at the input. What goes on record is
         // the rule of ClaimLimit::record_of.
@@ -105,8 +109,10 @@ impl QueryFragment<Pg> for CountFailure {
                 ORDER BY place
                 ON CONFLICT (scope, subject) DO UPDATE SET
                     failures = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
+                            AND kept.window_started_at <= (SELECT latest FROM input)
                         THEN least(kept.failures + 1, 4294967295) ELSE 1 END,
                     window_started_at = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
+                            AND kept.window_started_at <= (SELECT latest FROM input)
                         THEN kept.window_started_at ELSE excluded.window_started_at END
                 RETURNING scope, subject, window_started_at, failures
             ), told AS (
@@ -142,7 +148,7 @@ impl QueryFragment<Pg> for TellBlocked {
             "), just_full AS (
                 SELECT scope, subject FROM claim_failures, input
                 WHERE ((scope = 'merchant' AND subject = merchant) OR (scope = 'user' AND subject = claimant))
-                    AND failures = most AND window_started_at > oldest
+                    AND failures = most AND window_started_at > oldest AND window_started_at <= latest
                 ORDER BY scope
                 FOR UPDATE OF claim_failures
             ), counted AS (

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
-use pos_domain::{Device, DeviceId, EndedCode, Name, PairingCode, Scope, Sighting, Transition};
-use pos_port_storage::{DeviceRepository, SaveError, StorageError};
+use pos_domain::{Device, DeviceEventKind, DeviceId, EndedCode, Name, PairingCode, Scope, Sighting, Transition};
+use pos_port_storage::{DeviceRepository, Once, SaveError, SaveOnceError, StorageError};
 
 use super::audit::insert_event;
 use super::fleet::{sees_device, sees_merchant};
+use super::once::{answered, keep_answer};
 use super::schema::{devices, ended_pairing_codes};
 use super::{SqliteStore, micros};
 use crate::storage::audit_rows::chain_columns;
@@ -62,23 +63,31 @@ fn insert_ended_code(connection: &mut SqliteConnection, ended: &EndedCode, seque
     Ok(())
 }
 
+/// Keeps a transition with its event and the code that ended; false, and nothing, when the device is not at the expected
+/// version.
+fn keep_transition(connection: &mut SqliteConnection, transition: &Transition) -> Result<bool, Failure> {
+    if !update_device(connection, transition)? {
+        return Ok(false);
+    }
+    insert_event(connection, transition.event())?;
+    if let Some(ended) = transition.ended_code() {
+        insert_ended_code(connection, ended, transition.event().sequence)?;
+    }
+    Ok(true)
+}
+
 impl SqliteStore {
     /// Keeps a transition for a scope, which must see the merchant that the stored device has, and the one it has
     /// afterwards.
     pub(super) async fn keep(&self, scope: Scope, transition: &Transition) -> Result<(), SaveError> {
         let (id, watchers, transition) = (transition.device().id().clone(), self.watchers.clone(), transition.clone());
+        let kind = transition.event().kind;
         let save = move |connection: &mut SqliteConnection| {
             let device = transition.device();
-            let sees =
-                sees_device(connection, scope, device.id())? && sees_merchant(connection, scope, device.merchant_id())?;
-            if !sees || !update_device(connection, &transition)? {
-                return Ok(false);
-            }
-            insert_event(connection, transition.event())?;
-            if let Some(ended) = transition.ended_code() {
-                insert_ended_code(connection, ended, transition.event().sequence)?;
-            }
-            Ok(true)
+            let sees = scope == Scope::Operator
+                || (sees_device(connection, scope, device.id())?
+                    && sees_merchant(connection, scope, device.merchant_id())?);
+            Ok(sees && keep_transition(connection, &transition)?)
         };
         // Also after a commit that failed: it may have been one all the same.
         let notify = move |saved: &Result<bool, Failure>| {
@@ -90,7 +99,9 @@ impl SqliteStore {
             Ok(true) => Ok(()),
             Ok(false) => Err(SaveError::Conflict),
             Err(Failure::Taken { place, .. }) if place == WAITING_CODE => Err(SaveError::CodeTaken),
-            // Of the rows that are written, the device's alone refers to one that may not be there.
+            // Of the rows that are written, the device's alone refers to one that may not be there: a move leaves the
+            // location behind, and nothing else changes the merchant.
+            Err(Failure::Missing { .. }) if kind == DeviceEventKind::Moved => Err(SaveError::UnknownMerchant),
             Err(Failure::Missing { .. }) => Err(SaveError::UnknownLocation),
             Err(failure) => Err(StorageError::from(failure).into()),
         }
@@ -145,6 +156,27 @@ impl DeviceRepository for SqliteStore {
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
         self.keep(Scope::Operator, transition).await
+    }
+
+    async fn save_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError> {
+        let (id, watchers) = (transition.device().id().clone(), self.watchers.clone());
+        let (transition, once) = (transition.clone(), once.clone());
+        let save = move |connection: &mut SqliteConnection| {
+            if let Some(kept) = answered(connection, Some(&once))? {
+                return Ok(Err(SaveOnceError::Answered(kept)));
+            }
+            if !keep_transition(connection, &transition)? {
+                return Ok(Err(SaveError::Conflict.into()));
+            }
+            keep_answer(connection, Some(&once))?;
+            Ok(Ok(()))
+        };
+        let notify = move |saved: &Result<Result<(), SaveOnceError>, Failure>| {
+            if matches!(saved, Ok(Ok(())) | Err(Failure::Storage(StorageError::Unavailable(_)))) {
+                watchers.wake(&id);
+            }
+        };
+        self.writer.write_then(save, notify).await.map_err(StorageError::from)?
     }
 
     async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {

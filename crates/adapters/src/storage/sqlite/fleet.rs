@@ -47,20 +47,23 @@ pub(super) fn sees_device(connection: &mut SqliteConnection, scope: Scope, id: &
     }
 }
 
-/// Whether a scope sees a merchant, which may have no row yet: then only it itself and an operator do.
+/// Whether a merchant is there and a scope sees it.
 pub(super) fn sees_merchant(
     connection: &mut SqliteConnection,
     scope: Scope,
     merchant: MerchantId,
 ) -> Result<bool, Failure> {
-    match scope {
-        Scope::Operator => Ok(true),
-        Scope::Of(Party::Merchant(own)) => Ok(own == merchant),
+    let id = merchant.to_string();
+    Ok(match scope {
+        Scope::Of(Party::Merchant(own)) if own != merchant => false,
+        Scope::Operator | Scope::Of(Party::Merchant(_)) => {
+            select(exists(merchants::table.find(id))).get_result(connection)?
+        }
         Scope::Of(Party::Reseller(parent)) => {
             let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.to_string()));
-            Ok(select(exists(theirs.find(merchant.to_string()))).get_result(connection)?)
+            select(exists(theirs.find(id))).get_result(connection)?
         }
-    }
+    })
 }
 
 /// Whether a location, if there is to be one, is that merchant's.

@@ -1,7 +1,6 @@
 //! Locations in SQLite.
 
 use async_trait::async_trait;
-use diesel::dsl::{exists, select};
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use pos_domain::{AuditEvent, Location, LocationId, Name, Party, Scope};
@@ -46,8 +45,7 @@ impl LocationRepository for SqliteStore {
                 return Ok(Err(AddLocationError::Answered(kept)));
             }
             let merchant = location.merchant_id;
-            let known: bool = select(exists(merchants::table.find(merchant.to_string()))).get_result(connection)?;
-            if !known || !sees_merchant(connection, scope, merchant)? {
+            if !sees_merchant(connection, scope, merchant)? {
                 return Ok(Err(AddLocationError::UnknownMerchant));
             }
             let added = diesel::insert_into(dsl::locations)

@@ -176,7 +176,10 @@ async fn a_move_asks_both_ends() {
     }
     let same = fleet.relocate.execute(&parent, &id, MERCHANT).await;
     assert!(matches!(same, Err(FleetError::Refused(StateRefusal::Move(MoveRefusal::SameMerchant)))), "{same:?}");
-    assert_eq!(fleet.relocate.execute(&Mandate::operator(), &id, nobody).await.unwrap().merchant_id(), nobody);
+    let unknown = fleet.relocate.execute(&Mandate::operator(), &id, nobody).await;
+    assert!(matches!(unknown, Err(FleetError::UnknownMerchant)), "{unknown:?}");
+    let moved = fleet.relocate.execute(&Mandate::operator(), &id, OTHER_MERCHANT).await.unwrap();
+    assert_eq!(moved.merchant_id(), OTHER_MERCHANT);
 }
 
 #[tokio::test]

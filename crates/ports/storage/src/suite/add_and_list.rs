@@ -5,9 +5,13 @@ use std::collections::BTreeSet;
 use pos_domain::{Act, Device, DeviceDetails, DeviceId, MerchantId, Scope, Transition};
 
 use super::fixtures::{at, found, id, issued, keep, merchant, new, provisioned, waiting};
+use super::tenancy::with_merchant;
 use crate::{CreateDevicesError, DevicePage, History, Storage, StorageError};
 
 async fn create(storage: &Storage, devices: &[Transition]) -> Result<(), CreateDevicesError> {
+    for device in devices.iter().map(Transition::device) {
+        with_merchant(storage, device.merchant_id()).await;
+    }
     storage.fleet.create(Scope::Operator, devices, None).await
 }
 

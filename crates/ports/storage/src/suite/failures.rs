@@ -68,11 +68,28 @@ pub async fn counting_is_the_domains_rule(storage: Storage) {
     let mut number: u64 = 1;
     for step in 0..60 {
         number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let now = at(0) + Duration::microseconds(i64::from((number >> 40) as u32 % 3_000_000));
+        // Every third moment is up to twenty minutes later, as of a clock that is fast.
+        let span = if step % 3 == 0 { 1_200_000_000 } else { 3_000_000 };
+        let now = at(0) + Duration::microseconds(i64::from((number >> 32) as u32 % span));
         let limit = ClaimLimit { max_failures: 3, window: lengths[step % lengths.len()] };
         expected = Some(limit.count(expected, now));
         let told = storage.failures.record(&refused(&claimant(), now), &limit).await.unwrap();
         assert_eq!((told.merchant, told.user), (expected, expected), "at step {step}");
+    }
+}
+
+/// A window that a fast clock began is over for everybody whose clock is not: the next failure starts another.
+pub async fn a_window_of_a_fast_clock_is_over(storage: Storage) {
+    let limit = ClaimLimit { max_failures: 1, ..LIMIT };
+    let fast = at(0) + ClaimLimit::MAX_CLOCK_SKEW;
+    let table = [(fast, true, window(fast, 3)), (fast + Duration::HOUR, false, window(at(0), 1))];
+    for (started_at, is_open, counted) in table {
+        let ahead = storage.failures.record(&refused(&claimant(), started_at), &limit).await.unwrap();
+        assert_eq!(ahead.merchant, window(started_at, 1));
+        let blocked = storage.failures.record_blocked(&refused(&claimant(), at(0)), &limit).await.unwrap();
+        assert_eq!(blocked, is_open, "only an open window is full");
+        let told = storage.failures.record(&refused(&claimant(), at(0)), &limit).await.unwrap();
+        assert_eq!((told.merchant, told.user), (counted, counted));
     }
 }
 

@@ -6,6 +6,7 @@ use pos_domain::{
 };
 use time::{Duration, OffsetDateTime};
 
+use super::tenancy::with_merchant;
 use crate::Storage;
 
 pub(super) const TTL: Duration = Duration::seconds(300);
@@ -61,6 +62,7 @@ pub(super) fn sighting(agent: &str, seconds: i64) -> Sighting {
 
 /// Adds a merchant's inactive device, and reads it back.
 pub(super) async fn created(storage: &Storage, number: u32, of: MerchantId, details: DeviceDetails) -> Device {
+    with_merchant(storage, of).await;
     let transition = Device::provision(id(number), of, details, Act::operator(), at(0));
     storage.fleet.create(Scope::Operator, std::slice::from_ref(&transition), None).await.unwrap();
     let stored = found(storage, &id(number)).await;
@@ -75,6 +77,7 @@ pub(super) async fn provisioned(storage: &Storage, number: u32) -> Device {
 
 /// Saves a step that must be kept, and reads the device back.
 pub(super) async fn keep(storage: &Storage, transition: Transition) -> Device {
+    with_merchant(storage, transition.device().merchant_id()).await;
     storage.devices.save(&transition).await.unwrap();
     let stored = found(storage, transition.device().id()).await;
     assert_eq!(stored.record().version, transition.device().version());

@@ -4,8 +4,8 @@ use pos_domain::{Act, Device, DeviceDetails, DeviceId, DeviceStatus, MerchantId,
 
 use super::fixtures::{at, claimant, code, context, created, found, id, issued, keep, merchant, provisioned, waiting};
 use super::locations::{placed, spot};
-use super::tenancy::{populated, reseller};
-use crate::{DevicePage, History, SaveError, Storage};
+use super::tenancy::{populated, reseller, with_merchant};
+use crate::{CreateDevicesError, DevicePage, History, SaveError, Storage};
 
 const EVERYBODYS: Scope = Scope::Operator;
 
@@ -34,7 +34,7 @@ fn ids(numbers: &[u32]) -> Vec<DeviceId> {
     numbers.iter().map(|number| id(*number)).collect()
 }
 
-/// Each of the devices 1 to 4 is the merchant's of its number, and 5 is that of merchant 9, who has no row.
+/// Each of the devices 1 to 4 is the merchant's of its number, and 5 is that of merchant 9, of no reseller.
 async fn stocked(storage: &Storage) {
     populated(storage).await;
     for (number, owner) in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 9)] {
@@ -307,4 +307,24 @@ pub async fn a_location_elsewhere_is_refused(storage: Storage) {
     }
     let details = DeviceDetails { label: None, location_id: Some(own) };
     keep(&storage, device.amend(details, Act::operator(), at(4)).unwrap()).await;
+}
+
+/// A device belongs to a merchant that is there: none is created for another, and none is moved to one, by whatever way.
+pub async fn a_merchant_without_a_row_has_no_device(storage: Storage) {
+    let device = provisioned(&storage, 1).await;
+    let moved = device.move_to(merchant(9), Act::operator(), at(2)).unwrap();
+    assert!(matches!(storage.devices.save(&moved).await, Err(SaveError::UnknownMerchant)));
+    assert!(matches!(storage.fleet.save(EVERYBODYS, &moved).await, Err(SaveError::UnknownMerchant)));
+    for scope in [of_merchant(1), of_merchant(9)] {
+        assert!(matches!(storage.fleet.save(scope, &moved).await, Err(SaveError::Conflict)), "{scope:?}");
+    }
+    assert_eq!(found(&storage, &id(1)).await.version(), 1, "nothing of it is kept");
+    let new = Device::provision(id(2), merchant(9), DeviceDetails::default(), Act::operator(), at(0));
+    for scope in [EVERYBODYS, of_merchant(9), of_reseller(1)] {
+        let refused = storage.fleet.create(scope, std::slice::from_ref(&new), None).await;
+        assert!(matches!(refused, Err(CreateDevicesError::UnknownMerchant)), "{scope:?}: {refused:?}");
+    }
+    with_merchant(&storage, merchant(9)).await;
+    storage.devices.save(&moved).await.unwrap();
+    assert_eq!(found(&storage, &id(1)).await.merchant_id(), merchant(9));
 }

@@ -13,6 +13,7 @@ fn rows(count: u32) -> Vec<StagedRow> {
 
 /// What is staged into, sealed or gone on with is kept from then on.
 pub async fn an_import_in_use_is_kept(storage: Storage) {
+    populated(&storage).await;
     let import = import(1, Scope::Operator);
     storage.staging.open(&upload(import, ImportMode::AllOrNothing, None)).await.unwrap();
     storage.staging.stage(&import, &rows(3), at(1_000)).await.unwrap();

@@ -326,8 +326,25 @@ pub async fn a_key_is_kept_by_one_import(storage: Storage) {
     assert_eq!(kept.map(|kept| kept.import), Some(second));
 }
 
+/// An operator imports for any merchant that is there, and for no other: alone and all together.
+pub async fn a_row_for_nobody_is_refused(storage: Storage) {
+    populated(&storage).await;
+    let rows = [row(1, device(1, 4)), row(2, device(2, 9))];
+    let single = import(1, Scope::Operator);
+    sealed(&storage, single, ImportMode::BestEffort, &rows).await;
+    all_decided(&storage, &single).await;
+    storage.imports.conclude(&single, at(30)).await.unwrap();
+    assert_eq!(outcomes(&storage, &single).await, [Ok(()), Err(RowRefusal::UnknownMerchant)]);
+    let whole = import(2, Scope::Operator);
+    sealed(&storage, whole, ImportMode::AllOrNothing, &[row(1, device(3, 4)), row(2, device(4, 9))]).await;
+    let ended = storage.imports.conclude(&whole, at(30)).await.unwrap();
+    assert_eq!(ended.state, ImportState::Refused { row: 2 });
+    assert_eq!(storage.devices.find(&id(3)).await.unwrap(), None);
+}
+
 /// What is over goes in small pieces, sealed or not; what is not stays, and so do the devices.
 pub async fn imports_that_are_over_are_removed(storage: Storage) {
+    populated(&storage).await;
     let (left, done, fresh) = (import(1, Scope::Operator), import(2, Scope::Operator), import(3, Scope::Operator));
     let new = upload(left, ImportMode::BestEffort, Some(key("a")));
     storage.staging.open(&new).await.unwrap();

@@ -20,6 +20,7 @@
 pub mod acts;
 pub mod add_and_list;
 pub mod audit;
+pub mod claims;
 pub mod codes;
 pub mod creation;
 pub mod directory;
@@ -103,6 +104,7 @@ macro_rules! storage_suite {
                 a_page_can_be_of_one_location,
                 details_are_read_back_in_every_state,
                 a_location_elsewhere_is_refused,
+                a_merchant_without_a_row_has_no_device,
             ],
             creation: [
                 a_key_creates_once,
@@ -113,6 +115,11 @@ macro_rules! storage_suite {
                 a_scope_creates_for_its_own_merchants,
                 of_many_calls_with_one_key_one_creates,
                 a_refused_call_hands_its_key_on,
+            ],
+            claims: [
+                a_claim_is_kept_once_for_its_key,
+                a_refused_claim_keeps_no_key,
+                of_many_claims_with_one_key_one_is_kept,
             ],
             locations: [
                 a_location_is_made_known_once,
@@ -127,6 +134,7 @@ macro_rules! storage_suite {
                 a_new_window_starts_exactly_at_the_end,
                 merchant_and_user_have_windows_of_their_own,
                 counting_is_the_domains_rule,
+                a_window_of_a_fast_clock_is_over,
                 a_merchant_and_a_user_of_one_name_are_two,
             ],
             audit: [
@@ -196,6 +204,7 @@ macro_rules! storage_suite {
                 one_refused_row_refuses_all,
                 what_the_store_refuses_refuses_all,
                 a_key_is_kept_by_one_import,
+                a_row_for_nobody_is_refused,
                 imports_that_are_over_are_removed,
             ],
             import_upkeep: [

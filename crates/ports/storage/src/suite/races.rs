@@ -46,7 +46,9 @@ async fn save_together(storage: &Storage, transition: impl Fn(u32) -> Transition
             Ok(()) => kept += 1,
             Err(SaveError::Conflict) => conflicts += 1,
             Err(SaveError::CodeTaken) => taken += 1,
-            Err(other @ (SaveError::UnknownLocation | SaveError::Storage(_))) => panic!("{other:?}"),
+            Err(other @ (SaveError::UnknownMerchant | SaveError::UnknownLocation | SaveError::Storage(_))) => {
+                panic!("{other:?}")
+            }
         }
     }
     (kept, conflicts, taken)
@@ -192,10 +194,13 @@ pub async fn sightings_and_saves_do_not_disturb_each_other(storage: Storage) {
 
 /// Of callers that create one id at once, one does; the others create nothing.
 pub async fn of_many_who_create_one_id_one_does(storage: Storage) {
+    for number in 0..20 {
+        super::tenancy::with_merchant(&storage, merchant(number)).await;
+    }
     let told = together(|number| {
         let storage = storage.clone();
         let mine =
-            Device::provision(id(1), merchant((number % 200) as u8), DeviceDetails::default(), Act::operator(), at(0));
+            Device::provision(id(1), merchant((number % 20) as u8), DeviceDetails::default(), Act::operator(), at(0));
         let own = Device::provision(id(1_000 + number), merchant(1), DeviceDetails::default(), Act::operator(), at(0));
         let devices = if number % 2 == 0 { [mine, own] } else { [own, mine] };
         async move { (number, storage.fleet.create(Scope::Operator, &devices, None).await) }

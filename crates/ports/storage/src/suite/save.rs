@@ -79,6 +79,7 @@ pub async fn instants_keep_their_microseconds(storage: Storage) {
 
 /// The longest device id and user id that the domain accepts, and ids of every visible sign, are stored whole.
 pub async fn the_longest_names_fit(storage: Storage) {
+    super::tenancy::with_merchant(&storage, merchant(1)).await;
     let long = DeviceId::parse(&format!("POS-{}", "~".repeat(60))).unwrap();
     let odd = DeviceId::parse("POS-!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}").unwrap();
     let bare = DeviceId::parse("POS-").unwrap();
@@ -169,6 +170,7 @@ pub async fn events_of_an_unknown_device_are_none(storage: Storage) {
 
 /// Each event comes back as the domain made it: kind, actor, merchant and instant.
 pub async fn events_keep_who_and_when(storage: Storage) {
+    super::tenancy::with_merchant(&storage, merchant(1)).await;
     let mut told = vec![new(1)];
     storage.fleet.create(Scope::Operator, &told, None).await.unwrap();
     let mut step = |transition: pos_domain::Transition| {

@@ -1,13 +1,14 @@
 //! Parties and people the tenancy cases share.
 
 use pos_domain::{
-    Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, Membership, Merchant, Name, Party, Place,
-    Reseller, ResellerId, Role, SecretHash, Session, SessionKey, SessionToken, Slug, Subject, TokenKey, UserId,
+    Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Member, Membership, Merchant, MerchantId, Name, Party,
+    Place, Reseller, ResellerId, Role, Scope, SecretHash, Session, SessionKey, SessionToken, Slug, Subject, TokenKey,
+    UserId,
 };
 use time::{Duration, OffsetDateTime};
 
 use super::fixtures::{at, merchant, user};
-use crate::{GrantError, Logout, StartError, Storage, StorageError};
+use crate::{AddPartyError, GrantError, Logout, StartError, Storage, StorageError};
 
 pub(super) fn reseller(number: u8) -> ResellerId {
     let text = format!("0e0e0e0e-0000-4000-8000-0000000000{number:02x}");
@@ -44,6 +45,19 @@ pub(super) async fn populated(storage: &Storage) {
     }
     for (number, of) in [(1, Some(1)), (2, Some(1)), (3, Some(2)), (4, None)] {
         storage.directory.add_merchant(&shop(number, of), None, &merchant_told(number)).await.unwrap();
+    }
+}
+
+/// Adds a merchant of no reseller, unless it is there: a device belongs to one that is. The event is of second 1000,
+/// after those of most cases.
+pub(super) async fn with_merchant(storage: &Storage, id: MerchantId) {
+    if storage.directory.find_merchant(Scope::Operator, id).await.unwrap().is_none() {
+        let merchant = Merchant { id, ..shop(0, None) };
+        let event = AuditEvent { at: at(1_000), ..merchant_told(0) };
+        match storage.directory.add_merchant(&merchant, None, &event).await {
+            Ok(()) | Err(AddPartyError::Taken) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 

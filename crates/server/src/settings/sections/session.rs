@@ -7,8 +7,6 @@ use crate::settings::reader::{Reader, Verdict};
 /// Initiated sessions.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
-    /// Whether calls that are made for a merchant need one.
-    pub required: bool,
     /// How long one lasts at most whose token can be refreshed.
     pub max_lifetime: Duration,
     /// Which application, over which channel, is served under which host.
@@ -17,7 +15,6 @@ pub struct SessionSettings {
 
 impl SessionSettings {
     pub(in crate::settings) fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let required = reader.flag("session.required");
         let max_lifetime = reader.seconds("session.max_lifetime_secs", 60..=2_592_000);
         let hosts = reader.texts("session.hosts", host);
         let mut seen = std::collections::BTreeSet::new();
@@ -25,7 +22,7 @@ impl SessionSettings {
             let problem = format!("names {twice:?} more than once");
             reader.refuse("session.hosts", problem, "keep the one line that is meant".to_owned());
         }
-        Some(Self { required: required?, max_lifetime: max_lifetime?, hosts: hosts? })
+        Some(Self { max_lifetime: max_lifetime?, hosts: hosts? })
     }
 }
 

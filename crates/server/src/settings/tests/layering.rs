@@ -29,7 +29,6 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "info"));
     assert_eq!(settings.shutdown.grace, Duration::from_secs(25));
     assert!(settings.metrics.enabled);
-    assert!(settings.session.required);
     assert_eq!(settings.session.max_lifetime, Duration::from_secs(36_000));
     let hosts: Vec<_> =
         settings.session.hosts.iter().map(|(host, place)| (&**host, place.application.as_str())).collect();

@@ -63,6 +63,17 @@ pub(super) fn illegal_fleets(dialect: Dialect) -> Vec<Illegal> {
             format!("DELETE FROM merchants WHERE merchant_id = {MERCHANT}"),
             "locations_merchant_id_fkey",
         ),
+        unreferenced(Vec::new(), insert("devices", &inactive(dialect)), "devices_merchant"),
+        unreferenced(
+            vec![insert("devices", &inactive(dialect))],
+            format!("UPDATE devices SET merchant_id = {OTHER_MERCHANT}"),
+            "devices_merchant",
+        ),
+        unreferenced(
+            vec![insert("devices", &inactive(dialect))],
+            format!("DELETE FROM merchants WHERE merchant_id = {MERCHANT}"),
+            "devices_merchant",
+        ),
         unreferenced(merchants(), insert("devices", &at_location), "devices_own_location"),
         unreferenced(placed(), insert("devices", &theirs), "devices_own_location"),
         unreferenced(standing(), format!("UPDATE devices SET merchant_id = {OTHER_MERCHANT}"), "devices_own_location"),
