@@ -72,6 +72,7 @@ fn locked(connection: &mut Connection, guards: &str) -> Result<Vec<String>, Box<
 /// Applies what is missing. What runs outside a transaction, like an index that is built concurrently, holds up nobody
 /// while it waits, so it waits without a limit.
 fn apply_patiently(connection: &mut Connection, applied: &mut Vec<String>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    connection.batch_execute(&format!("SET lock_timeout = '{DDL_PATIENCE}'"))?;
     for migration in connection.pending_migrations(MIGRATIONS)? {
         let patience = if migration.metadata().run_in_transaction() { DDL_PATIENCE } else { "0" };
         connection.batch_execute(&format!("SET lock_timeout = '{patience}'"))?;
