@@ -72,7 +72,7 @@ async fn privileges(database: &TestDatabase, role: &str) -> Vec<String> {
             WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
         UNION ALL SELECT 'schema ' || privilege || ' ' || has_schema_privilege($1, 'public', privilege)
             FROM unnest(ARRAY['USAGE', 'CREATE']) AS privilege
-        UNION ALL SELECT 'default ' || defaclobjtype || ' ' || defaclacl::text FROM pg_default_acl
+        UNION ALL SELECT 'default ' || defaclobjtype::text || ' ' || defaclacl::text FROM pg_default_acl
         UNION ALL SELECT relname || ' is owned by ' || pg_get_userbyid(relowner)
             FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
         ORDER BY 1";
@@ -119,7 +119,7 @@ async fn a_restored_database_grants_what_the_original_grants() {
     });
     let after = privileges(&restored, &app).await;
     for database in [&original, &restored] {
-        let taken = format!("REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {owner}, {app}");
+        let taken = format!("REASSIGN OWNED BY {owner} TO CURRENT_USER; DROP OWNED BY {app}; DROP OWNED BY {owner}");
         database.client().await.batch_execute(&taken).await.unwrap();
     }
     client.batch_execute(&format!("DROP ROLE {owner}; DROP ROLE {app}")).await.unwrap();
