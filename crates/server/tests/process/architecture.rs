@@ -31,7 +31,7 @@ const MAY_NEED: [(&str, &[&str]); 9] = [
 ];
 
 /// What the pure crate may need at all: no I/O, no async, no wire format. The digests that chain events are pure too.
-const DOMAIN_LIBRARIES: [&str; 4] = ["sha2", "thiserror", "time", "uuid"];
+const DOMAIN_LIBRARIES: [&str; 5] = ["sha2", "subtle", "thiserror", "time", "uuid"];
 
 fn packages() -> Vec<Value> {
     let metadata = Command::new(env!("CARGO"))

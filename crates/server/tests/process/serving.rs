@@ -129,7 +129,7 @@ fn refusals_of_a_rate_limiter_are_counted_in_few_lines() {
     let tight = [("POS__LIMITS__DEVICE_PER_MINUTE", "1"), ("POS__LIMITS__DEVICE_BURST", "1")];
     let mut serving = Serving::start(folder.path(), &tight);
     let refused = (0..CALLS)
-        .filter(|_| serving.terminal("GET /pos/status", "POS-8F3A2C91", &[]).starts_with("HTTP/1.1 429"))
+        .filter(|_| serving.terminal("POST /pos/pairing-code", "POS-8F3A2C91", &[]).starts_with("HTTP/1.1 429"))
         .count();
     assert!(refused > CALLS / 2, "{refused}");
     serving.signal("TERM");
