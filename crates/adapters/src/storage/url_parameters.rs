@@ -125,9 +125,10 @@ fn check(name: &str, value: &str) -> Result<(), InvalidDatabaseUrl> {
     if value.is_empty() && !matches!(name, "password" | "options") {
         return Err(wrong(name, "write a value after =, or leave it out"));
     }
-    // Alone, so that what is wrong has a name.
+    // Alone, so that what is wrong has a name. These two the library knows by other words.
+    let is_translated = name == "keepalives_count" || pair == "sslmode=verify-full";
     let alone: Result<tokio_postgres::Config, _> = format!("postgres://host/?{pair}").parse();
-    if alone.is_err() && name != "keepalives_count" {
+    if alone.is_err() && !is_translated {
         return Err(wrong(name, "its value is not understood"));
     }
     Ok(())

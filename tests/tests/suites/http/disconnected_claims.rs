@@ -23,9 +23,10 @@ use super::waiting::{PATIENT, settings, until_one_waits, wait};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Devices that notice when a caller of `save` goes away.
+/// Devices that notice when `save` is called, and when its caller goes away.
 struct Noticing {
     inner: Arc<dyn DeviceRepository>,
+    called: Arc<Notify>,
     abandoned: Arc<Notify>,
 }
 
@@ -49,12 +50,14 @@ impl DeviceRepository for Noticing {
         self.inner.find_ended_code(code).await
     }
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
+        self.called.notify_one();
         let mut guard = Abandoned(Some(&self.abandoned));
         let outcome = self.inner.save(transition).await;
         guard.0 = None;
         outcome
     }
     async fn save_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError> {
+        self.called.notify_one();
         let mut guard = Abandoned(Some(&self.abandoned));
         let outcome = self.inner.save_once(transition, once).await;
         guard.0 = None;
@@ -152,10 +155,10 @@ async fn claim_and_reset(server: &TestServer, code: &str, under_way: impl Future
 }
 
 async fn the_terminal_is_notified(opened: OpenedStorage, mut brake: impl Brake) {
-    let abandoned = Arc::new(Notify::new());
+    let (called, abandoned) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let mut watched = opened.clone();
-    watched.storage.devices =
-        Arc::new(Noticing { inner: opened.storage.devices.clone(), abandoned: abandoned.clone() });
+    let inner = opened.storage.devices.clone();
+    watched.storage.devices = Arc::new(Noticing { inner, called: called.clone(), abandoned: abandoned.clone() });
     let server = TestServer::start(&watched, settings());
     // A claim that was given up before it was sent is not made, and says nothing.
     for _ in 0..10 {
@@ -165,7 +168,13 @@ async fn the_terminal_is_notified(opened: OpenedStorage, mut brake: impl Brake) 
         let claiming = async {
             until_one_waits(&server).await;
             brake.hold().await;
-            claim_and_reset(&server, &code, brake.until_under_way(&opened)).await;
+            // Of the code that was requested.
+            timeout(SOON, called.notified()).await.expect("the code is saved");
+            let under_way = async {
+                timeout(SOON, called.notified()).await.expect("the claim is saved");
+                brake.until_under_way(&opened).await;
+            };
+            claim_and_reset(&server, &code, under_way).await;
             timeout(SOON, abandoned.notified()).await.expect("the caller's request is dropped");
             brake.release().await;
             let id = DeviceId::parse(&device).unwrap();
