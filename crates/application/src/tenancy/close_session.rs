@@ -49,15 +49,16 @@ impl CloseSession {
     pub async fn end(&self, principal: &Principal, context: CallContext) -> Result<bool, StorageError> {
         let (token, now) = (&principal.session, self.clock.now());
         let by = context.by(Actor::User(principal.user_id.clone()));
-        let told = match self.sessions.find(&token.token(), now).await? {
-            Some(session) => of_session(AuditKind::SessionEnded, &session, by, now),
-            // One may be started meanwhile.
-            None => AuditEvent::of(AuditKind::SessionEnded, Subject::User(principal.user_id.clone()), by, now),
+        let ended = match self.sessions.find(&token.token(), now).await? {
+            Some(session) => {
+                // A session that is started at the same time as it ends leaves a row that lasts as long as any session;
+                // the leeway of the token's expiry is less than what retention adds.
+                let keep_until = token.expires_at.max(now.saturating_add(self.max_lifetime));
+                let told = of_session(AuditKind::SessionEnded, &session, by, now);
+                self.sessions.end(&token.token(), keep_until, &told).await?
+            }
+            None => false,
         };
-        // A session that is started at the same time as it ends leaves a row that lasts as long as any session; the
-        // leeway of the token's expiry is less than what retention adds.
-        let keep_until = token.expires_at.max(now.saturating_add(self.max_lifetime));
-        let ended = self.sessions.end(&token.token(), keep_until, &told).await?;
         tracing::info!(user_id = %principal.user_id, ended, "session ended");
         Ok(ended)
     }
