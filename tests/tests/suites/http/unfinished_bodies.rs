@@ -103,7 +103,7 @@ async fn unfinished_bodies_hold_no_permit_that_others_need() {
     }
     assert_eq!(log_in(&server).await.failure(400, "4000"), "Invalid request body");
     assert_eq!(logout_notice(&server).await.failure(400, "4000"), "Logout token is invalid");
-    assert_eq!(import(&server, Some("ann")).await.failure(401, "4001"), "Session has not been initiated");
+    assert_eq!(import(&server, Some("ann")).await.failure(403, "4003"), "Session does not act for a reseller");
     for unfinished in unfinished {
         let (status, error) = unfinished.finish().await;
         assert_eq!((status, &error["code"]), (400, &json!("4000")), "{error}");
@@ -115,15 +115,15 @@ async fn unfinished_bodies_hold_no_permit_that_others_need() {
 #[tokio::test]
 async fn an_upload_that_is_refused_holds_no_permit_of_the_imports() {
     let (_store, server) = with(one_worker(&[("POS__IMPORT__MAX_AT_ONCE", "1")])).await;
-    for headers in ["", "Authorization: Bearer ann\r\n"] {
+    for (headers, status) in [("", 401), ("Authorization: Bearer ann\r\n", 403)] {
         let mut sending = Vec::new();
         for _ in 0..3 {
             let headers = format!("{headers}Content-Type: text/csv\r\n");
             sending.push(Unfinished::begin(&server, "/reseller/devices/import", &headers, 1_000).await);
         }
-        assert_eq!(import(&server, Some("ann")).await.failure(401, "4001"), "Session has not been initiated");
+        assert_eq!(import(&server, Some("ann")).await.failure(403, "4003"), "Session does not act for a reseller");
         for refused in sending {
-            assert_eq!(refused.answer().await.0, 401);
+            assert_eq!(refused.answer().await.0, status);
         }
     }
     server.stop().await;
@@ -205,6 +205,7 @@ async fn a_body_that_is_declared_too_large_is_refused_at_once_everywhere() {
 async fn a_body_that_grows_too_large_ends_the_connection() {
     let store = TestStore::sqlite().await;
     let server = TestServer::start(store.opened(), one_worker(&[]));
+    server.sign_in().await;
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
     let head = "POST /pos/claim HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer ann\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
     let chunk = format!("{:x}\r\n{}\r\n", 9_000, "x".repeat(9_000));

@@ -130,6 +130,7 @@ async fn a_server_that_is_cut_off_releases_its_locks() {
     let short = StorageOptions { statement_timeout: Duration::from_secs(4), ..options(url.parse().unwrap()) };
     let cut_off = storage::open(&short).await.unwrap().storage;
     let near = storage::open(&options(database.url().parse().unwrap())).await.unwrap().storage;
+    pos_tests::people::add_merchant(&near, new_device().device().merchant_id()).await;
     cut_off.health.ping().await.unwrap();
     let (client, holder) = (database.client().await, database.client().await);
     holder.batch_execute("BEGIN; LOCK TABLE devices IN SHARE MODE").await.unwrap();

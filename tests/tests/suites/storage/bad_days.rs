@@ -205,6 +205,8 @@ fn once() -> Once {
 /// Has the id of [`new_device`] until it is rolled back.
 async fn hold_id(database: &TestDatabase) -> tokio_postgres::Client {
     let client = database.client().await;
+    let merchant = "INSERT INTO merchants VALUES ('0f0f0f0f-0000-4000-8000-000000000009', NULL, 'Shop', now())";
+    client.batch_execute(merchant).await.unwrap();
     let hold = "BEGIN; INSERT INTO devices (device_id, merchant_id, version, provisioned_at, status) \
                 VALUES ('POS-00000001', '0f0f0f0f-0000-4000-8000-000000000009', 1, now(), 'inactive')";
     client.batch_execute(hold).await.unwrap();

@@ -47,7 +47,9 @@ async fn every_merchant_has_a_row(storage: &Storage) {
     assert_eq!((added.name.as_str(), added.reseller), (UNKNOWN, None));
     assert_eq!(added.created_at.unix_timestamp(), 3, "as old as its first device");
     let trail = storage.events.audit_by_time(&Span { limit: 10, ..Span::default() }, None).await.unwrap();
-    let of: Vec<_> = trail.iter().map(|kept| (kept.event.kind, kept.event.merchant_id)).collect();
+    // Those with a detail are a later migration's, which records every merchant.
+    let own = trail.iter().map(|kept| &kept.event).filter(|event| event.detail.is_empty());
+    let of: Vec<_> = own.map(|event| (event.kind, event.merchant_id)).collect();
     assert_eq!(of, [(AuditKind::MerchantAdded, Some(id(UNKNOWN)))]);
 }
 

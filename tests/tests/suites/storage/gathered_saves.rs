@@ -328,6 +328,7 @@ async fn every_kind_of_step_goes_through_a_batch() {
     let label = DeviceDetails { label: Some(Name::parse("Till 1").unwrap()), location_id: None };
     let nowhere = DeviceDetails { location_id: Some(LocationId(uuid::Uuid::from_u128(9))), ..label.clone() };
     let another = MerchantId(uuid::Uuid::from_u128(7));
+    pos_tests::people::add_merchant(&opened.storage, another).await;
     let steps = vec![
         first(1, 1),
         waiting(2).await.claim(PairingCode::from_bits(2), &by(), CallContext::default(), NOW).unwrap(),

@@ -87,6 +87,7 @@ async fn saves_and_look_ups_read_no_more_rows_than_they_have_when_the_table_has_
         client.batch_execute(&format!("ALTER TABLE {table} SET (autovacuum_enabled = false)")).await.unwrap();
     }
     let few: Vec<_> = (0..FEW).map(new).collect();
+    pos_tests::people::add_merchant(&caller.opened.storage, few[0].device().merchant_id()).await;
     caller.opened.storage.fleet.create(Scope::Operator, &few, None).await.unwrap();
     // What PostgreSQL knows of the tables from here on is that they have a page each.
     for table in ["devices", "device_events"] {
