@@ -133,21 +133,21 @@ fn an_export_has_everything_in_order_and_no_code() {
 
     let lines = exported(folder, &[]);
     let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
-    assert_eq!(events, ["provisioned", "provisioned", "pairing_code_issued", "claim_refused"]);
+    assert_eq!(events, ["merchant_added", "provisioned", "provisioned", "pairing_code_issued", "claim_refused"]);
     assert!(lines.iter().all(|line| !line.to_string().contains(&code)));
-    let issued = &lines[2];
+    let issued = &lines[3];
     assert_eq!((&issued["actor"], &issued["origin"]), (&"terminal".into(), &"127.0.0.1".into()));
     assert_eq!((&issued["trace_id"], &issued["device_id"]), (&trace_id.into(), &device.as_str().into()));
     assert_eq!(issued["hash"].as_str().map(str::len), Some(64));
-    let refused = &lines[3];
+    let refused = &lines[4];
     assert_eq!((&refused["actor"], &refused["detail"]["reason"]), (&"user:ann".into(), &"used".into()));
     assert_eq!(refused["device_id"], device.as_str());
 
     assert_eq!(exported(folder, &["--device", &device]).len(), 3);
     assert_eq!(exported(folder, &["--device", &other]).len(), 1);
     let at = issued["at"].as_str().unwrap();
-    assert_eq!(exported(folder, &["--since", at]), lines[2..]);
-    assert_eq!(exported(folder, &["--until", at]), lines[..2]);
+    assert_eq!(exported(folder, &["--since", at]), lines[3..]);
+    assert_eq!(exported(folder, &["--until", at]), lines[..3]);
     let refused = run(folder, &["audit", "export", "--since", "yesterday"]);
     assert!(!refused.status.success() && text(&refused.stderr).contains("--since"), "{refused:?}");
 
@@ -223,6 +223,7 @@ fn what_an_operator_administers_is_in_the_export() {
 #[test]
 fn a_reader_that_goes_away_ends_an_export() {
     let folder = tempfile::tempdir().unwrap();
+    add_merchant(folder.path());
     add(folder.path(), &["--yes", "--count", "1500"]);
     let mut child = crate::program(folder.path())
         .args(["audit", "export"])

@@ -59,6 +59,7 @@ fn devices_are_added_listed_shown_and_not_released_unclaimed() {
 #[test]
 fn many_devices_need_a_confirmation_and_there_is_a_bound() {
     let folder = tempfile::tempdir().unwrap();
+    add_merchant(folder.path());
     let add = |more: &[&str]| run(folder.path(), &[&["device", "add", "--merchant", MERCHANT], more].concat());
     let unasked = add(&["--count", "1001"]);
     assert!(!unasked.status.success() && text(&unasked.stderr).contains("--yes"), "{unasked:?}");

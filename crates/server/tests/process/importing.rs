@@ -60,6 +60,7 @@ fn refused_rows_are_printed_and_end_with_status_one() {
 fn every_line_is_imported_refused_or_empty() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
+    add_merchant(folder);
     let row = |number: u32, label: &str| format!("POS-{number:08X},{MERCHANT},{label}\n");
     let file = format!("device_id,merchant_id,label\n{},,\n{},,\n,,\n", row(1, "ok"), row(2, "ok"));
     fs::write(folder.join("fleet.csv"), file).unwrap();

@@ -99,6 +99,9 @@ async fn a_process_that_is_stopped_in_a_transaction_releases_its_locks() {
             .await
             .unwrap_or_else(|_| panic!("{condition}: not {count}"));
     };
+    let shop =
+        format!("INSERT INTO merchants (merchant_id, name, created_at) VALUES ('{MERCHANT}', 'Corner Shop', now())");
+    holder.batch_execute(&shop).await.unwrap();
     holder.batch_execute("BEGIN; LOCK TABLE devices IN SHARE MODE").await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut add = program(folder.path());
