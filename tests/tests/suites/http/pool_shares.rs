@@ -130,12 +130,15 @@ async fn a_full_pool_is_ready() {
             async move { server.claim("ann", &json!({"pairing_code": "AAAAAA"})).await }
         })
         .collect();
-    let all_taken = async {
-        while opened.pool.state().waiting == 0 {
+    let watcher = database.client().await;
+    let all_blocked = async {
+        let blocked =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while watcher.query_one(blocked, &[]).await.unwrap().get::<_, i64>(0) < i64::try_from(POOL).unwrap() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(LONG, all_taken).await.expect("claims wait for a connection");
+    timeout(LONG, all_blocked).await.expect("every connection waits for the lock");
     is_ready(&server).await;
     blocker.batch_execute("ROLLBACK").await.unwrap();
     while let Some(answer) = claims.join_next().await {
