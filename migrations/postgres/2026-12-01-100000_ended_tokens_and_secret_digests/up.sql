@@ -6,7 +6,7 @@
 --
 -- Servers of the version before go on: they do not read `ended_tokens`, and leave `token_key` empty. They cannot check a
 -- secret that was made or rotated by a newer one (500 there), and a newer one cannot check an Argon2 hash: rotate each
--- client once all servers are new. They alone count in `client_failures`, which a later migration drops.
+-- client once all servers are new. Both count in `client_failures`: they for each client, a newer one for each address.
 
 CREATE TABLE ended_tokens (
     session_key text COLLATE "C" NOT NULL,
@@ -40,3 +40,6 @@ ALTER TABLE api_clients DROP CONSTRAINT api_clients_secret_is_hashed;
 ALTER TABLE api_clients ADD CONSTRAINT api_clients_secret_is_hashed
     CHECK ((secret_hash LIKE '$argon2id$%' AND length(secret_hash) <= 512) OR secret_hash ~ '^[$]sha256[$][0-9a-f]{64}$') NOT VALID;
 COMMENT ON COLUMN api_clients.secret_hash IS '$sha256$ and the digest of its secret, in hex. The secret, 256 random bits, is kept nowhere.';
+
+COMMENT ON TABLE client_failures IS 'Wrong client secrets in the current window, counted by all replicas together.';
+COMMENT ON COLUMN client_failures.subject IS 'One of a fixed number of counters for addresses; a client''s id from a server of the version before.';

@@ -4,8 +4,8 @@
 -- same session of the identity provider does. A logout of a session ends the tokens that were issued up to it, as one of
 -- a user does; a row without an instant, from before, ends all of the session's.
 --
--- Argon2 hashes of client secrets from before cannot be checked any more: rotate those clients. `client_failures` is no
--- longer written; a later migration drops it.
+-- Argon2 hashes of client secrets from before cannot be checked any more: rotate those clients. From now on
+-- `client_failures` counts for each address, in a fixed number of counters.
 
 -- Tokens whose session was ended, by their hashes, for as long as one could still hold.
 CREATE TABLE ended_tokens (

@@ -1,5 +1,7 @@
 //! What can be typed after `pos-server`.
 
+#[cfg(feature = "dev-idp")]
+mod development;
 mod shared;
 
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+#[cfg(feature = "dev-idp")]
+pub use development::{Demo, DevIdp};
 pub use shared::{AnyParty, OneParty, Page};
 
 /// Pairs and activates payment terminals.
@@ -374,28 +378,4 @@ pub enum Client {
         #[allow(missing_docs, reason = "its fields' words are shown")]
         page: Page,
     },
-}
-
-/// How to show the flow.
-#[cfg(feature = "dev-idp")]
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// End after the flow; exit status 0 only if all of it held
-    #[arg(long)]
-    pub once: bool,
-    /// Where to serve; port 0 takes any free one
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
-    pub bind: String,
-}
-
-/// How to run the development issuer.
-#[cfg(feature = "dev-idp")]
-#[derive(Debug, Args)]
-pub struct DevIdp {
-    /// Where to listen: a loopback address
-    #[arg(long, default_value = "127.0.0.1:8081", value_name = "HOST:PORT")]
-    pub bind: std::net::SocketAddr,
-    /// Its users and clients, a TOML file; a demo merchant's when left out
-    #[arg(long, value_name = "FILE")]
-    pub realm: Option<PathBuf>,
 }

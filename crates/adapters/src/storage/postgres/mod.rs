@@ -5,6 +5,7 @@ mod access;
 mod changes;
 mod connection;
 mod create;
+mod errors;
 mod gather;
 mod hosts;
 mod import_lifetime;

@@ -50,6 +50,33 @@ macro_rules! statement {
 
 pub(super) use statement;
 
+/// A statement of fixed text whose parameters are the fields, by their names, of the row `input`; with `told` after the
+/// type of its rows, an event to put on record as well.
+macro_rules! fixed {
+    (
+        $(#[$doc:meta])*
+        $name:ident -> $row:ty $(, $told:ident)? { $($field:ident: $sql:ty = $native:ty),+ $(,)? } $rest:expr
+    ) => {
+        $(#[$doc])*
+        pub(super) struct $name {
+            $(pub(super) $field: $native,)+
+            $(pub(super) $told: Told,)?
+        }
+
+        statement!($name -> $row);
+
+        impl QueryFragment<Pg> for $name {
+            fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+                let mut input = Input::of(out);
+                $(input.bind::<$sql, _>(stringify!($field), &self.$field)?;)+
+                $(self.$told.bind(&mut input)?;)?
+                input.then($rest)
+            }
+        }
+    };
+}
+pub(super) use fixed;
+
 /// Writes `WITH input AS (SELECT $1 AS name, $2 AS name …)`.
 pub(super) struct Input<'a, 'b> {
     out: AstPass<'a, 'b, Pg>,

@@ -8,7 +8,7 @@ use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUu
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::statements::{Input, statement};
+use super::statements::{Input, fixed, statement};
 use super::told::{Told, tell};
 
 pub(super) type SessionColumns = (
@@ -27,32 +27,6 @@ pub(super) type SessionColumns = (
     Nullable<Text>,
     Nullable<SqlUuid>,
 );
-
-/// A statement of fixed text whose parameters are the fields, by their names, of the row `input`; with `told` after the
-/// type of its rows, an event to put on record as well.
-macro_rules! fixed {
-    (
-        $(#[$doc:meta])*
-        $name:ident -> $row:ty $(, $told:ident)? { $($field:ident: $sql:ty = $native:ty),+ $(,)? } $rest:expr
-    ) => {
-        $(#[$doc])*
-        pub(super) struct $name {
-            $(pub(super) $field: $native,)+
-            $(pub(super) $told: Told,)?
-        }
-
-        statement!($name -> $row);
-
-        impl QueryFragment<Pg> for $name {
-            fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-                let mut input = Input::of(out);
-                $(input.bind::<$sql, _>(stringify!($field), &self.$field)?;)+
-                $(self.$told.bind(&mut input)?;)?
-                input.then($rest)
-            }
-        }
-    };
-}
 
 /// The part `tokens_ended` of a statement's `WITH`, and a comma: keeps out the tokens that started the sessions of the
 /// part `ended`. Of a session that does not name its token, all that were issued up to it.

@@ -4,7 +4,8 @@ use std::time::Duration;
 use pos_port_storage::StorageError;
 use tokio::time::timeout;
 
-use super::super::connection::{Link, PgConnection, PgManager, is_lost, is_outdated, is_rolled_back, judge};
+use super::super::connection::{Link, PgConnection, PgManager};
+use super::super::errors::{is_lost, is_outdated, is_rolled_back, judge};
 use crate::storage::failure::{Failure, TooSlow};
 
 /// One connection, opened when it is needed and given up when in doubt.
