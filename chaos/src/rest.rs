@@ -14,11 +14,11 @@ use crate::process::Usage;
 const MEMORY_MARGIN: u64 = 48;
 
 /// How many more files than at its start a server may have open at rest: its connections to the database (10 of the
-/// pool, two for each of two workers, one to send and one to hear word of changes) and a few of the issuer's.
+/// pool, two for each of two workers, one for health checks, two for notifications) and a few of the issuer's.
 const FILES_MARGIN: usize = 24;
 
-/// How many sessions a server may have at the database.
-const SESSIONS: i64 = 16;
+/// How many sessions a server may have at the database: those connections.
+const SESSIONS: i64 = 17;
 
 /// What each server takes, by its name.
 pub(crate) type Usages = BTreeMap<String, Usage>;
