@@ -23,8 +23,8 @@ use super::extract::PREFER;
 use super::metrics::RouteMetrics;
 use super::pacing::network;
 use super::pending_bodies::PendingBodies;
-use super::rate_limit_log::RateLimitLog;
 use super::room::{Place, Room};
+use super::throttled_log::ThrottledLog;
 use super::{Api, Limits, envelope, trace_id};
 use crate::clock::Stopwatch;
 
@@ -91,7 +91,7 @@ pub(super) struct Doorway {
     pub(super) patience: Patience,
     /// Where its calls find a place; none where nobody is turned away.
     pub(super) room: Option<Rc<Room>>,
-    pub(super) rate_limit_log: RateLimitLog,
+    pub(super) rate_limit_log: ThrottledLog,
     /// Where its uploads find a place, once their callers are authenticated.
     pub(super) uploads: Option<Rc<Room>>,
     pub(super) body_limit: BodyLimit,
@@ -232,7 +232,7 @@ fn within_header_limit(headers: &HeaderMap, limits: &Limits) -> Result<(), ApiEr
     Ok(())
 }
 
-fn tell(status: u16, elapsed: Duration, error: Option<&ApiError>, rate_limit_log: &RateLimitLog) {
+fn tell(status: u16, elapsed: Duration, error: Option<&ApiError>, rate_limit_log: &ThrottledLog) {
     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
     let Some(error) = error else {
         tracing::debug!(status, micros, "answered");

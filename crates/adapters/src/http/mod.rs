@@ -34,12 +34,12 @@ mod openapi;
 mod origin;
 mod pacing;
 mod pending_bodies;
-mod rate_limit_log;
 mod resource;
 mod room;
 mod routes;
 mod serve;
 mod session_failures;
+mod throttled_log;
 mod trace_id;
 
 use std::sync::Arc;

@@ -11,8 +11,8 @@ use super::Api;
 use super::api_error::{ApiError, Failure};
 use super::door::{BodyLimit, Doorway, Patience, door};
 use super::pending_bodies::PendingBodies;
-use super::rate_limit_log::RateLimitLog;
 use super::room::{Party, Rooms};
+use super::throttled_log::ThrottledLog;
 
 /// A path with what is done there by each method.
 pub(super) struct Served {
@@ -107,7 +107,7 @@ impl Served {
             counters: api.metrics.route(self.path),
             patience: self.patience,
             room: rooms.of(self.party),
-            rate_limit_log: RateLimitLog::default(),
+            rate_limit_log: ThrottledLog::default(),
             uploads: rooms.uploads_of(self.party),
             body_limit: self.body_limit,
             // Terminals send no bodies that are waited for.
@@ -139,7 +139,7 @@ pub(super) fn unknown_path(
         counters: api.metrics.route("unknown"),
         patience: Patience::Usual,
         room: None,
-        rate_limit_log: RateLimitLog::default(),
+        rate_limit_log: ThrottledLog::default(),
         uploads: None,
         body_limit: BodyLimit::None,
         bodies: None,

@@ -11,7 +11,7 @@
 //! Callers of different kinds have rooms of their own: merchants who wait for a slow identity provider leave the terminals'
 //! places alone.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::metrics::{LineMetrics, Metrics};
-use crate::clock::Stopwatch;
+use super::throttled_log::ThrottledLog;
 
 /// How many calls of each kind one worker has under way at most; one that gets no place in time is answered 503/5003.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,13 +102,8 @@ pub(super) struct Room {
     line: LineMetrics,
     /// Those of the accounts that have requests under way: each may hold three quarters of the places.
     shares: RefCell<HashMap<UserId, Arc<Semaphore>>>,
-    unsaid: Cell<u64>,
-    last_said: Cell<Option<Stopwatch>>,
+    log: ThrottledLog,
 }
-
-/// How long the log is silent after a line on calls that were turned away. A line for each would be work that the
-/// server has no time for.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// One call's place. It is free again when this is dropped, however the call ends.
 pub(super) struct Place {
@@ -136,8 +131,8 @@ impl Drop for Share {
 impl Room {
     fn new(name: &'static str, most: usize, patience: Duration, line: LineMetrics) -> Self {
         let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        let (unsaid, last_said) = (Cell::default(), Cell::default());
-        Self { name, most, places, patience, line, shares: RefCell::default(), unsaid, last_said }
+        let (shares, log) = (RefCell::default(), ThrottledLog::default());
+        Self { name, most, places, patience, line, shares, log }
     }
 
     /// A place, if one gets free in time. Whose connection ends leaves the line.
@@ -186,10 +181,7 @@ impl Room {
 
     fn say(&self) {
         self.line.turned_away.inc();
-        self.unsaid.set(self.unsaid.get() + 1);
-        if self.last_said.get().is_none_or(|said| said.elapsed() >= SILENCE) {
-            self.last_said.set(Some(Stopwatch::start()));
-            let calls = self.unsaid.replace(0);
+        if let Some(calls) = self.log.count() {
             tracing::warn!(of = self.name, calls, most = self.most, "too many calls at once; turned away");
         }
     }
