@@ -6,11 +6,14 @@ use pos_port_clock::Entropy;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
+/// Bytes of the fields that every version has, with the hyphens between them.
+const LENGTH: usize = 55;
+
 /// The caller's, when it sent one valid `traceparent` (W3C Trace Context, section 3.2); else a fresh one.
 pub(super) fn of_request(headers: &HeaderMap, entropy: &dyn Entropy) -> TraceId {
     let mut sent = headers.get_all(TRACEPARENT);
     let sole = match (sent.next(), sent.next()) {
-        (Some(value), None) => value.to_str().ok().and_then(of_traceparent),
+        (Some(value), None) => of_traceparent(value.as_bytes()),
         _ => None,
     };
     sole.unwrap_or_else(|| fresh(entropy))
@@ -23,14 +26,20 @@ pub(super) fn fresh(entropy: &dyn Entropy) -> TraceId {
     TraceId::from_bits(u128::from_le_bytes(bytes)).unwrap_or(TraceId::LEAST)
 }
 
-fn of_traceparent(value: &str) -> Option<TraceId> {
-    let mut fields = value.split('-');
+fn of_traceparent(value: &[u8]) -> Option<TraceId> {
+    let (known, more) = value.split_at_checked(LENGTH)?;
+    let mut fields = std::str::from_utf8(known).ok()?.split('-');
     let version = hex(fields.next()?, 2)?;
     let trace_id = TraceId::parse(fields.next()?)?;
     let parent_id = hex(fields.next()?, 16)?;
     hex(fields.next()?, 2)?;
-    let known_or_later = if version == 0 { fields.next().is_none() } else { version != 0xff };
-    (known_or_later && parent_id != 0).then_some(trace_id)
+    let may_follow = match version {
+        0 => more.is_empty(),
+        0xff => false,
+        // A later version may add fields, of any bytes.
+        _ => more.is_empty() || more.starts_with(b"-"),
+    };
+    (may_follow && parent_id != 0).then_some(trace_id)
 }
 
 fn hex(field: &str, digits: usize) -> Option<u64> {
@@ -51,8 +60,9 @@ mod tests {
             format!("00-{ID}-00f067aa0ba902b7-01"),
             format!("00-{ID}-00f067aa0ba902b7-00"),
             format!("cc-{ID}-00f067aa0ba902b7-01-what-the-future-will-be"),
+            format!("aa-{ID}-00f067aa0ba902b7-01-é in the future"),
         ] {
-            assert_eq!(of_traceparent(&valid).map(|id| id.to_string()).as_deref(), Some(ID), "{valid}");
+            assert_eq!(of_traceparent(valid.as_bytes()).map(|id| id.to_string()).as_deref(), Some(ID), "{valid}");
         }
     }
 
@@ -71,7 +81,7 @@ mod tests {
             format!("00-{ID}é-00f067aa0ba902b7-01"),
             "-".repeat(10_000),
         ] {
-            assert_eq!(of_traceparent(&malformed), None, "{malformed}");
+            assert_eq!(of_traceparent(malformed.as_bytes()), None, "{malformed}");
         }
     }
 }
