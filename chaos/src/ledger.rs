@@ -234,7 +234,8 @@ impl Ledger {
             }
             error @ CallError::Unreachable { .. } => {
                 self.count(call, "no connection");
-                if !server_was_down {
+                // A server that goes on after a pause finds the time of new connections over.
+                if !server_was_down && !self.was_paused(&at) {
                     let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                     wrong(format!("no connection to a server that was there: {error}: {cause}"));
                 }
@@ -248,6 +249,12 @@ impl Ledger {
     }
 
     /// Whether there was a fault that excuses it, or had just been one, at any time since it was sent.
+    /// Whether its server was paused when the call was sent.
+    fn was_paused(&self, at: &Underway<'_>) -> bool {
+        let is_paused = |whose: &Excused| matches!(whose, Excused::Server(name) if at.server == name);
+        self.book().disturbed.iter().any(|(whose, end)| is_paused(whose) && end.is_none_or(|end| end >= at.sent))
+    }
+
     fn is_disturbed(&self, at: &Underway<'_>) -> bool {
         let grace = i64::try_from(grace().as_micros()).unwrap_or(Instant::MAX / 2);
         let lasts = |end: &Option<Instant>| end.is_none_or(|end| end + grace >= at.sent);

@@ -51,6 +51,22 @@ fn a_fault_of_one_server_or_device_excuses_nobody_else() {
 }
 
 #[test]
+fn only_calls_to_a_server_that_is_paused_may_lose_their_connection() {
+    let unreachable = || CallError::Unreachable { trace_id: "t".to_owned(), source: "reset".into() };
+    for (whose, excused) in [
+        (Excused::Server("one".to_owned()), true),
+        (Excused::Server("two".to_owned()), false),
+        (Excused::Device("POS-1".to_owned()), false),
+        (Excused::Everybody, false),
+    ] {
+        let ledger = Ledger { load: || 0.5, ..Ledger::new("test", now()) };
+        ledger.excuse(whose.clone());
+        ledger.failed(underway("one", false), unreachable());
+        assert_eq!(ledger.totals().3 == 0, excused, "{whose:?}");
+    }
+}
+
+#[test]
 fn a_change_of_another_device_than_the_held_one_must_not_take_long() {
     let ledger = Ledger { load: || 0.5, ..Ledger::new("test", now()) };
     let long_ago = now() - 60 * SECOND;
