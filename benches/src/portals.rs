@@ -117,7 +117,7 @@ impl Terminals {
         Ok(Self { streams, wave: 0 })
     }
 
-    /// Waves of calls, for so long. To be turned away for a while (503) is no failure of theirs.
+    /// Sends waves of requests for so long. A 503 counts as no failure of the load.
     async fn call_for(&mut self, length: Duration) -> anyhow::Result<Sample> {
         let started = Instant::now();
         let mut seen = Vec::new();

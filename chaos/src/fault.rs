@@ -101,7 +101,7 @@ impl Fault {
         }
     }
 
-    /// Whether the two may come together: one to the database or the way there, the other to whoever asks it.
+    /// Whether the two faults may run at once: one of the database or its network, the other of its clients.
     pub(crate) fn goes_with(self, other: Self) -> bool {
         self.is_of_database() && !other.is_of_database() && !other.is_harmless() && other != Self::FullDisk
     }
@@ -125,8 +125,8 @@ impl Fault {
         matches!(self, Self::KillServer | Self::KillEveryServer | Self::ClockAhead | Self::ClockBehind)
     }
 
-    /// Whether nobody may be told of it by a failure, but for whom it excuses itself: callers of the one server that is
-    /// paused, and of the one device whose row is held.
+    /// Whether no request may fail because of it, except those it excuses itself: to the server that is paused, or about
+    /// the device whose row is held.
     pub(crate) fn is_harmless(self) -> bool {
         matches!(
             self,
