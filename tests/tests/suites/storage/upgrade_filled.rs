@@ -370,11 +370,15 @@ async fn of_postgres() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_sqlite() {
     let folder = tempfile::tempdir().unwrap();
-    let mut connection = SqliteConnection::establish(folder.path().join("pos.db").to_str().unwrap()).unwrap();
-    connection.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON").unwrap();
+    // The last of a storage's connections to close holds the file alone for a moment: every reader waits.
+    let connect = || {
+        let mut connection = SqliteConnection::establish(folder.path().join("pos.db").to_str().unwrap()).unwrap();
+        connection.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON").unwrap();
+        connection
+    };
     let url = sqlite_url(&folder);
-    a_filled_database_is_taken_over(url.clone(), &SQLITE, connection).await;
-    let mut connection = SqliteConnection::establish(folder.path().join("pos.db").to_str().unwrap()).unwrap();
+    a_filled_database_is_taken_over(url.clone(), &SQLITE, connect()).await;
+    let mut connection = connect();
     let broken = "SELECT coalesce(group_concat(\"table\"), '') AS dump FROM pragma_foreign_key_check()";
     assert_eq!(
         diesel::sql_query(broken).get_result::<Dump>(&mut connection).unwrap().dump,
