@@ -1,4 +1,4 @@
-# The server as it runs in production: without the development issuer, as a user of its own.
+# Production image of the server: without the development issuer, as a non-root user.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .

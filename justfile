@@ -2,7 +2,7 @@
 default:
     @just --list
 
-# Everything the CI checks: formatting, lints, documentation, all tests.
+# Run all checks of the CI: formatting, lints, documentation, all tests.
 test:
     tests/run
 
@@ -10,25 +10,25 @@ test:
 fmt:
     cargo fmt --all
 
-# Lints, as strict as the CI's.
+# Run the lints, as strict as in the CI.
 lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     cargo clippy -p pos-server --no-default-features -- -D warnings
 
-# Build the documentation; `just doc --open` shows it.
+# Build the documentation; `just doc --open` opens it.
 doc *args:
     cargo doc --workspace --no-deps --all-features {{ args }}
 
-# Pair a terminal from end to end on this machine, with nothing to set up.
+# Run the whole pairing flow on this machine; needs no set-up.
 demo *args:
     cargo run -p pos-server -- demo {{ args }}
 
-# Run the server with the settings for development.
+# Run the server with the development settings.
 serve *args:
     cargo run -p pos-server -- serve --config config/development.toml {{ args }}
 
-# Start the tests' throw-away PostgreSQL and print its address.
+# Start the temporary PostgreSQL of the tests and print its URL.
 db-start:
     @scripts/test-postgres start
 
@@ -36,7 +36,7 @@ db-start:
 db-stop:
     @scripts/test-postgres stop
 
-# Start the tests' throw-away Keycloak and print its issuer.
+# Start the temporary Keycloak of the tests and print its issuer.
 keycloak-start:
     @scripts/test-keycloak start
 
@@ -44,11 +44,11 @@ keycloak-start:
 keycloak-stop:
     @scripts/test-keycloak stop
 
-# Measure the optimised server against references from the same run; `just bench --seconds 2` is a quick look.
+# Benchmark the optimised server against references from the same run; `just bench --seconds 2` is a quick run.
 bench *args:
     scripts/bench {{ args }}
 
-# The same for polls only, and for other people's servers under the same load.
+# Benchmark polls only, and other servers under the same load.
 bench-peers *args:
     scripts/bench --only polls --peers {{ args }}
 
@@ -56,10 +56,10 @@ bench-peers *args:
 bench-table from="target/bench/latest.json":
     cargo run --quiet --release -p pos-bench -- table --from {{ from }} --into README.md --into docs/benchmarks.md
 
-# Fuzz for a while: `just fuzz --minutes 10`, or one target: `just fuzz fuzz::claims`.
+# Run the fuzz tests for some time: `just fuzz --minutes 10`, or one target: `just fuzz fuzz::claims`.
 fuzz *args:
     scripts/fuzz {{ args }}
 
-# Break everything around the server for 20 minutes and check every answer; `just chaos --short` takes two.
+# Inject faults around the server for 20 minutes and check every response; `just chaos --short` takes two.
 chaos *args:
     scripts/chaos {{ args }}

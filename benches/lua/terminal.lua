@@ -1,5 +1,5 @@
--- Terminals for wrk: one request, into which the number of a device is written, drawn at random for each poll. So all
--- devices take part however many there are, and the load costs as much with a million of them as with ten.
+-- wrk script for terminals: writes the number of a random device into one prepared request. So the load uses all devices,
+-- and costs the same with a million devices as with ten.
 -- Arguments: method, path, number of the first device, number of devices, seed.
 
 local ffi = require("ffi")
@@ -26,15 +26,15 @@ function init(args)
   length = #text
   bytes = ffi.new("uint8_t[?]", length)
   ffi.copy(bytes, text, length)
-  -- Behind the last digit.
-  behind = text:find(id, 1, true) - 1 + #id
+  -- The offset after the last digit.
+  digits_end = text:find(id, 1, true) - 1 + #id
 end
 
 function request()
   local rest = math.random(first, last)
-  for place = behind - 1, behind - DIGITS, -1 do
+  for offset = digits_end - 1, digits_end - DIGITS, -1 do
     local tens = math.floor(rest / 10)
-    bytes[place] = 48 + rest - 10 * tens
+    bytes[offset] = 48 + rest - 10 * tens
     rest = tens
   end
   return ffi.string(bytes, length)

@@ -1,6 +1,6 @@
--- Devices that ask for their token while nobody has said yes or no (RFC 8628, section 3.4), for wrk. Each thread goes
--- through its own share of the device codes in turn, so that the time between two polls of one code is as long as the
--- number of codes allows. Whatever is not `authorization_pending` counts as refused, `slow_down` too.
+-- wrk script for devices that poll for a token while the authorization is pending (RFC 8628, section 3.4). Each thread
+-- cycles through its own share of the device codes, so that the interval between two polls of a code is as long as
+-- possible. Every response other than `authorization_pending` counts as refused, including `slow_down`.
 -- Arguments: path, file with one device code a line, number of threads.
 
 local threads = {}

@@ -1,6 +1,6 @@
--- A claim's three statements, as the PostgreSQL adapter runs them: the device by its code, how the claimant stands, and
--- SaveTransition. Each client works its way through devices of its own, which got their codes beforehand
--- (a colon in a text would be taken for a variable, so one is made by its number).
+-- The three statements of a claim, as the PostgreSQL adapter runs them: the device by its code, the claimant's failed
+-- attempts, and SaveTransition. Each client claims its own range of devices, which have codes already. chr(58) stands for
+-- a colon, because pgbench would take a colon for a variable.
 \set i :i + 1
 \set n :first + :client_id * :each + :i - 1
 \set claimant random(0, :claimants - 1)
@@ -12,7 +12,7 @@ WITH input AS (SELECT bench_code(:n) AS code), waiting AS (
     ORDER BY claimed_at DESC LIMIT 1
 )
 SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
-    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at, chain_start, chain_head,
+    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at, chain_start, chain_tip,
     decommissioned_at, label, location_id
 FROM (SELECT * FROM waiting UNION ALL SELECT * FROM used) AS either
 ORDER BY (status = 'inactive') DESC LIMIT 1
@@ -27,7 +27,7 @@ WITH input AS (
         NULL::timestamptz AS decommissioned_at, NULL::text AS label, NULL::uuid AS location_id, now() AS at,
         'user' || chr(58) || 'bench-' || :claimant::text AS actor, 'claimed'::text AS kind, NULL::text AS ended_code,
         NULL::text AS ended_as, NULL::timestamptz AS ended_at,
-        '127.0.0.1'::text AS origin, repeat('a', 32) AS trace_id, 1::bigint AS chain_start,
+        '127.0.0.1'::text AS client_ip, repeat('a', 32) AS trace_id, 1::bigint AS chain_start,
         decode(repeat('ab', 32), 'hex') AS hash
 ), changed AS (
     UPDATE devices
@@ -36,16 +36,16 @@ WITH input AS (
         code_expires_at = input.code_expires_at, claimed_by = input.claimed_by,
         claimed_at = input.claimed_at, activated_at = input.activated_at,
         decommissioned_at = input.decommissioned_at, label = input.label, location_id = input.location_id,
-        chain_start = input.chain_start, chain_head = input.hash
+        chain_start = input.chain_start, chain_tip = input.hash
     FROM input
     WHERE devices.device_id = input.device_id AND devices.version = input.expected
     RETURNING devices.device_id
 ), told AS (
-    INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, origin, trace_id, kind, hash)
-    SELECT device_id, version, merchant_id, at, actor, origin, trace_id, kind, hash FROM input
+    INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, client_ip, trace_id, kind, hash)
+    SELECT device_id, version, merchant_id, at, actor, client_ip, trace_id, kind, hash FROM input
     WHERE EXISTS (SELECT FROM changed)
 ), ended AS (
-    INSERT INTO ended_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
+    INSERT INTO past_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
     SELECT device_id, version, ended_code, ended_as, ended_at FROM input
     WHERE ended_code IS NOT NULL AND EXISTS (SELECT FROM changed)
 )

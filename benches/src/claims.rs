@@ -1,4 +1,4 @@
-//! Claims: people with tokens, and each code used once.
+//! Load of claims: users with tokens, and one code for each claim.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::children::Listening;
-use crate::fleet::{self, Fleet};
+use crate::fleet::{self, CODE, Fleet};
 use crate::http_load::send_all;
+use crate::measurement::{Latency, Measurement};
 use crate::options::Run;
-use crate::sample::{Latency, Sample};
+use crate::processes::ServerProcess;
 
-/// Whom the tokens are for.
+/// Audience of the tokens.
 pub(crate) const AUDIENCE: &str = "pos-activation";
 
-/// The portal's host, as the default settings have it.
+/// The portal's host in the default settings.
 const HOST: &str = "merchant.viopay.io";
 
-/// An issuer, and a token of each claimant.
+/// An issuer, and a token for each claimant.
 pub(crate) struct Portal {
     issuer: RunningDevIdp,
     tokens: Vec<String>,
@@ -53,56 +53,56 @@ impl Portal {
         Ok(Self { issuer, tokens })
     }
 
-    /// For the server's settings.
+    /// The issuer identifier for the server's settings.
     pub(crate) fn issuer(&self) -> &str {
         self.issuer.issuer()
     }
 
-    /// Initiates the session of each claimant's token.
+    /// Initiates a session with each claimant's token.
     pub(crate) async fn initiate(&self, server: SocketAddr, connections: usize) -> anyhow::Result<()> {
         let body = json!({ "host": HOST });
         let initiate = |claimant| self.request(claimant, ("POST", "/session/initiate"), Some(&body));
         let requests = (0..).take(self.tokens.len()).map(initiate).collect::<anyhow::Result<_>>()?;
-        send_all(server, connections, requests).await?.all_well("sessions")?;
+        send_all(server, connections, requests).await?.ensure_success("sessions")?;
         Ok(())
     }
 
-    /// Gets a code for each device, then claims them all; only the claims are measured.
+    /// Requests a code for each device, then claims all devices; only the claims are measured.
     pub(crate) async fn claim(
         &self,
-        server: &mut Listening,
+        server: &mut ServerProcess,
         fleet: Fleet,
         devices: impl Iterator<Item = u32>,
         options: &Run,
-    ) -> anyhow::Result<Sample> {
+    ) -> anyhow::Result<Measurement> {
         let devices: Vec<u32> = devices.collect();
         let connections = options.connections as usize;
-        let asking = devices.iter().map(|device| fleet::terminal_request("POST", "/pos/pairing-code", *device));
-        let issued = send_all(server.address, connections, asking.collect()).await?.all_well("requests for codes")?;
-        let claiming = issued.answers.iter().map(|answer| {
-            let device = *devices.get(answer.index).context("an answer to nothing")?;
-            let code: IssuedCode = serde_json::from_slice(&answer.body).context("the code's answer")?;
+        let requests = devices.iter().map(|device| fleet::terminal_request(CODE.0, CODE.1, *device)).collect();
+        let issued = send_all(server.address, connections, requests).await?.ensure_success("requests for codes")?;
+        let claims = issued.responses.iter().map(|response| {
+            let device = *devices.get(response.index).context("a response without a request")?;
+            let code: IssuedCode = serde_json::from_slice(&response.body).context("the response with a code")?;
             self.claim_request(fleet.claimant(device), &code.pairing_code)
         });
-        let claiming = claiming.collect::<anyhow::Result<Vec<_>>>()?;
+        let claims = claims.collect::<anyhow::Result<Vec<_>>>()?;
         let cpu_before = server.cpu_time()?;
-        let outcome = send_all(server.address, connections, claiming).await?;
+        let outcome = send_all(server.address, connections, claims).await?;
         let cpu = server.cpu_time()?.since(cpu_before);
         server.check_alive()?;
         if let Some(failure) = outcome.failures().next() {
             eprintln!("a claim was answered {}: {}", failure.status, String::from_utf8_lossy(&failure.body));
         }
-        Ok(Sample {
-            answered: outcome.answers.len() as u64,
+        Ok(Measurement {
+            answered: outcome.responses.len() as u64,
             failed: outcome.failures().count() as u64,
             elapsed: outcome.elapsed,
-            latency: Latency::of(outcome.answers.iter().map(|answer| answer.latency).collect()),
+            latency: Latency::of(outcome.responses.iter().map(|response| response.latency).collect()),
             cpu: Some(cpu),
             memory: Some(server.memory()?),
         })
     }
 
-    /// A claimant's request as it stands on the wire.
+    /// A claimant's request in its wire format.
     pub(crate) fn request(
         &self,
         claimant: u32,
@@ -111,12 +111,12 @@ impl Portal {
     ) -> anyhow::Result<Vec<u8>> {
         let token = self.tokens.get(claimant as usize).context("a claimant without a token")?;
         let body = body.map(ToString::to_string).unwrap_or_default();
-        let about_body = match body.len() {
+        let body_headers = match body.len() {
             0 => String::new(),
             length => format!("Content-Type: application/json\r\nContent-Length: {length}\r\n"),
         };
         let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n");
-        Ok(format!("{head}{about_body}\r\n{body}").into_bytes())
+        Ok(format!("{head}{body_headers}\r\n{body}").into_bytes())
     }
 
     fn claim_request(&self, claimant: u32, code: &str) -> anyhow::Result<Vec<u8>> {

@@ -1,5 +1,5 @@
-//! Imports: how long one takes beside PostgreSQL's own COPY of the rows it leaves, and what a large one does to the codes
-//! right after it.
+//! Load of imports: the time of an import compared with PostgreSQL's COPY of the same rows, and the latency of code
+//! requests before and right after a large import.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,99 +14,100 @@ use clap::Parser as _;
 use pos_server::cli::Cli;
 use tokio::time::sleep;
 
-use crate::children::{Listening, in_own_session};
+use crate::bench::{Bench, WARM_UP};
 use crate::database::{DATABASE_URL, Database};
-use crate::fleet::{device_id, merchant, terminal_request};
+use crate::fleet::{CODE, device_id, merchant, terminal_request};
 use crate::http_load::send_all;
-use crate::plan::{Bench, CODE, WARM_UP};
+use crate::measurement::Measurement;
+use crate::processes::{ServerProcess, in_own_session};
 use crate::report::{Report, Row};
-use crate::sample::Sample;
 use crate::wrk::{self, Terminals};
 
-/// The number of the first device that is imported.
+/// The number of the first imported device.
 const FIRST: u32 = 60_000_000;
 
-/// How many rows are imported beside COPY.
+/// Number of rows of the import that is compared with COPY.
 const ROWS: u32 = 100_000;
 
-/// How many rows are imported between codes.
+/// Number of rows of the import between code requests.
 const MANY_ROWS: u32 = 300_000;
 
-/// Devices that ask for codes before and after an import, by their numbers: few, so that a plan made for a small table shows.
-const ASKING: Range<u32> = 70_000_000..70_000_100;
+/// Devices that request codes before and after an import. Few, so that a query plan for a small table shows.
+const REQUESTING: Range<u32> = 70_000_000..70_000_100;
 
-/// On how many connections they ask: few for so few devices, or they would wait for each other instead of the database.
+/// Their number of connections. Few, because with so few devices they would wait for each other and not for the database.
 const CONNECTIONS: u32 = 8;
 
-/// From one group of codes to the next while devices are imported.
+/// Pause between groups of code requests during an import.
 const BETWEEN_CALLS: Duration = Duration::from_millis(200);
 
-/// What an import leaves rows in, each table after those it refers to.
+/// The tables that an import writes to, in the order of their foreign keys.
 const TABLES: [&str; 4] = ["imports", "import_rows", "devices", "device_events"];
 
 impl Bench<'_> {
-    /// Each repetition has databases of its own, so that none pays for the one before.
+    /// Each repetition has its own databases, so that repetitions are independent.
     pub(crate) async fn imports(&self, report: &mut Report) -> anyhow::Result<()> {
         for repetition in 0..self.options.repetitions {
-            self.beside_copy(report, repetition).await?;
-            self.around_codes(report, repetition).await?;
+            self.import_and_copy(report, repetition).await?;
+            self.codes_around_import(report, repetition).await?;
         }
         Ok(())
     }
 
-    /// An import, then COPY of all that it left into the same tables with the same indexes of another database.
-    async fn beside_copy(&self, report: &mut Report, repetition: u32) -> anyhow::Result<()> {
+    /// Imports a file, then copies all resulting rows with COPY into the same tables, with the same indexes, of another
+    /// database.
+    async fn import_and_copy(&self, report: &mut Report, repetition: u32) -> anyhow::Result<()> {
         let (url, imported) = self.empty_database(&format!("import_{repetition}")).await?;
         let (_, mut copied) = self.empty_database(&format!("copy_{repetition}")).await?;
-        imported.settle().await?;
+        imported.vacuum_and_checkpoint().await?;
         let elapsed = self.import(&url, FIRST..FIRST + ROWS).await?;
         let mut tables = Vec::new();
         for table in TABLES {
             tables.push((table, imported.copy_out(table).await?));
         }
-        copied.settle().await?;
-        let copying = copied.copy_in(tables).await?;
-        report.add(Row::Copy, rows_within(copying));
+        copied.vacuum_and_checkpoint().await?;
+        let copy_elapsed = copied.copy_in(tables).await?;
+        report.add(Row::Copy, rows_within(copy_elapsed));
         report.add(Row::Import, rows_within(elapsed));
         Ok(())
     }
 
-    /// Codes of a small fleet, an import of many devices, and codes of the same small fleet right after it. Nobody asks
-    /// PostgreSQL for statistics in between; it may make some by itself.
-    async fn around_codes(&self, report: &mut Report, repetition: u32) -> anyhow::Result<()> {
+    /// Measures code requests of a small fleet, imports many devices, and measures the same fleet again. There is no
+    /// explicit ANALYZE in between; autovacuum may run one.
+    async fn codes_around_import(&self, report: &mut Report, repetition: u32) -> anyhow::Result<()> {
         let (options, folder) = (self.options, self.folder);
         let name = format!("growing_{repetition}");
         let (url, database) = self.empty_database(&name).await?;
-        database.add_pollers(ASKING).await?;
-        let mut server = Listening::start_as(&name, "server", folder, &self.variables_over(&url)).await?;
-        let asking = || Terminals::new(CONNECTIONS, ASKING.start, ASKING.end - ASKING.start);
-        wrk::of_terminals(&mut server, CODE, WARM_UP, asking(), folder).await?;
-        let before = wrk::of_terminals(&mut server, CODE, options.measurement(), asking(), folder).await?;
-        // Some go on asking meanwhile, as in the field. Plans are then as old as the last of them, not as the last statistics of
-        // the small table.
+        database.add_pollers(REQUESTING).await?;
+        let mut server = ServerProcess::start_as(&name, "server", folder, &self.variables_for(&url)).await?;
+        let terminals = || Terminals::new(CONNECTIONS, REQUESTING.start, REQUESTING.end - REQUESTING.start);
+        wrk::run_terminals(&mut server, CODE, WARM_UP, terminals(), folder).await?;
+        let before = wrk::run_terminals(&mut server, CODE, options.duration(), terminals(), folder).await?;
+        // Some devices continue to request codes, as in production. Cached plans are then as old as the last of these
+        // requests, not as the last statistics of the small table.
         tokio::select! {
             imported = self.import(&url, FIRST..FIRST + MANY_ROWS) => drop(imported?),
-            broken = ask_now_and_then(server.address) => broken?,
+            broken = request_codes_periodically(server.address) => broken?,
         }
-        let after = wrk::of_terminals(&mut server, CODE, options.measurement(), asking(), folder).await?;
+        let after = wrk::run_terminals(&mut server, CODE, options.duration(), terminals(), folder).await?;
         report.add(Row::CodesBeforeImport, before);
         report.add(Row::CodesAfterImport, after);
         server.stop().await
     }
 
     async fn empty_database(&self, name: &str) -> anyhow::Result<(String, Database)> {
-        let url = self.database.beside(name).await?;
+        let url = self.database.create_sibling(name).await?;
         let database = Database::connect(&url).await?;
-        database.prepare(self.fleet).await?;
+        database.create_schema(self.fleet).await?;
         Ok((url, database))
     }
 
-    /// Imports devices with these numbers from a file, by the command, and tells how long that took.
+    /// Imports devices with these numbers from a file, with the command. Returns how long that took.
     async fn import(&self, url: &str, devices: Range<u32>) -> anyhow::Result<Duration> {
         let file = self.folder.join("import.csv");
         write_file(&file, devices)?;
         let mut command = in_own_session(std::env::current_exe().context("this program's own file")?);
-        command.arg("import").arg(&file).envs(self.variables_over(url)).env(DATABASE_URL, url);
+        command.arg("import").arg(&file).envs(self.variables_for(url)).env(DATABASE_URL, url);
         let started = Instant::now();
         let output = command.stdin(Stdio::null()).output().await.context("the import")?;
         let elapsed = started.elapsed();
@@ -116,17 +117,17 @@ impl Bench<'_> {
     }
 }
 
-/// A few codes at once, again and again; whatever is answered.
-async fn ask_now_and_then(address: SocketAddr) -> anyhow::Result<()> {
+/// Sends a few code requests at once, repeatedly, and ignores the responses.
+async fn request_codes_periodically(address: SocketAddr) -> anyhow::Result<()> {
     loop {
-        let calls = ASKING.step_by(5).map(|device| terminal_request(CODE.0, CODE.1, device)).collect();
+        let calls = REQUESTING.step_by(5).map(|device| terminal_request(CODE.0, CODE.1, device)).collect();
         send_all(address, CONNECTIONS as usize, calls).await?;
         sleep(BETWEEN_CALLS).await;
     }
 }
 
-fn rows_within(elapsed: Duration) -> Sample {
-    Sample { answered: ROWS.into(), failed: 0, elapsed, latency: None, cpu: None, memory: None }
+fn rows_within(elapsed: Duration) -> Measurement {
+    Measurement { answered: ROWS.into(), failed: 0, elapsed, latency: None, cpu: None, memory: None }
 }
 
 fn write_file(file: &Path, devices: Range<u32>) -> anyhow::Result<()> {
@@ -138,7 +139,7 @@ fn write_file(file: &Path, devices: Range<u32>) -> anyhow::Result<()> {
     Ok(fs::write(file, text)?)
 }
 
-/// The child's side: the command that `pos-server device import` runs.
+/// Called in the child: runs the command `pos-server device import`.
 pub(crate) async fn run_command(file: &Path) -> anyhow::Result<ExitCode> {
     let arguments = ["pos-server", "device", "import"].map(std::ffi::OsStr::new);
     let command = Cli::try_parse_from(arguments.into_iter().chain([file.as_os_str()]))?;

@@ -1,4 +1,4 @@
-//! What the kernel tells of processes and of the machine, and the versions of what takes part.
+//! Process and machine statistics from /proc, and the versions of the programs involved.
 
 use std::fs;
 use std::process::Command;
@@ -11,31 +11,30 @@ use serde::{Deserialize, Serialize};
 /// A process's resident memory, in KiB.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Memory {
-    /// Now (`VmRSS`).
+    /// Current (`VmRSS`).
     pub(crate) now: u64,
-    /// The most there ever was (`VmHWM`).
+    /// Peak (`VmHWM`).
     pub(crate) peak: u64,
 }
 
 impl Memory {
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the process is gone")?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).context("the process has exited")?;
         let field = |name: &str| -> anyhow::Result<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("an odd /proc/…/status")?;
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).context("malformed /proc/…/status")?;
             Ok(line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse()?)
         };
         Ok(Self { now: field("VmRSS")?, peak: field("VmHWM")? })
     }
 
-    /// Of several processes together. What they share is counted for each, and their peaks may have been at different
-    /// times.
+    /// The sum over several processes. Shared memory is counted for each, and their peaks may be at different times.
     pub(crate) fn of_all(pids: &[u32]) -> anyhow::Result<Self> {
         let all = pids.iter().map(|pid| Self::of(*pid)).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self { now: all.iter().map(|one| one.now).sum(), peak: all.iter().map(|one| one.peak).sum() })
     }
 }
 
-/// The processor time a process has used so far, in user and kernel mode, all threads.
+/// CPU time of a process so far, in user and kernel mode, of all threads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CpuTime(Duration);
 
@@ -44,14 +43,14 @@ impl CpuTime {
     const TICK: Duration = Duration::from_millis(10);
 
     pub(crate) fn of(pid: u32) -> anyhow::Result<Self> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the process is gone")?;
-        // The second field is the program's name in brackets and may hold anything; the 14th and 15th are the times.
-        let after_name = stat.rsplit_once(')').context("an odd /proc/…/stat")?.1;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the process has exited")?;
+        // The second field is the program's name in parentheses, with any characters; the 14th and 15th are the times.
+        let after_name = stat.rsplit_once(')').context("malformed /proc/…/stat")?.1;
         let ticks: u32 = after_name.split_whitespace().skip(11).take(2).map(str::parse::<u32>).sum::<Result<_, _>>()?;
         Ok(Self(Self::TICK * ticks))
     }
 
-    /// Of several processes together.
+    /// The sum over several processes.
     pub(crate) fn of_all(pids: &[u32]) -> anyhow::Result<Self> {
         let times = pids.iter().map(|pid| Ok(Self::of(*pid)?.0)).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self(times.into_iter().sum()))
@@ -62,12 +61,12 @@ impl CpuTime {
     }
 }
 
-/// The processes in the session that `leader` began, without itself.
-pub(crate) fn followers(leader: u32) -> anyhow::Result<Vec<u32>> {
+/// The processes in the session of `leader`, without the leader itself.
+pub(crate) fn session_members(leader: u32) -> anyhow::Result<Vec<u32>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").context("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // A process may end while we look.
+        // A process may exit meanwhile.
         let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         // After the name: state, parent, group, session.
         let session = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(3)?.parse::<u32>().ok());
@@ -78,12 +77,12 @@ pub(crate) fn followers(leader: u32) -> anyhow::Result<Vec<u32>> {
     Ok(found)
 }
 
-/// The load of the last minute, and runnable processes, as the kernel writes them.
+/// The contents of /proc/loadavg.
 pub(crate) fn load_average() -> String {
     fs::read_to_string("/proc/loadavg").map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
-/// Lines that say on what, and of what, the numbers are.
+/// Lines about the machine, the commit and the versions.
 pub(crate) fn description() -> Vec<String> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown");
@@ -98,7 +97,7 @@ pub(crate) fn description() -> Vec<String> {
     ]
 }
 
-/// What the peers run on.
+/// The versions of the peers' runtimes.
 pub(crate) fn runtimes() -> String {
     let (go, node) = (output("go", &["version"]), output("node", &["--version"]));
     let java = output("java", &["--version"]);
@@ -115,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_this_process() {
+    fn reads_memory_and_cpu_time_of_this_process() {
         let memory = Memory::of(std::process::id()).unwrap();
         assert!(memory.now > 0 && memory.peak >= memory.now, "{memory:?}");
         let before = CpuTime::of(std::process::id()).unwrap();

@@ -1,33 +1,35 @@
-//! How fast the server is, told as ratios against references measured in the same run.
+//! Benchmarks of the server, reported as ratios to references that are measured in the same run.
 //!
-//! `scripts/bench` starts a PostgreSQL of its own and calls this program with its URL; `docs/benchmarks.md` says what
-//! the rows mean. The program starts itself again as the server and as the bare handler it is compared with, so that
-//! both are one binary, from one compiler with one set of options.
+//! `scripts/bench` starts a private PostgreSQL and calls this program with its URL; `docs/benchmarks.md` explains the
+//! rows. The program starts itself again as the server and as the baseline handler, so that both have the same binary,
+//! compiler and options.
 
-mod bare;
-mod children;
+mod baseline;
+mod batching;
+mod bench;
 mod claims;
+mod connection_matrix;
 mod database;
 mod fleet;
 mod fleets;
-mod gathering;
-mod grid;
 mod http_load;
 mod imports;
+mod interleaved;
 mod machine;
+mod measurement;
 mod options;
 mod overload;
 mod peers;
 mod pgbench;
-mod plan;
 mod portals;
+mod processes;
 mod report;
 mod results;
-mod sample;
-mod slices;
+mod runner;
 mod sqlite;
+mod summary;
 mod table;
-mod verdicts;
+mod targets;
 mod wrk;
 
 use std::process::ExitCode;
@@ -41,11 +43,11 @@ use self::options::{Command, Options};
 #[tokio::main]
 async fn main() -> ExitCode {
     let outcome = match Options::parse().command {
-        Command::Run(options) => until_stopped(plan::run(&options)).await,
+        Command::Run(options) => until_stopped(runner::run(&options)).await,
         Command::Table(options) => table::write(&options).map(|()| ExitCode::SUCCESS),
-        Command::Bare { port_file } => bare::serve(&port_file).await.map(|()| ExitCode::SUCCESS),
+        Command::Baseline { port_file } => baseline::serve(&port_file).await.map(|()| ExitCode::SUCCESS),
         Command::Import { file } => imports::run_command(&file).await,
-        Command::Server { port_file } => children::serve(port_file).await,
+        Command::Server { port_file } => processes::serve(port_file).await,
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("pos-bench: {error:#}");
@@ -53,13 +55,13 @@ async fn main() -> ExitCode {
     })
 }
 
-/// Drops the work when a signal comes, and with it every process and file it made.
+/// Cancels the work on SIGINT or SIGTERM. Dropping it removes every process and file it created.
 async fn until_stopped(work: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot install a signal handler")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot install a signal handler")?;
     tokio::select! {
         outcome = work => outcome,
         _ = interrupt.recv() => anyhow::bail!("interrupted"),
-        _ = terminate.recv() => anyhow::bail!("told to stop"),
+        _ = terminate.recv() => anyhow::bail!("terminated"),
     }
 }

@@ -1,11 +1,11 @@
-//! What can be typed after `pos-bench`.
+//! Command-line options of `pos-bench`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 
-/// Measures the server against references from the same run.
+/// Measures the server against references in the same run.
 #[derive(Debug, Parser)]
 #[command(name = "pos-bench")]
 pub(crate) struct Options {
@@ -15,20 +15,20 @@ pub(crate) struct Options {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Measure; needs an empty PostgreSQL database, wrk and pgbench
+    /// Measure; requires an empty PostgreSQL database, wrk and pgbench
     Run(Run),
-    /// Write the tables of a run as Markdown, to the screen or between the markers of files
+    /// Write the tables of a run as Markdown, to standard output or between the markers of files
     Table(Table),
-    /// Serve a fixed answer by a bare handler until standard input ends
+    /// Serve a constant response with the baseline handler until standard input is closed
     #[command(hide = true)]
-    Bare {
+    Baseline {
         #[arg(long)]
         port_file: PathBuf,
     },
     /// Import a file of devices, as `pos-server device import` does
     #[command(hide = true)]
     Import { file: PathBuf },
-    /// Serve the API, as `pos-server serve` does, until standard input ends
+    /// Serve the API, as `pos-server serve` does, until standard input is closed
     #[command(hide = true)]
     Server {
         #[arg(long)]
@@ -36,64 +36,64 @@ pub(crate) enum Command {
     },
 }
 
-/// How much to measure. The bounds keep a slip of the finger from running all night.
+/// What to measure, and for how long. The ranges prevent a typing error from running all night.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Run {
-    /// An empty database, with fsync on
+    /// URL of an empty PostgreSQL database, with fsync on
     #[arg(long, value_name = "URL")]
     pub(crate) database_url: String,
-    /// Connections that load the server, and pgbench's clients
+    /// Number of connections to the server, and of pgbench's clients
     #[arg(long, default_value_t = 64, value_parser = value_parser!(u32).range(1..=1_000))]
     pub(crate) connections: u32,
-    /// Devices that poll and ask for codes
+    /// Number of devices that poll and request codes
     #[arg(long, default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub(crate) devices: u32,
-    /// Length of each measurement of polls and codes, in seconds
+    /// Duration of each measurement of polls and codes, in seconds
     #[arg(long, default_value_t = 6, value_parser = value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
-    /// Claims in each measurement: a device can be claimed once, so these are counted and not timed
+    /// Number of claims in each measurement; a device can be claimed only once, so the count is fixed and not the time
     #[arg(long, default_value_t = 8_000, value_parser = value_parser!(u32).range(1..=200_000))]
     pub(crate) claims: u32,
-    /// Users who claim, each of a merchant of its own
+    /// Number of users who claim, each of a different merchant
     #[arg(long, default_value_t = 200, value_parser = value_parser!(u32).range(1..=10_000))]
     pub(crate) claimants: u32,
-    /// Measurements of each kind, the references' and ours in turn
+    /// Number of measurements of each kind, alternating between reference and server
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=20))]
     pub(crate) repetitions: u32,
-    /// Only these loads
+    /// Measure only these loads
     #[arg(long, value_delimiter = ',', default_values_t = Load::ALL)]
     pub(crate) only: Vec<Load>,
-    /// Length of each cell of the tables, in seconds
+    /// Duration of each cell of the tables, in seconds
     #[arg(long, default_value_t = 4, value_parser = value_parser!(u32).range(1..=60))]
     pub(crate) cell_seconds: u32,
-    /// The tables' lines: how many connections
+    /// Numbers of connections, the rows of the tables
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 16, 64, 256, 1_024],
           value_parser = value_parser!(u32).range(1..=4_096))]
     pub(crate) table_connections: Vec<u32>,
-    /// The tables' columns: how many devices. Each makes a database beside the one given
+    /// Numbers of devices, the columns of the tables. Each creates one more database on the same server
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000],
           value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub(crate) table_devices: Vec<u32>,
-    /// Measure the peers too, which `benches/peers/prepare` made ready in this folder
+    /// Also measure the peers that `benches/peers/prepare` has prepared in this folder
     #[arg(long, value_name = "FOLDER")]
     pub(crate) peers: Option<PathBuf>,
-    /// Where to keep everything that was measured
+    /// File for all measurements, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
 
-/// Which run, and where its tables go.
+/// The run to read, and the files to fill.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Table {
-    /// What `run --json` kept
+    /// File written by `run --json`
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
-    /// Replace what stands between the markers of this file; may be given several times
+    /// Replace the tables between the markers of this file; repeatable
     #[arg(long, value_name = "FILE")]
     pub(crate) into: Vec<PathBuf>,
 }
 
-/// What the server is loaded with.
+/// A kind of load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Load {
     /// `GET /pos/status`
@@ -102,25 +102,25 @@ pub(crate) enum Load {
     Codes,
     /// `POST /pos/claim`
     Claims,
-    /// `GET /pos/status` with gathering on and off in turn
-    Gathering,
-    /// `GET /pos/status` and `POST /pos/pairing-code` with the embedded store
+    /// `GET /pos/status` with and without batching, alternating
+    Batching,
+    /// `GET /pos/status` and `POST /pos/pairing-code` on SQLite
     Sqlite,
-    /// An import beside PostgreSQL's own COPY, and `POST /pos/pairing-code` before and right after a large one
+    /// An import compared with PostgreSQL's COPY, and `POST /pos/pairing-code` before and right after a large import
     Imports,
-    /// `GET /merchant/devices` alone, and while thousands of terminals call `POST /pos/bootstrap`
+    /// `GET /merchant/devices` without other load, and while thousands of terminals call `POST /pos/bootstrap`
     Portals,
-    /// `GET /pos/status` against connections and devices
+    /// `GET /pos/status` by numbers of connections and devices
     Tables,
-    /// More polls and codes than the server can answer; only when it is asked for
+    /// More polls and codes than the server can answer; not measured by default
     Overload,
 }
 
 impl Load {
-    /// In the order in which they are measured. The tables fill PostgreSQL's memory, so they come last.
+    /// The default loads in the order of measurement. The tables fill PostgreSQL's memory, so they come last.
     pub(crate) const ALL: [Self; 8] = [
         Self::Polls,
-        Self::Gathering,
+        Self::Batching,
         Self::Codes,
         Self::Claims,
         Self::Sqlite,
@@ -136,7 +136,7 @@ impl std::fmt::Display for Load {
             Self::Polls => "polls",
             Self::Codes => "codes",
             Self::Claims => "claims",
-            Self::Gathering => "gathering",
+            Self::Batching => "batching",
             Self::Sqlite => "sqlite",
             Self::Imports => "imports",
             Self::Portals => "portals",
@@ -147,26 +147,27 @@ impl std::fmt::Display for Load {
 }
 
 impl Run {
-    /// How much is measured, for the report.
-    pub(crate) fn in_words(&self) -> String {
+    /// One line about the load, for the report.
+    pub(crate) fn summary(&self) -> String {
         let Self { connections, devices, repetitions, seconds, cell_seconds, .. } = self;
-        let claims = self.claims_whole();
+        let claims = self.total_claims();
         format!(
             "load        {connections} connections, {devices} devices, {repetitions} repetitions of {seconds} s \
              (claims: of {claims}; cells of the tables: {cell_seconds} s)"
         )
     }
 
-    pub(crate) fn measurement(&self) -> Duration {
+    /// Duration of one measurement.
+    pub(crate) fn duration(&self) -> Duration {
         Duration::from_secs(self.seconds.into())
     }
 
-    /// Claims for each pgbench client. What does not divide evenly is left out, for pgbench and for us.
-    pub(crate) fn claims_each(&self) -> u32 {
+    /// Number of claims for each pgbench client. A remainder is dropped, for pgbench and for the server.
+    pub(crate) fn claims_per_client(&self) -> u32 {
         (self.claims / self.connections).max(1)
     }
 
-    pub(crate) fn claims_whole(&self) -> u32 {
-        self.claims_each() * self.connections
+    pub(crate) fn total_claims(&self) -> u32 {
+        self.claims_per_client() * self.connections
     }
 }

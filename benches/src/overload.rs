@@ -1,8 +1,9 @@
-//! What the server does with several times the calls it can answer.
+//! Overload test: offers the server several times the rate that it can serve.
 //!
-//! First its capacity, by callers that each wait for their answer. Then calls come at a fixed pace, a multiple of that,
-//! whether the ones before are answered or not. A server that queues to death answers fewer and fewer in time; one that
-//! knows its bounds goes on at its capacity and tells the rest 503 within a bounded time.
+//! A closed loop, in which each connection waits for its response, measures the capacity. Then an open loop sends calls at
+//! a fixed rate, a multiple of the capacity, whether earlier calls were answered or not. A server without load shedding
+//! answers fewer and fewer calls in time. A server that sheds load stays at its capacity and answers the other calls with
+//! 503 within a bounded time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,100 +16,101 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
-use crate::children::Listening;
-use crate::fleet::{Fleet, terminal_request};
+use crate::fleet::{CODE, Fleet, POLL, terminal_request};
 use crate::http_load::exchange;
+use crate::measurement::Latency;
 use crate::options::Run;
-use crate::sample::Latency;
+use crate::processes::ServerProcess;
 
-/// How many times its capacity the server is offered.
+/// Multiples of the capacity that are offered.
 const MULTIPLES: [u32; 4] = [1, 2, 4, 8];
 
-/// Connections that calls come on. A call that finds all of them waiting for answers comes late. More than there are places,
-/// and those who can be served while they stand in line; `scripts/bench` sees that so many files may be open.
+/// Number of connections in the open loop. A call that finds all of them busy is sent late. It exceeds the concurrency
+/// limit and the queue that can be served in time; `scripts/bench` checks the limit of open files.
 const CONNECTIONS: usize = 18_000;
 
-/// A call that is so late is not sent any more, so that a measurement ends.
-const TOO_LATE: Duration = Duration::from_secs(1);
+/// A call that is later than this is not sent, so that a measurement ends.
+const MAX_LATENESS: Duration = Duration::from_secs(1);
 
-/// Nobody waits longer for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for a response.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What one connection, or all of them, saw.
+/// The results of one connection, or of all.
 #[derive(Debug, Default)]
-struct Seen {
+struct Outcome {
+    /// Latencies of served calls.
     served: Vec<Duration>,
-    turned_away: Vec<Duration>,
-    /// Answers other than 2xx and 503, connections that broke, answers that never came.
+    /// Latencies of shed calls.
+    shed: Vec<Duration>,
+    /// Responses other than 2xx and 503, broken connections, missing responses.
     broken: u64,
-    /// Calls that were [`TOO_LATE`], and never sent.
+    /// Calls that exceeded [`MAX_LATENESS`] and were not sent.
     late: u64,
 }
 
-impl Seen {
+impl Outcome {
     fn add(&mut self, other: Self) {
         self.served.extend(other.served);
-        self.turned_away.extend(other.turned_away);
+        self.shed.extend(other.shed);
         self.broken += other.broken;
         self.late += other.late;
     }
 
     fn sent(&self) -> u64 {
-        (self.served.len() + self.turned_away.len()) as u64 + self.broken
+        (self.served.len() + self.shed.len()) as u64 + self.broken
     }
 }
 
-/// When calls come.
+/// When calls are due.
 #[derive(Debug, Clone, Copy)]
-enum Pace {
-    /// The next once the one before is answered, for so long.
-    OneByOne(Duration),
-    /// So many in all, with so long between them.
-    Every(Duration, u64),
+enum Schedule {
+    /// Closed loop: each connection sends the next call after the response, for this duration.
+    Closed(Duration),
+    /// Open loop: a call at each interval, up to this number.
+    Open(Duration, u64),
 }
 
 struct Calls {
     address: SocketAddr,
     requests: Vec<Vec<u8>>,
     next: AtomicU64,
-    pace: Pace,
+    schedule: Schedule,
     start: Instant,
 }
 
-/// Measures both kinds of a terminal's calls, prints what came of them, and adds it to `all` line by line.
+/// Measures polls and code requests, prints the results, and adds them to `all` row by row.
 pub(crate) async fn run(
-    server: &mut Listening,
+    server: &mut ServerProcess,
     fleet: Fleet,
     options: &Run,
     all: &mut Vec<Overload>,
 ) -> anyhow::Result<()> {
-    for (method, path) in [("GET", "/pos/status"), ("POST", "/pos/pairing-code")] {
+    for (method, path) in [POLL, CODE] {
         let requests: Vec<_> = fleet.polling().map(|device| terminal_request(method, path, device)).collect();
-        let length = options.measurement();
-        let connections = options.connections as usize;
-        let mut callers = none_open(connections);
-        let (warm_up, _) = load(server.address, &requests, Pace::OneByOne(length), &mut callers).await?;
-        let (seen, elapsed) = load(server.address, &requests, Pace::OneByOne(length), &mut callers).await?;
-        anyhow::ensure!(!seen.served.is_empty(), "nothing is served");
-        let capacity = seen.served.len() as f64 / elapsed.as_secs_f64();
+        let length = options.duration();
+        let mut connections = unopened(options.connections as usize);
+        let (warm_up, _) = load(server.address, &requests, Schedule::Closed(length), &mut connections).await?;
+        let (outcome, elapsed) = load(server.address, &requests, Schedule::Closed(length), &mut connections).await?;
+        anyhow::ensure!(!outcome.served.is_empty(), "no call was served");
+        let capacity = outcome.served.len() as f64 / elapsed.as_secs_f64();
         let call = format!("{method} {path}");
-        // Terminals have their connections open when a storm begins: one call on each, at a pace that is easy to answer.
-        let mut callers = none_open(CONNECTIONS);
-        let easy = Pace::Every(Duration::from_secs_f64(4.0 / capacity), CONNECTIONS as u64);
-        let (opening, _) = load(server.address, &requests, easy, &mut callers).await?;
-        let broken = warm_up.broken + seen.broken + opening.broken;
-        let overload = Overload { call, callers: options.connections, capacity, broken, lines: Vec::new() };
-        println!("overload: {}\n{}", overload.in_words(), in_columns(&Line::HEADERS));
+        // Terminals have open connections when the overload begins: one call on each, at a quarter of the capacity.
+        let mut connections = unopened(CONNECTIONS);
+        let slow = Schedule::Open(Duration::from_secs_f64(4.0 / capacity), CONNECTIONS as u64);
+        let (opening, _) = load(server.address, &requests, slow, &mut connections).await?;
+        let broken = warm_up.broken + outcome.broken + opening.broken;
+        let overload = Overload { call, callers: options.connections, capacity, broken, rows: Vec::new() };
+        println!("overload: {}\n{}", overload.summary(), in_columns(&OverloadRow::HEADERS));
         all.push(overload);
         for multiple in MULTIPLES {
             let rate = capacity * f64::from(multiple);
             let total = (rate * length.as_secs_f64()) as u64;
-            let pace = Pace::Every(Duration::from_secs_f64(1.0 / rate), total);
-            let (seen, elapsed) = load(server.address, &requests, pace, &mut callers).await?;
-            let line = Line::of(multiple, elapsed, seen);
-            println!("{}", in_columns(&line.cells(capacity)));
+            let schedule = Schedule::Open(Duration::from_secs_f64(1.0 / rate), total);
+            let (outcome, elapsed) = load(server.address, &requests, schedule, &mut connections).await?;
+            let row = OverloadRow::of(multiple, elapsed, outcome);
+            println!("{}", in_columns(&row.cells(capacity)));
             if let Some(overload) = all.last_mut() {
-                overload.lines.push(line);
+                overload.rows.push(row);
             }
             server.check_alive()?;
         }
@@ -117,31 +119,31 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// So many connections, each of which is opened with its first call.
-fn none_open(count: usize) -> Vec<Option<TcpStream>> {
+/// Connections that are opened with their first call.
+fn unopened(count: usize) -> Vec<Option<TcpStream>> {
     std::iter::repeat_with(|| None).take(count).collect()
 }
 
-/// Calls on these connections; they stay open.
+/// Sends calls on these connections, which stay open.
 async fn load(
     address: SocketAddr,
     requests: &[Vec<u8>],
-    pace: Pace,
+    schedule: Schedule,
     connections: &mut Vec<Option<TcpStream>>,
-) -> anyhow::Result<(Seen, Duration)> {
+) -> anyhow::Result<(Outcome, Duration)> {
     let start = Instant::now();
-    let calls = Arc::new(Calls { address, requests: requests.to_vec(), next: AtomicU64::new(0), pace, start });
+    let calls = Arc::new(Calls { address, requests: requests.to_vec(), next: AtomicU64::new(0), schedule, start });
     let mut tasks = JoinSet::new();
     for connection in connections.drain(..) {
         tasks.spawn(call(calls.clone(), connection));
     }
-    let mut seen = Seen::default();
+    let mut total = Outcome::default();
     while let Some(done) = tasks.join_next().await {
-        let (by_one, connection) = done.context("a connection's task")?;
-        seen.add(by_one);
+        let (outcome, connection) = done.context("a connection's task")?;
+        total.add(outcome);
         connections.push(connection);
     }
-    Ok((seen, start.elapsed()))
+    Ok((total, start.elapsed()))
 }
 
 async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
@@ -151,73 +153,74 @@ async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 impl Calls {
-    /// The next call and when it is due; none once there are no more.
+    /// The next call and when it is due; `None` at the end.
     fn next(&self) -> Option<(u64, Instant)> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        match self.pace {
-            Pace::OneByOne(length) => {
+        match self.schedule {
+            Schedule::Closed(length) => {
                 let now = Instant::now();
                 (now - self.start < length).then_some((number, now))
             }
-            Pace::Every(interval, total) => {
+            Schedule::Open(interval, total) => {
                 (number < total).then(|| (number, self.start + interval.mul_f64(number as f64)))
             }
         }
     }
 }
 
-async fn call(calls: Arc<Calls>, mut connection: Option<TcpStream>) -> (Seen, Option<TcpStream>) {
-    let (mut seen, mut buffer) = (Seen::default(), Vec::with_capacity(4_096));
+async fn call(calls: Arc<Calls>, mut connection: Option<TcpStream>) -> (Outcome, Option<TcpStream>) {
+    let (mut outcome, mut buffer) = (Outcome::default(), Vec::with_capacity(4_096));
     while let Some((number, due)) = calls.next() {
         sleep_until(due.into()).await;
-        if due.elapsed() > TOO_LATE {
-            seen.late += 1;
+        if due.elapsed() > MAX_LATENESS {
+            outcome.late += 1;
             continue;
         }
-        let place = usize::try_from(number).unwrap_or(0) % calls.requests.len().max(1);
-        let Some(request) = calls.requests.get(place) else { break };
-        // Opened with its first call: the server closes one on which nothing comes.
+        let index = usize::try_from(number).unwrap_or(0) % calls.requests.len().max(1);
+        let Some(request) = calls.requests.get(index) else { break };
+        // Opened with its first call, because the server closes connections without requests.
         let mut stream = match connection.take() {
             Some(open) => open,
-            None => match timeout(PATIENCE, connect(calls.address)).await {
+            None => match timeout(RESPONSE_TIMEOUT, connect(calls.address)).await {
                 Ok(Ok(open)) => open,
                 Ok(Err(_)) | Err(_) => {
-                    seen.broken += 1;
+                    outcome.broken += 1;
                     continue;
                 }
             },
         };
-        match timeout(PATIENCE, exchange(&mut stream, request, &mut buffer)).await {
-            // Since it was due, not since it was sent: what it waited here for a free connection, behind answers that do
-            // not come, is the server's doing, and a caller in the field would have waited it too.
-            Ok(Ok(200..300)) => seen.served.push(due.elapsed()),
-            Ok(Ok(503)) => seen.turned_away.push(due.elapsed()),
-            Ok(Ok(_)) => seen.broken += 1,
+        match timeout(RESPONSE_TIMEOUT, exchange(&mut stream, request, &mut buffer)).await {
+            // The latency starts when the call was due, not when it was sent: waiting here for a free connection is
+            // caused by the server's slow responses, and a real caller would also have waited.
+            Ok(Ok(200..300)) => outcome.served.push(due.elapsed()),
+            Ok(Ok(503)) => outcome.shed.push(due.elapsed()),
+            Ok(Ok(_)) => outcome.broken += 1,
             Ok(Err(_)) | Err(_) => {
-                seen.broken += 1;
+                outcome.broken += 1;
                 continue;
             }
         }
         connection = Some(stream);
     }
-    (seen, connection)
+    (outcome, connection)
 }
 
-/// What came of one kind of call.
+/// The results of one kind of call. The aliases read files of earlier versions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Overload {
     call: String,
-    /// How many callers, each waiting for its answer, the capacity was measured with.
+    /// Number of connections in the closed loop that measured the capacity.
     callers: u32,
-    /// How many of these calls the server answers a second.
+    /// Served calls per second in the closed loop.
     pub(crate) capacity: f64,
-    /// What broke while the capacity was measured.
+    /// Broken calls while the capacity was measured.
     broken: u64,
-    pub(crate) lines: Vec<Line>,
+    #[serde(alias = "lines")]
+    pub(crate) rows: Vec<OverloadRow>,
 }
 
 impl Overload {
-    pub(crate) fn in_words(&self) -> String {
+    pub(crate) fn summary(&self) -> String {
         let Self { call, callers, capacity, broken, .. } = self;
         let broken = if *broken == 0 { String::new() } else { format!(", and {broken} broken") };
         format!(
@@ -225,46 +228,50 @@ impl Overload {
         )
     }
 
-    /// How much went wrong in all of it.
+    /// The number of broken calls.
     pub(crate) fn broken(&self) -> u64 {
-        self.broken + self.lines.iter().map(|line| line.broken).sum::<u64>()
+        self.broken + self.rows.iter().map(|row| row.broken).sum::<u64>()
     }
 }
 
-/// One row of the table: what came of one multiple.
+/// A row of the table: the results at one multiple of the capacity.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Line {
+pub(crate) struct OverloadRow {
     multiple: u32,
     elapsed: Duration,
     sent: u64,
     served: u64,
-    turned_away: u64,
+    #[serde(alias = "turned_away")]
+    shed: u64,
     late: u64,
     broken: u64,
-    /// From when a call was due to the end of its answer.
-    served_within: Option<Latency>,
-    turned_away_within: Option<Latency>,
+    /// From when a call was due to the end of its response.
+    #[serde(alias = "served_within")]
+    served_latency: Option<Latency>,
+    #[serde(alias = "turned_away_within")]
+    shed_latency: Option<Latency>,
 }
 
-impl Line {
+impl OverloadRow {
     pub(crate) const HEADERS: [&'static str; 9] =
-        ["asked", "sent", "served", "503", "p50 ms", "p99 ms", "503 p99 ms", "late", "broken"];
+        ["offered", "sent", "served", "503", "p50 ms", "p99 ms", "503 p99 ms", "late", "broken"];
 
-    fn of(multiple: u32, elapsed: Duration, seen: Seen) -> Self {
+    fn of(multiple: u32, elapsed: Duration, outcome: Outcome) -> Self {
         Self {
             multiple,
             elapsed,
-            sent: seen.sent(),
-            served: seen.served.len() as u64,
-            turned_away: seen.turned_away.len() as u64,
-            late: seen.late,
-            broken: seen.broken,
-            served_within: Latency::of(seen.served),
-            turned_away_within: Latency::of(seen.turned_away),
+            sent: outcome.sent(),
+            served: outcome.served.len() as u64,
+            shed: outcome.shed.len() as u64,
+            late: outcome.late,
+            broken: outcome.broken,
+            served_latency: Latency::of(outcome.served),
+            shed_latency: Latency::of(outcome.shed),
         }
     }
 
-    /// What [`Line::HEADERS`] names: asked, sent and served as parts of the capacity, 503 as a part of what was sent.
+    /// The columns of [`OverloadRow::HEADERS`]: offered, sent and served as multiples of the capacity, 503 as a share of
+    /// the sent calls.
     pub(crate) fn cells(&self, capacity: f64) -> [String; 9] {
         let of_capacity = |count: u64| format!("{:.2}×", count as f64 / self.elapsed.as_secs_f64() / capacity);
         let millis = |all: Option<Latency>, part: fn(Latency) -> Duration| {
@@ -274,10 +281,10 @@ impl Line {
             format!("{}×", self.multiple),
             of_capacity(self.sent),
             of_capacity(self.served),
-            format!("{:.1} %", self.turned_away as f64 / self.sent.max(1) as f64 * 100.0),
-            millis(self.served_within, |all| all.p50),
-            millis(self.served_within, |all| all.p99),
-            millis(self.turned_away_within, |all| all.p99),
+            format!("{:.1} %", self.shed as f64 / self.sent.max(1) as f64 * 100.0),
+            millis(self.served_latency, |all| all.p50),
+            millis(self.served_latency, |all| all.p99),
+            millis(self.shed_latency, |all| all.p99),
             self.late.to_string(),
             self.broken.to_string(),
         ]
@@ -294,27 +301,27 @@ pub(crate) mod tests {
 
     use super::*;
 
-    fn seen(broken: u64) -> Seen {
+    fn outcome(broken: u64) -> Outcome {
         let served = vec![Duration::from_millis(10); 90];
-        let turned_away = vec![Duration::from_millis(2); 270];
-        Seen { served, turned_away, broken, late: 7 }
+        let shed = vec![Duration::from_millis(2); 270];
+        Outcome { served, shed, broken, late: 7 }
     }
 
-    /// One line, and so much that broke.
+    /// One row, with this number of broken calls.
     pub(crate) fn overload_of(broken: u64) -> Overload {
-        let lines = vec![Line::of(4, Duration::from_secs(1), seen(broken))];
-        Overload { call: "GET /".to_owned(), callers: 64, capacity: 100.0, broken: 0, lines }
+        let rows = vec![OverloadRow::of(4, Duration::from_secs(1), outcome(broken))];
+        Overload { call: "GET /".to_owned(), callers: 64, capacity: 100.0, broken: 0, rows }
     }
 
     #[test]
-    fn a_row_tells_ratios_of_the_capacity() {
-        let line = Line::of(4, Duration::from_secs(1), seen(0));
-        assert_eq!(line.cells(100.0), ["4×", "3.60×", "0.90×", "75.0 %", "10.0", "10.0", "2.0", "7", "0"]);
+    fn a_row_shows_ratios_to_the_capacity() {
+        let row = OverloadRow::of(4, Duration::from_secs(1), outcome(0));
+        assert_eq!(row.cells(100.0), ["4×", "3.60×", "0.90×", "75.0 %", "10.0", "10.0", "2.0", "7", "0"]);
     }
 
-    /// A server whose answer to the first call takes its time, and one connection: the second call is sent late.
+    /// With one connection and a slow first response, the second call is sent late.
     #[tokio::test]
-    async fn a_call_that_waited_for_the_one_before_has_waited_since_it_was_due() {
+    async fn the_latency_of_a_late_call_starts_when_it_was_due() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move {
@@ -326,28 +333,28 @@ pub(crate) mod tests {
             }
         });
         let requests = [b"GET / HTTP/1.1\r\nhost: here\r\n\r\n".to_vec()];
-        let pace = Pace::Every(Duration::from_millis(1), 2);
-        let mut connection = none_open(1);
-        let (seen, _) = load(address, &requests, pace, &mut connection).await.unwrap();
+        let schedule = Schedule::Open(Duration::from_millis(1), 2);
+        let mut connection = unopened(1);
+        let (outcome, _) = load(address, &requests, schedule, &mut connection).await.unwrap();
         assert!(connection.iter().all(Option::is_some), "it stays open");
         server.abort();
-        // On a machine that stands still for a second the second one is not sent any more.
-        assert_eq!((seen.served.len() as u64 + seen.late, seen.broken), (2, 0));
-        assert!(seen.served.iter().all(|latency| *latency > Duration::from_millis(25)), "{:?}", seen.served);
+        // On a machine that stalls for a second the second call is not sent.
+        assert_eq!((outcome.served.len() as u64 + outcome.late, outcome.broken), (2, 0));
+        assert!(outcome.served.iter().all(|latency| *latency > Duration::from_millis(25)), "{:?}", outcome.served);
     }
 
     #[tokio::test]
-    async fn calls_come_at_their_pace_and_end() {
-        let calls = |pace| Calls {
+    async fn calls_are_due_by_their_schedule_and_end() {
+        let calls = |schedule| Calls {
             address: ([127, 0, 0, 1], 1).into(),
             requests: Vec::new(),
             next: AtomicU64::new(0),
-            pace,
+            schedule,
             start: Instant::now(),
         };
-        let paced = calls(Pace::Every(Duration::from_millis(10), 3));
-        let due: Vec<_> = std::iter::from_fn(|| paced.next()).map(|(_, due)| (due - paced.start).as_millis()).collect();
+        let open = calls(Schedule::Open(Duration::from_millis(10), 3));
+        let due: Vec<_> = std::iter::from_fn(|| open.next()).map(|(_, due)| (due - open.start).as_millis()).collect();
         assert_eq!(due, [0, 10, 20]);
-        assert!(calls(Pace::OneByOne(Duration::ZERO)).next().is_none());
+        assert!(calls(Schedule::Closed(Duration::ZERO)).next().is_none());
     }
 }

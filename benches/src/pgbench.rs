@@ -1,4 +1,4 @@
-//! The references that are PostgreSQL alone: `pgbench` with the same statements and as many clients.
+//! Reference measurements of PostgreSQL alone: `pgbench` with the server's statements and the same number of clients.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::time::timeout;
 
-use crate::children::in_own_session;
 use crate::fleet::FIRST;
+use crate::measurement::{Latency, Measurement};
 use crate::options::Run;
-use crate::sample::{Latency, Sample};
+use crate::processes::in_own_session;
 
-/// A script of pgbench.
+/// A pgbench script.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Script {
     /// One `SELECT` by primary key.
     FindDevice,
-    /// The write of a new code.
+    /// The statement that saves a new code.
     IssueCode,
-    /// The statements of a claim, for the devices from this number on.
+    /// The statements of a claim, for devices from this number on.
     Claim { first: u32 },
 }
 
@@ -40,7 +40,7 @@ impl Script {
         }
     }
 
-    /// pgbench's own way to say how long: by time, or for claims by count.
+    /// The arguments for the script: claims run for a number of transactions, the others for a time.
     fn arguments(self, length: Duration, options: &Run) -> Vec<String> {
         let define = |name: &str, value: u32| format!("--define={name}={value}");
         match self {
@@ -48,18 +48,18 @@ impl Script {
                 vec![format!("--time={}", length.as_secs()), define("first", FIRST), define("devices", options.devices)]
             }
             Self::Claim { first } => vec![
-                format!("--transactions={}", options.claims_each()),
+                format!("--transactions={}", options.claims_per_client()),
                 define("i", 0),
                 define("first", first),
-                define("each", options.claims_each()),
+                define("each", options.claims_per_client()),
                 define("claimants", options.claimants),
             ],
         }
     }
 }
 
-/// Runs a script for `length`, or as often as there are claims.
-pub(crate) async fn run(script: Script, length: Duration, options: &Run, folder: &Path) -> anyhow::Result<Sample> {
+/// Runs a script for `length`, or for the number of claims.
+pub(crate) async fn run(script: Script, length: Duration, options: &Run, folder: &Path) -> anyhow::Result<Measurement> {
     let file = folder.join(script.name());
     std::fs::write(&file, script.text())?;
     let logs = tempfile::tempdir_in(folder)?;
@@ -76,34 +76,35 @@ pub(crate) async fn run(script: Script, length: Duration, options: &Run, folder:
         .stdin(Stdio::null());
     let started = Instant::now();
     let output =
-        timeout(length + Duration::from_secs(300), command.output()).await.context("pgbench does not end")??;
+        timeout(length + Duration::from_secs(300), command.output()).await.context("pgbench did not exit")??;
     let elapsed = started.elapsed();
-    let (text, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let told = Told::read(&text).filter(|_| output.status.success());
-    // Every client says the same, so the first of them will do.
-    let told = told.with_context(|| {
-        let first = complaints.lines().take(3).collect::<Vec<_>>().join("; ");
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let summary = Summary::parse(&text).filter(|_| output.status.success());
+    // All clients report the same errors, so the first lines suffice.
+    let summary = summary.with_context(|| {
+        let first = errors.lines().take(3).collect::<Vec<_>>().join("; ");
         format!("pgbench ended with {}: {first}", output.status)
     })?;
-    Ok(Sample {
-        answered: told.processed,
-        failed: told.failed,
-        elapsed: told.elapsed().unwrap_or(elapsed),
+    Ok(Measurement {
+        answered: summary.processed,
+        failed: summary.failed,
+        elapsed: summary.elapsed().unwrap_or(elapsed),
         latency: Latency::of(latencies(logs.path())?),
         cpu: None,
         memory: None,
     })
 }
 
-struct Told {
+/// The summary that pgbench prints.
+struct Summary {
     processed: u64,
     failed: u64,
     /// Transactions a second, without the time to connect.
     rate: f64,
 }
 
-impl Told {
-    fn read(text: &str) -> Option<Self> {
+impl Summary {
+    fn parse(text: &str) -> Option<Self> {
         let after = |start: &str| text.lines().find_map(|line| line.strip_prefix(start)).map(str::trim);
         let first = |rest: &str| rest.split([' ', '/']).next().map(str::to_owned);
         Some(Self {
@@ -118,7 +119,7 @@ impl Told {
     }
 }
 
-/// One line for a tenth of the transactions; the third field is how long it took, in microseconds.
+/// Latencies from the transaction logs, which contain a tenth of the transactions. The third field is in microseconds.
 fn latencies(folder: &Path) -> anyhow::Result<Vec<Duration>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -134,14 +135,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_pgbench_counts_are_read() {
+    fn summaries_by_time_and_by_count_are_parsed() {
         let timed = "number of transactions actually processed: 120\nnumber of failed transactions: 3 (2.500%)\n\
                      tps = 60.000000 (without initial connection time)\n";
-        let told = Told::read(timed).unwrap();
-        assert_eq!((told.processed, told.failed, told.elapsed()), (120, 3, Some(Duration::from_secs(2))));
+        let summary = Summary::parse(timed).unwrap();
+        assert_eq!((summary.processed, summary.failed, summary.elapsed()), (120, 3, Some(Duration::from_secs(2))));
         let counted = "number of transactions actually processed: 40/40\ntps = 80.000000 (without initial …)\n";
-        let told = Told::read(counted).unwrap();
-        assert_eq!((told.processed, told.failed, told.elapsed()), (40, 0, Some(Duration::from_millis(500))));
-        assert!(Told::read("pgbench: error: connection refused").is_none());
+        let summary = Summary::parse(counted).unwrap();
+        assert_eq!((summary.processed, summary.failed, summary.elapsed()), (40, 0, Some(Duration::from_millis(500))));
+        assert!(Summary::parse("pgbench: error: connection refused").is_none());
     }
 }

@@ -1,5 +1,4 @@
-//! A portal's requests while thousands of terminals call bootstrap at once, as after a power cut, beside the same requests
-//! without them.
+//! Load of portal requests, with and without thousands of terminals that call bootstrap at once, as after a power failure.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,51 +9,52 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
-use crate::children::Listening;
+use crate::bench::{Bench, WARM_UP};
 use crate::database::Database;
 use crate::fleet::device_id;
 use crate::http_load::{exchange, send_all};
-use crate::plan::{Bench, WARM_UP};
+use crate::measurement::{Latency, Measurement};
+use crate::processes::ServerProcess;
 use crate::report::{Report, Row};
-use crate::sample::{Latency, Sample};
 
 /// The number of the first terminal.
 const FIRST: u32 = 80_000_000;
 
-/// How many terminals call at once, each on a connection of its own.
+/// Number of terminals that call at once, each on its own connection.
 const TERMINALS: u32 = 3_500;
 
-/// From one wave of calls to the next, at least.
+/// Least time between the starts of two waves of calls.
 const BETWEEN_WAVES: Duration = Duration::from_secs(1);
 
-/// How many portals ask, each for the next page once it has the one before.
+/// Number of portals, each of which sends the next request after the response.
 const PORTALS: usize = 4;
 
-/// What a portal asks for: a page of its merchant's devices.
+/// A portal's request: a page of its merchant's devices.
 const PAGE: (&str, &str) = ("GET", "/merchant/devices");
 
 impl Bench<'_> {
-    /// A database and a server of its own: what many connections take of memory is not the run's to judge.
+    /// Uses its own database and server, because the memory of thousands of connections must not count for the run.
     pub(crate) async fn portals(&self, report: &mut Report) -> anyhow::Result<()> {
         let (options, folder) = (self.options, self.folder);
-        let url = self.database.beside("portals").await?;
+        let url = self.database.create_sibling("portals").await?;
         let database = Database::connect(&url).await?;
-        database.prepare(self.fleet).await?;
+        database.create_schema(self.fleet).await?;
         database.add_pollers(FIRST..FIRST + TERMINALS).await?;
-        database.settle().await?;
-        let mut server = Listening::start_as("portals", "server", folder, &self.variables_over(&url)).await?;
+        database.vacuum_and_checkpoint().await?;
+        let mut server = ServerProcess::start_as("portals", "server", folder, &self.variables_for(&url)).await?;
         let session = json!({ "host": "merchant.viopay.io" });
         let initiate = self.portal.request(0, ("POST", "/session/initiate"), Some(&session))?;
-        send_all(server.address, 1, vec![initiate]).await?.all_well("sessions")?;
+        send_all(server.address, 1, vec![initiate]).await?.ensure_success("sessions")?;
         let page = self.portal.request(0, PAGE, None)?;
         let mut terminals = Terminals::connect(server.address).await?;
-        ask(&mut server, &page, WARM_UP).await?;
-        terminals.call_for(WARM_UP).await?;
+        request_pages(&mut server, &page, WARM_UP).await?;
+        terminals.run_for(WARM_UP).await?;
         for _ in 0..options.repetitions {
-            let length = options.measurement();
-            report.add(Row::PortalAlone, ask(&mut server, &page, length).await?);
-            let (beside, bootstraps) = tokio::join!(ask(&mut server, &page, length), terminals.call_for(length));
-            report.add(Row::PortalBesideBootstraps, beside?);
+            let length = options.duration();
+            report.add(Row::PortalAlone, request_pages(&mut server, &page, length).await?);
+            let (pages, bootstraps) =
+                tokio::join!(request_pages(&mut server, &page, length), terminals.run_for(length));
+            report.add(Row::PortalDuringBootstraps, pages?);
             report.add(Row::Bootstraps, bootstraps?);
         }
         drop(terminals);
@@ -62,8 +62,8 @@ impl Bench<'_> {
     }
 }
 
-/// Asks for the page again and again, by so many portals as there are.
-async fn ask(server: &mut Listening, page: &[u8], length: Duration) -> anyhow::Result<Sample> {
+/// Requests the page repeatedly, with [`PORTALS`] connections.
+async fn request_pages(server: &mut ServerProcess, page: &[u8], length: Duration) -> anyhow::Result<Measurement> {
     let cpu_before = server.cpu_time()?;
     let started = Instant::now();
     let mut portals = JoinSet::new();
@@ -71,29 +71,30 @@ async fn ask(server: &mut Listening, page: &[u8], length: Duration) -> anyhow::R
         let (address, page) = (server.address, page.to_vec());
         portals.spawn(async move {
             let mut stream = connect(address).await?;
-            let (mut seen, mut buffer) = (Vec::new(), Vec::new());
+            let (mut responses, mut buffer) = (Vec::new(), Vec::new());
             while started.elapsed() < length {
-                let asked = Instant::now();
+                let sent = Instant::now();
                 let status = exchange(&mut stream, &page, &mut buffer).await?;
-                seen.push((status, asked.elapsed()));
+                responses.push((status, sent.elapsed()));
             }
-            anyhow::Ok(seen)
+            anyhow::Ok(responses)
         });
     }
-    let mut seen = Vec::new();
+    let mut responses = Vec::new();
     while let Some(done) = portals.join_next().await {
-        seen.extend(done.context("a portal's task")??);
+        responses.extend(done.context("a portal's task")??);
     }
     let elapsed = started.elapsed();
     server.check_alive()?;
-    Ok(Sample { cpu: Some(server.cpu_time()?.since(cpu_before)), ..sample(seen, elapsed, |status| status / 100 == 2) })
+    let cpu = Some(server.cpu_time()?.since(cpu_before));
+    Ok(Measurement { cpu, ..measurement(responses, elapsed, |status| status / 100 == 2) })
 }
 
-fn sample(seen: Vec<(u16, Duration)>, elapsed: Duration, is_well: fn(u16) -> bool) -> Sample {
-    let failed = seen.iter().filter(|(status, _)| !is_well(*status)).count() as u64;
-    let answered = seen.len() as u64;
-    let latency = Latency::of(seen.into_iter().map(|(_, latency)| latency).collect());
-    Sample { answered, failed, elapsed, latency, cpu: None, memory: None }
+fn measurement(responses: Vec<(u16, Duration)>, elapsed: Duration, is_success: fn(u16) -> bool) -> Measurement {
+    let failed = responses.iter().filter(|(status, _)| !is_success(*status)).count() as u64;
+    let answered = responses.len() as u64;
+    let latency = Latency::of(responses.into_iter().map(|(_, latency)| latency).collect());
+    Measurement { answered, failed, elapsed, latency, cpu: None, memory: None }
 }
 
 async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
@@ -102,7 +103,7 @@ async fn connect(address: SocketAddr) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Terminals that have their connections open.
+/// Terminals with open connections.
 struct Terminals {
     streams: Vec<(u32, TcpStream)>,
     wave: u32,
@@ -117,20 +118,20 @@ impl Terminals {
         Ok(Self { streams, wave: 0 })
     }
 
-    /// Sends waves of requests for so long. A 503 counts as no failure of the load.
-    async fn call_for(&mut self, length: Duration) -> anyhow::Result<Sample> {
+    /// Sends waves of calls for `length`. A 503 does not count as a failure.
+    async fn run_for(&mut self, length: Duration) -> anyhow::Result<Measurement> {
         let started = Instant::now();
-        let mut seen = Vec::new();
+        let mut responses = Vec::new();
         while started.elapsed() < length {
             let next = Instant::now() + BETWEEN_WAVES;
-            seen.extend(self.call_at_once().await?);
+            responses.extend(self.send_wave().await?);
             sleep_until(next.into()).await;
         }
-        Ok(sample(seen, started.elapsed(), |status| status / 100 == 2 || status == 503))
+        Ok(measurement(responses, started.elapsed(), |status| status / 100 == 2 || status == 503))
     }
 
-    /// All of them at once, each with a version of its application that the server has not seen, and has to note.
-    async fn call_at_once(&mut self) -> anyhow::Result<Vec<(u16, Duration)>> {
+    /// Sends one call of every terminal at once, each with a new app version, which the server must store.
+    async fn send_wave(&mut self) -> anyhow::Result<Vec<(u16, Duration)>> {
         self.wave += 1;
         let wave = self.wave;
         let mut calls = JoinSet::new();
@@ -141,13 +142,13 @@ impl Terminals {
                 anyhow::Ok(((device, stream), (status, called.elapsed())))
             });
         }
-        let mut seen = Vec::new();
+        let mut responses = Vec::new();
         while let Some(done) = calls.join_next().await {
-            let (terminal, answer) = done.context("a terminal's task")??;
+            let (terminal, response) = done.context("a terminal's task")??;
             self.streams.push(terminal);
-            seen.push(answer);
+            responses.push(response);
         }
-        Ok(seen)
+        Ok(responses)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A file of tens of thousands of devices, imported by the operator's command while everything runs.
+//! Bulk import of devices with the operator's command, while the workload runs.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use rand::rngs::StdRng;
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::act::Stage;
+use crate::scenario::ScenarioContext;
 
-/// What the command needs.
+/// Parameters of the command.
 #[derive(Debug, Clone)]
 pub(crate) struct BulkImport {
     pub(crate) program: PathBuf,
@@ -22,10 +22,10 @@ pub(crate) struct BulkImport {
 }
 
 impl BulkImport {
-    /// Imports a new file. Every one of its rows must be in the database in the end.
-    pub(crate) async fn run(&self, stage: &Stage, random: &mut StdRng) -> anyhow::Result<String> {
+    /// Imports a new file. All of its rows must be in the database at the end of the scenario.
+    pub(crate) async fn run(&self, context: &ScenarioContext, random: &mut StdRng) -> anyhow::Result<String> {
         let (mut text, mut ids) = ("device_id,merchant_id\n".to_owned(), Vec::with_capacity(self.rows));
-        // Ids of a block of their own, so that they meet no other device but once in many million runs.
+        // A random block of ids, so that collisions with other devices are practically impossible.
         let block: u32 = random.random();
         for row in 0..u32::try_from(self.rows)? {
             let id = format!("POS-{:08X}", block.wrapping_add(row));
@@ -36,14 +36,14 @@ impl BulkImport {
         std::fs::write(&file, text)?;
         let mut command = Command::new(&self.program);
         command.args(["device", "import", "--mode", self.mode]).arg(&file).kill_on_drop(true);
-        let done = command.envs(self.settings.iter().cloned()).output().await?;
+        let output = command.envs(self.settings.iter().cloned()).output().await?;
         std::fs::remove_file(&file)?;
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        if done.status.success() {
-            stage.fleet.promises().imported.extend(ids);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() {
+            context.fleet.acknowledged().imported.extend(ids);
         } else {
-            let said = said.lines().rev().take(20).map(str::to_owned).collect();
-            stage.ledger.violation(format!("an import of {} rows failed", self.rows), said);
+            let errors = errors.lines().rev().take(20).map(str::to_owned).collect();
+            context.history.violation(format!("an import of {} rows failed", self.rows), errors);
         }
         Ok(format!("{} rows, {}", self.rows, self.mode))
     }

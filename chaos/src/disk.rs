@@ -1,25 +1,25 @@
-//! A small disk of its own for the SQLite file, which can be filled.
+//! Small in-memory file system for the SQLite file, which can be filled.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A mounted file system in memory. Unmounted when dropped.
+/// A mounted tmpfs. Dropping it unmounts it.
 #[derive(Debug)]
 pub(crate) struct Disk {
     folder: PathBuf,
 }
 
 impl Disk {
-    /// Mounts one of so many MiB. The error says why that cannot be done here.
+    /// Mounts a tmpfs of `mib` MiB. The error says why this machine cannot.
     pub(crate) fn mount(folder: &Path, mib: u32) -> anyhow::Result<Self> {
         anyhow::ensure!(rustix::process::geteuid().is_root(), "only root may mount a file system");
         let folder = folder.join("disk");
         fs::create_dir(&folder)?;
         let options = format!("size={mib}m");
-        let told = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&folder).output()?;
-        anyhow::ensure!(told.status.success(), "mount: {}", String::from_utf8_lossy(&told.stderr).trim());
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&folder).output()?;
+        anyhow::ensure!(output.status.success(), "mount: {}", String::from_utf8_lossy(&output.stderr).trim());
         Ok(Self { folder })
     }
 
@@ -27,20 +27,20 @@ impl Disk {
         &self.folder
     }
 
-    /// Takes all the room there is; answers how many KiB that was.
+    /// Fills the free space with a ballast file. Returns its size in KiB.
     pub(crate) fn fill(&self) -> anyhow::Result<usize> {
         let mut ballast = File::create(self.ballast())?;
-        let mut taken = 0;
+        let mut filled = 0;
         loop {
             match ballast.write(&[0; 4096]) {
-                Ok(written) => taken += written,
-                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(taken / 1024),
+                Ok(written) => filled += written,
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(filled / 1024),
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Gives the room back.
+    /// Deletes the ballast file.
     pub(crate) fn free(&self) -> anyhow::Result<()> {
         Ok(fs::remove_file(self.ballast())?)
     }

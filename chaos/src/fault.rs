@@ -1,8 +1,6 @@
-//! Kinds of faults.
+//! Kinds of faults and their properties.
 
-use crate::faults::Ground;
-
-/// A fault.
+/// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     KillServer,
@@ -11,9 +9,9 @@ pub(crate) enum Fault {
     CrashPostgres,
     KillBackends,
     FreezePostgres,
-    CutLine,
-    SlowLine,
-    SilentLine,
+    CutNetwork,
+    SlowNetwork,
+    SilentNetwork,
     ExhaustPool,
     FreezeIssuer,
     RestartIssuer,
@@ -21,10 +19,10 @@ pub(crate) enum Fault {
     ClockBehind,
     SlowClients,
     FullDisk,
-    LeavingCallers,
+    DisconnectingClients,
     PausedServer,
     StalledLog,
-    HeldRow,
+    LockedRow,
     BulkImport,
 }
 
@@ -36,9 +34,9 @@ impl Fault {
         Self::CrashPostgres,
         Self::KillBackends,
         Self::FreezePostgres,
-        Self::CutLine,
-        Self::SlowLine,
-        Self::SilentLine,
+        Self::CutNetwork,
+        Self::SlowNetwork,
+        Self::SilentNetwork,
         Self::ExhaustPool,
         Self::FreezeIssuer,
         Self::RestartIssuer,
@@ -46,14 +44,14 @@ impl Fault {
         Self::ClockBehind,
         Self::SlowClients,
         Self::FullDisk,
-        Self::LeavingCallers,
+        Self::DisconnectingClients,
         Self::PausedServer,
         Self::StalledLog,
-        Self::HeldRow,
+        Self::LockedRow,
         Self::BulkImport,
     ];
 
-    /// As the report calls it.
+    /// Its name in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::KillServer => "SIGKILL of a server",
@@ -62,9 +60,9 @@ impl Fault {
             Self::CrashPostgres => "PostgreSQL crashed",
             Self::KillBackends => "PostgreSQL's backends killed",
             Self::FreezePostgres => "PostgreSQL frozen",
-            Self::CutLine => "line to the database cut",
-            Self::SlowLine => "line to the database slow",
-            Self::SilentLine => "line to the database silent",
+            Self::CutNetwork => "database network cut",
+            Self::SlowNetwork => "database network slow",
+            Self::SilentNetwork => "database network silent",
             Self::ExhaustPool => "pool exhausted",
             Self::FreezeIssuer => "identity provider frozen",
             Self::RestartIssuer => "identity provider restarted with new keys",
@@ -72,69 +70,48 @@ impl Fault {
             Self::ClockBehind => "clock of one replica behind",
             Self::SlowClients => "slow and half-open clients",
             Self::FullDisk => "disk full",
-            Self::LeavingCallers => "callers leave in the middle",
-            Self::PausedServer => "a server paused",
-            Self::StalledLog => "a server's log not read",
-            Self::HeldRow => "a device's row held",
+            Self::DisconnectingClients => "clients disconnect early",
+            Self::PausedServer => "server paused",
+            Self::StalledLog => "log pipe stalled",
+            Self::LockedRow => "device row locked",
             Self::BulkImport => "bulk import",
         }
     }
 
-    pub(crate) fn is_possible(self, on: &Ground) -> bool {
-        match self {
-            Self::KillServer
-            | Self::SlowClients
-            | Self::LeavingCallers
-            | Self::PausedServer
-            | Self::StalledLog
-            | Self::BulkImport => true,
-            Self::KillEveryServer | Self::FreezeIssuer | Self::RestartIssuer => on.postgres.is_some(),
-            Self::RestartPostgres
-            | Self::CrashPostgres
-            | Self::KillBackends
-            | Self::FreezePostgres
-            | Self::ExhaustPool
-            | Self::HeldRow => on.postgres.is_some(),
-            Self::CutLine | Self::SlowLine | Self::SilentLine => on.proxy.is_some(),
-            Self::ClockAhead | Self::ClockBehind => on.can_skew && on.postgres.is_some(),
-            Self::FullDisk => on.disk.is_some(),
-        }
+    /// Whether the two faults may overlap: one affects the database or its network, the other does not.
+    pub(crate) fn may_overlap(self, other: Self) -> bool {
+        self.affects_database() && !other.affects_database() && !other.is_transparent() && other != Self::FullDisk
     }
 
-    /// Whether the two faults may run at once: one of the database or its network, the other of its clients.
-    pub(crate) fn goes_with(self, other: Self) -> bool {
-        self.is_of_database() && !other.is_of_database() && !other.is_harmless() && other != Self::FullDisk
-    }
-
-    pub(crate) fn is_of_database(self) -> bool {
+    fn affects_database(self) -> bool {
         matches!(
             self,
             Self::RestartPostgres
                 | Self::CrashPostgres
                 | Self::KillBackends
                 | Self::FreezePostgres
-                | Self::CutLine
-                | Self::SlowLine
-                | Self::SilentLine
+                | Self::CutNetwork
+                | Self::SlowNetwork
+                | Self::SilentNetwork
                 | Self::ExhaustPool
         )
     }
 
-    /// Whether a server dies of it. (With the issuer one is started anew, if one may be.)
-    pub(crate) fn kills(self) -> bool {
+    /// Whether it kills a server. (Restarting the issuer also kills one, but only if one may be killed.)
+    pub(crate) fn kills_server(self) -> bool {
         matches!(self, Self::KillServer | Self::KillEveryServer | Self::ClockAhead | Self::ClockBehind)
     }
 
-    /// Whether no request may fail because of it, except those it excuses itself: to the server that is paused, or about
-    /// the device whose row is held.
-    pub(crate) fn is_harmless(self) -> bool {
+    /// Whether no request may fail because of it, except those that it excuses itself: requests to the paused server, and
+    /// requests about the device whose row is locked.
+    pub(crate) fn is_transparent(self) -> bool {
         matches!(
             self,
             Self::SlowClients
-                | Self::LeavingCallers
+                | Self::DisconnectingClients
                 | Self::PausedServer
                 | Self::StalledLog
-                | Self::HeldRow
+                | Self::LockedRow
                 | Self::BulkImport
         )
     }

@@ -1,10 +1,10 @@
-//! Faults: what goes wrong, and how it is put right again.
+//! Fault injection: schedules faults, applies and reverts them, and measures the recovery.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use pos_tests::proxy::{Line, Proxy};
+use pos_tests::proxy::{LinkState, Proxy};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
@@ -12,83 +12,106 @@ use rustix::process::Signal;
 use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
-use crate::act::Stage;
 use crate::bulk_import::BulkImport;
+use crate::disconnecting_clients::DISCONNECTED;
 use crate::disk::Disk;
 use crate::fault::Fault;
 use crate::held_row;
-use crate::ledger::{Excused, Made, grace};
+use crate::history::{FailureScope, InjectedFault, grace};
 use crate::model::Instant;
 use crate::postgres::Postgres;
+use crate::quiesce::{self, Usages};
 use crate::replica::Replica;
-use crate::rest::{self, Usages};
+use crate::scenario::ScenarioContext;
 use crate::slow_clients;
 use crate::stalled_log;
 use crate::time::now;
 
-/// By how much a replica's clock is set off, in seconds.
+/// Clock skew of a replica, in seconds.
 const SKEW: i64 = 90;
 
-/// What faults are made on.
-pub(crate) struct Ground {
-    pub(crate) stage: Arc<Stage>,
+/// What faults can be injected into, and how often.
+pub(crate) struct FaultTargets {
+    pub(crate) context: Arc<ScenarioContext>,
     pub(crate) postgres: Option<Arc<Postgres>>,
     pub(crate) proxy: Option<Proxy>,
     pub(crate) disk: Option<Disk>,
     pub(crate) import: BulkImport,
     pub(crate) can_skew: bool,
-    /// How long a fault lasts, in milliseconds: at the least and at the most.
-    pub(crate) lasting: (u64, u64),
-    /// The same for the pause after it.
-    pub(crate) pausing: (u64, u64),
-    /// From when on the first server is not killed any more: a process that leaks must live long enough to show it.
+    /// Duration of a fault, in milliseconds: least and most.
+    pub(crate) fault_millis: (u64, u64),
+    /// Pause after a fault, in milliseconds: least and most.
+    pub(crate) pause_millis: (u64, u64),
+    /// From this time the first server is not killed any more: a process that leaks must live long enough to show it.
     pub(crate) spare_from: Option<Instant>,
-    /// What the servers took then, after a quiet spell.
-    pub(crate) settled: OnceCell<Usages>,
+    /// The servers' usage at that time, after a period without faults.
+    pub(crate) settled_usage: OnceCell<Usages>,
 }
 
-/// The least time for which callers leave: a terminal calls every other second.
-const LEAVING: Duration = Duration::from_secs(4);
+/// Least duration of early disconnects: a terminal calls every other second.
+const DISCONNECTING: Duration = Duration::from_secs(4);
 
-/// After so many faults of a long run there is a quiet spell, in which no failure is excused.
+/// A long run pauses after this many faults, for a period in which no failure is excused.
 const QUIET_AFTER: usize = 6;
 const QUIET: Duration = Duration::from_secs(5);
 
-impl Ground {
-    /// Makes one fault after the other, every one of them before any comes again, until the time is up and each was
-    /// made once at least. From the second round on some come two at a time.
-    pub(crate) async fn rage(&self, until: Instant, random: &mut StdRng) -> anyhow::Result<()> {
-        let mut possible: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| fault.is_possible(self)).collect();
-        let (mut round, mut made) = (0, 0);
+impl FaultTargets {
+    /// Injects faults in rounds until the time has passed and each possible fault was injected at least once. A round has
+    /// each fault once. From the second round on, some faults overlap.
+    pub(crate) async fn inject_until(&self, until: Instant, random: &mut StdRng) -> anyhow::Result<()> {
+        let mut possible: Vec<Fault> = Fault::ALL.into_iter().filter(|fault| self.supports(*fault)).collect();
+        let (mut round, mut injected) = (0, 0);
         loop {
             possible.shuffle(random);
-            // First, what nobody may notice: then no fault before it has to be out of sight.
-            possible.sort_by_key(|fault| round == 0 && !fault.is_harmless());
+            // Transparent faults first: they then need not wait until failures of an earlier fault are no longer excused.
+            possible.sort_by_key(|fault| round == 0 && !fault.is_transparent());
             for fault in &possible {
                 if round > 0 && now() > until {
                     return Ok(());
                 }
-                self.spare_one().await?;
-                if fault.kills() && self.killable().is_empty() {
+                self.record_settled_usage().await?;
+                if fault.kills_server() && self.killable().is_empty() {
                     continue;
                 }
-                let with = possible.choose(random).filter(|with| fault.goes_with(**with) && round > 0);
-                self.make(*fault, with.copied(), random).await.with_context(|| fault.name())?;
-                made += 1;
-                if self.spare_from.is_some() && made % QUIET_AFTER == 0 {
+                let other = possible.choose(random).filter(|other| fault.may_overlap(**other) && round > 0);
+                self.inject(*fault, other.copied(), random).await.with_context(|| fault.name())?;
+                injected += 1;
+                if self.spare_from.is_some() && injected % QUIET_AFTER == 0 {
                     sleep(grace() + QUIET).await;
                 }
-                sleep(between(self.pausing, random)).await;
+                sleep(random_duration(self.pause_millis, random)).await;
             }
             round += 1;
         }
     }
 
-    /// Once it is time, remembers what the servers take; from then on the first of them is left alive.
-    async fn spare_one(&self) -> anyhow::Result<()> {
-        if self.is_sparing() && self.settled.get().is_none() {
+    /// Whether the fault can be injected in this scenario and on this machine.
+    fn supports(&self, fault: Fault) -> bool {
+        match fault {
+            Fault::KillServer
+            | Fault::SlowClients
+            | Fault::DisconnectingClients
+            | Fault::PausedServer
+            | Fault::StalledLog
+            | Fault::BulkImport => true,
+            Fault::KillEveryServer | Fault::FreezeIssuer | Fault::RestartIssuer => self.postgres.is_some(),
+            Fault::RestartPostgres
+            | Fault::CrashPostgres
+            | Fault::KillBackends
+            | Fault::FreezePostgres
+            | Fault::ExhaustPool
+            | Fault::LockedRow => self.postgres.is_some(),
+            Fault::CutNetwork | Fault::SlowNetwork | Fault::SilentNetwork => self.proxy.is_some(),
+            Fault::ClockAhead | Fault::ClockBehind => self.can_skew && self.postgres.is_some(),
+            Fault::FullDisk => self.disk.is_some(),
+        }
+    }
+
+    /// From `spare_from` on, records the servers' usage once.
+    async fn record_settled_usage(&self) -> anyhow::Result<()> {
+        if self.is_sparing() && self.settled_usage.get().is_none() {
             sleep(grace() + QUIET).await;
-            self.settled.set(rest::usage(&self.stage).await?)?;
+            self.settled_usage.set(quiesce::usage(&self.context).await?)?;
         }
         Ok(())
     }
@@ -98,41 +121,44 @@ impl Ground {
     }
 
     fn killable(&self) -> Vec<Arc<Replica>> {
-        self.stage.replicas.iter().skip(usize::from(self.is_sparing())).cloned().collect()
+        self.context.replicas.iter().skip(usize::from(self.is_sparing())).cloned().collect()
     }
 
-    async fn make(&self, fault: Fault, with: Option<Fault>, random: &mut StdRng) -> anyhow::Result<()> {
-        let ledger = &self.stage.ledger;
-        let (_, failed_before, ..) = ledger.totals();
-        if fault.is_harmless() && ledger.was_disturbed_for_all() {
-            // What went wrong before must not excuse what goes wrong now.
+    /// Injects one fault, or two that overlap, and waits for the recovery.
+    async fn inject(&self, fault: Fault, overlapping: Option<Fault>, random: &mut StdRng) -> anyhow::Result<()> {
+        let history = &self.context.history;
+        let (_, failed_before, ..) = history.totals();
+        if fault.is_transparent() && history.has_excused_all() {
+            // An earlier fault must not excuse failures of this one.
             sleep(grace()).await;
         }
-        let disturbance = (!fault.is_harmless()).then(|| ledger.excuse(Excused::Everybody));
-        let lasting = between(self.lasting, random);
-        let mut others = StdRng::seed_from_u64(random.random());
+        let excuse = (!fault.is_transparent()).then(|| history.begin_excuse(FailureScope::All));
+        let lasting = random_duration(self.fault_millis, random);
+        let mut other_random = StdRng::seed_from_u64(random.random());
         let one = async {
             let began = now();
-            anyhow::Ok((fault, began, self.inflict(fault, lasting, random).await?, now()))
+            anyhow::Ok((fault, began, self.apply(fault, lasting, random).await?, now()))
         };
         let other = async {
-            let Some(with) = with else { return Ok(None) };
-            let (began, lasting) = (now(), between(self.lasting, &mut others));
-            anyhow::Ok(Some((with, began, self.inflict(with, lasting, &mut others).await?, now())))
+            let Some(fault) = overlapping else { return Ok(None) };
+            let (began, lasting) = (now(), random_duration(self.fault_millis, &mut other_random));
+            anyhow::Ok(Some((fault, began, self.apply(fault, lasting, &mut other_random).await?, now())))
         };
         let (one, other) = futures_util::try_join!(one, other)?;
-        disturbance.into_iter().for_each(|disturbance| ledger.calm(disturbance));
-        let recovered = self.stage.recover(fault.name()).await;
-        for (fault, began, seen, ended) in [Some(one), other].into_iter().flatten() {
-            let (at, lasted) = (ledger.seconds(began), ledger.seconds(ended) - ledger.seconds(began));
-            let (recovered, felt) = (recovered.as_secs_f64(), ledger.totals().1 - failed_before);
-            eprintln!("          {}: {seen}, {felt} calls failed, recovered in {recovered:.2} s", fault.name());
-            ledger.made(Made { act: ledger.act, fault: fault.name(), at, lasted, recovered, felt, seen });
+        excuse.into_iter().for_each(|excuse| history.end_excuse(excuse));
+        let recovered = self.context.recover(fault.name()).await;
+        for (fault, began, result, ended) in [Some(one), other].into_iter().flatten() {
+            let (at, lasted) = (history.seconds(began), history.seconds(ended) - history.seconds(began));
+            let (recovered, failed_calls) = (recovered.as_secs_f64(), history.totals().1 - failed_before);
+            let (scenario, fault) = (history.scenario, fault.name());
+            eprintln!("          {fault}: {result}, {failed_calls} calls failed, recovered in {recovered:.2} s");
+            history.record_fault(InjectedFault { scenario, fault, at, lasted, recovered, failed_calls, result });
         }
         Ok(())
     }
 
-    async fn inflict(&self, fault: Fault, lasting: Duration, random: &mut StdRng) -> anyhow::Result<String> {
+    /// Applies a fault, reverts it, and describes what it did.
+    async fn apply(&self, fault: Fault, lasting: Duration, random: &mut StdRng) -> anyhow::Result<String> {
         let lasted = format!("{:.1} s", lasting.as_secs_f64());
         let postgres = || self.postgres.as_ref().context("no PostgreSQL");
         match fault {
@@ -144,7 +170,7 @@ impl Ground {
                 sleep(lasting / 2).await;
                 postgres()?.run().await?;
                 Ok(format!(
-                    "{}, away for {:.1} s",
+                    "{}, down for {:.1} s",
                     if crash { "immediate" } else { "fast" },
                     lasting.as_secs_f64() / 2.0
                 ))
@@ -158,114 +184,115 @@ impl Ground {
                 Ok(format!("{killed} sessions ended"))
             }
             Fault::FreezePostgres => {
-                postgres()?.all(Signal::STOP).await;
+                postgres()?.signal_all(Signal::STOP).await;
                 sleep(lasting).await;
-                postgres()?.all(Signal::CONT).await;
+                postgres()?.signal_all(Signal::CONT).await;
                 Ok(lasted)
             }
-            Fault::CutLine => self.line(Line::Cut, lasting).await,
-            Fault::SilentLine => {
-                let seen = self.line(Line::Silent, lasting).await?;
-                // Half the time what was held back is lost.
+            Fault::CutNetwork => self.degrade_network(LinkState::Cut, lasting).await,
+            Fault::SilentNetwork => {
+                let result = self.degrade_network(LinkState::Silent, lasting).await?;
+                // In half of the cases the bytes that were held back are lost.
                 if random.random() {
-                    return Ok(format!(
-                        "{seen}, then cut: {}",
-                        self.line(Line::Cut, Duration::from_millis(100)).await?
-                    ));
+                    let cut = self.degrade_network(LinkState::Cut, Duration::from_millis(100)).await?;
+                    return Ok(format!("{result}, then cut: {cut}"));
                 }
-                Ok(seen)
+                Ok(result)
             }
-            Fault::SlowLine => {
+            Fault::SlowNetwork => {
                 let delay = Duration::from_millis(random.random_range(20..150));
-                Ok(format!("{delay:?} for each piece, {}", self.line(Line::Slow(delay), lasting).await?))
+                Ok(format!(
+                    "{delay:?} for each chunk, {}",
+                    self.degrade_network(LinkState::Slow(delay), lasting).await?
+                ))
             }
             Fault::ExhaustPool => {
                 let mut client = postgres()?.client().await?;
                 let transaction = client.transaction().await?;
-                // Everybody waits behind this lock, and so each connection of the pools is taken.
+                // All queries wait for this lock, so every connection of the pools is in use.
                 transaction.batch_execute("LOCK TABLE devices IN ACCESS EXCLUSIVE MODE").await?;
                 sleep(lasting).await;
                 transaction.rollback().await?;
                 Ok(lasted)
             }
             Fault::FreezeIssuer => {
-                self.stage.issuer.signal(Signal::STOP).await;
+                self.context.issuer.signal(Signal::STOP).await;
                 sleep(lasting).await;
-                self.stage.issuer.signal(Signal::CONT).await;
+                self.context.issuer.signal(Signal::CONT).await;
                 Ok(lasted)
             }
             Fault::RestartIssuer => {
-                self.stage.issuer.kill().await;
-                // A server that starts now holds no keys.
+                self.context.issuer.kill().await;
+                // A server that starts now cannot fetch keys.
                 let killed = self.kill_servers(1, Duration::ZERO, random).await?;
                 sleep(lasting).await;
-                self.stage.issuer.run().await?;
-                Ok(format!("away for {lasted}; {killed} meanwhile"))
+                self.context.issuer.start_process().await?;
+                Ok(format!("down for {lasted}; {killed} meanwhile"))
             }
             Fault::ClockAhead | Fault::ClockBehind => {
                 let skew = if fault == Fault::ClockAhead { SKEW } else { -SKEW };
-                let replica = some_of(&self.killable(), random)?;
+                let replica = choose(&self.killable(), random)?;
                 replica.kill().await;
                 replica.start(skew).await?;
-                // Long enough for codes of either clock to be typed at the other.
+                // Long enough for codes of each server to be claimed at the other one.
                 sleep(lasting.max(Duration::from_secs(3))).await;
                 replica.kill().await;
                 replica.start(0).await?;
                 Ok(format!("{} by {skew} s for {lasted}", replica.name))
             }
             Fault::SlowClients => {
-                let replica = some_of(&self.stage.replicas, random)?;
-                slow_clients::attack(&replica, &self.stage.ledger).await
+                let replica = choose(&self.context.replicas, random)?;
+                slow_clients::run(&replica, &self.context.history).await
             }
-            Fault::LeavingCallers => {
-                let before = self.stage.ledger.counted("left by the caller");
-                self.stage.set_leaving(true);
-                sleep(lasting.max(LEAVING)).await;
-                self.stage.set_leaving(false);
-                Ok(format!("{} left", self.stage.ledger.counted("left by the caller") - before))
+            Fault::DisconnectingClients => {
+                let before = self.context.history.counted(DISCONNECTED);
+                self.context.set_disconnecting(true);
+                sleep(lasting.max(DISCONNECTING)).await;
+                self.context.set_disconnecting(false);
+                Ok(format!("{} disconnected", self.context.history.counted(DISCONNECTED) - before))
             }
             Fault::PausedServer => {
-                let replica = some_of(&self.stage.replicas, random)?;
-                let excuse = self.stage.ledger.excuse(Excused::Server(replica.name.clone()));
+                let replica = choose(&self.context.replicas, random)?;
+                let excuse = self.context.history.begin_excuse(FailureScope::Server(replica.name.clone()));
                 replica.signal(Signal::STOP).await;
                 sleep(lasting).await;
                 replica.signal(Signal::CONT).await;
-                self.stage.ledger.calm(excuse);
+                self.context.history.end_excuse(excuse);
                 Ok(format!("{} for {lasted}", replica.name))
             }
             Fault::StalledLog => {
-                let replica = some_of(&self.stage.replicas, random)?;
-                stalled_log::stall(&replica, lasting, &self.stage.ledger).await
+                let replica = choose(&self.context.replicas, random)?;
+                stalled_log::stall(&replica, lasting, &self.context.history).await
             }
-            Fault::HeldRow => held_row::hold(&self.stage, postgres()?, lasting, random).await,
-            Fault::BulkImport => self.import.run(&self.stage, random).await,
+            Fault::LockedRow => held_row::lock(&self.context, postgres()?, lasting, random).await,
+            Fault::BulkImport => self.import.run(&self.context, random).await,
             Fault::FullDisk => {
                 let disk = self.disk.as_ref().context("no disk")?;
                 let filled = disk.fill()?;
                 sleep(lasting).await;
                 disk.free()?;
-                Ok(format!("{filled} KiB taken for {lasted}"))
+                Ok(format!("{filled} KiB filled for {lasted}"))
             }
         }
     }
 
-    async fn line(&self, line: Line, lasting: Duration) -> anyhow::Result<String> {
+    async fn degrade_network(&self, line: LinkState, lasting: Duration) -> anyhow::Result<String> {
         let proxy = self.proxy.as_ref().context("no proxy")?;
         let before = proxy.connections();
         proxy.set(line);
         sleep(lasting).await;
-        proxy.set(Line::Open);
+        proxy.set(LinkState::Open);
         Ok(format!("{:.1} s, {} new connections", lasting.as_secs_f64(), proxy.connections() - before))
     }
 
-    async fn kill_servers(&self, most: usize, away: Duration, random: &mut StdRng) -> anyhow::Result<String> {
+    async fn kill_servers(&self, most: usize, down: Duration, random: &mut StdRng) -> anyhow::Result<String> {
         let mut order = self.killable();
         order.shuffle(random);
         order.truncate(most);
         for replica in &order {
             replica.kill().await;
         }
-        sleep(away).await;
+        sleep(down).await;
         for replica in &order {
             replica.start(0).await?;
         }
@@ -274,10 +301,10 @@ impl Ground {
     }
 }
 
-fn some_of(replicas: &[Arc<Replica>], random: &mut StdRng) -> anyhow::Result<Arc<Replica>> {
+fn choose(replicas: &[Arc<Replica>], random: &mut StdRng) -> anyhow::Result<Arc<Replica>> {
     replicas.choose(random).cloned().context("no replica")
 }
 
-fn between((least, most): (u64, u64), random: &mut StdRng) -> Duration {
+fn random_duration((least, most): (u64, u64), random: &mut StdRng) -> Duration {
     Duration::from_millis(random.random_range(least..=most))
 }

@@ -1,16 +1,16 @@
-//! The devices, what is known of each, and how an answer about one is judged.
+//! Simulated fleet: the devices with their model checkers, their screens, and the changes that the server acknowledged.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::ledger::Ledger;
+use crate::history::ScenarioHistory;
 use crate::model::{Call, CallId, Checker, Instant, Outcome, Verdict};
 use crate::replica::Replica;
 use crate::time::now;
 
-/// A code that a terminal shows or showed.
+/// A code on a terminal's screen, now or earlier.
 #[derive(Clone)]
-pub(crate) struct Shown {
+pub(crate) struct DisplayedCode {
     pub(crate) call: CallId,
     pub(crate) symbols: String,
 }
@@ -24,42 +24,42 @@ pub(crate) struct Device {
 
 #[derive(Default)]
 struct Screen {
-    shown: Option<Shown>,
-    /// Codes of before, the latest last.
-    before: VecDeque<Shown>,
+    displayed: Option<DisplayedCode>,
+    /// Earlier codes, the latest last.
+    earlier: VecDeque<DisplayedCode>,
     claimed_since: Option<Instant>,
 }
 
-/// What was answered with success, to be looked for in the database afterwards.
+/// Changes that the server acknowledged, to be checked in the database afterwards.
 #[derive(Default)]
-pub(crate) struct Promises {
-    /// Each code, and whose.
+pub(crate) struct Acknowledged {
+    /// Each issued code, with the devices that got it.
     pub(crate) codes: HashMap<String, Vec<String>>,
     /// Device, kind of event, trace id.
     pub(crate) changes: Vec<(String, &'static str, String)>,
-    /// Labels of creating calls, with the id that was answered.
+    /// Labels of creation requests, with the device id of the response.
     pub(crate) created: HashMap<String, Option<String>>,
     /// Ids of imported rows.
     pub(crate) imported: Vec<String>,
 }
 
-/// Where a merchant's terminal stands. When a device is taken out of use, another takes its place.
+/// One terminal of a merchant. When its device is decommissioned, a new device replaces it.
 pub(crate) struct Slot {
     pub(crate) merchant: usize,
     device: RwLock<Arc<Device>>,
 }
 
-/// All of them.
+/// All devices of a scenario.
 pub(crate) struct Fleet {
     pub(crate) slots: Vec<Slot>,
     ttl: Instant,
-    retired: Mutex<Vec<Arc<Device>>>,
-    promises: Mutex<Promises>,
+    replaced: Mutex<Vec<Arc<Device>>>,
+    acknowledged: Mutex<Acknowledged>,
 }
 
-/// A call that was sent and not yet answered.
+/// A call that was sent and has no response yet.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sent {
+pub(crate) struct SentCall {
     call: Call,
     pub(crate) id: CallId,
     pub(crate) at: Instant,
@@ -70,29 +70,29 @@ impl Device {
         Arc::new(Self { id, checker: Mutex::new(Checker::new(ttl)), screen: Mutex::default() })
     }
 
-    /// About to send.
-    pub(crate) fn send(&self, call: Call, to: &Replica) -> Sent {
+    /// Registers a call that is about to be sent.
+    pub(crate) fn begin(&self, call: Call, to: &Replica) -> SentCall {
         let at = now();
-        Sent { call, id: self.checker().sent(call, to.skew(at), at), at }
+        SentCall { call, id: self.checker().sent(call, to.skew(at), at), at }
     }
 
-    /// No answer that says what happened.
-    pub(crate) fn lose(&self, sent: Sent, to: &Replica) {
+    /// Records that no response says whether the call was processed.
+    pub(crate) fn mark_lost(&self, sent: SentCall, to: &Replica) {
         let mut checker = self.checker();
         checker.widen(sent.id, to.skew(sent.at));
         checker.lost(sent.id, now());
     }
 
-    /// It was kept out before it came to the device.
-    pub(crate) fn withdraw(&self, sent: Sent) {
+    /// Records that the call was rejected before it could affect the device.
+    pub(crate) fn withdraw(&self, sent: SentCall) {
         self.checker().withdrawn(sent.id, now());
     }
 
-    /// An answer: it is judged, and a contradiction is entered.
-    pub(crate) fn hear(&self, sent: Sent, outcome: Outcome, from: &Replica, ledger: &Ledger) {
-        // Looks may be held back, on purpose.
-        if sent.call != Call::Look {
-            ledger.changed(&self.id, sent.at);
+    /// Checks a response against the model, and records a contradiction.
+    pub(crate) fn check_response(&self, sent: SentCall, outcome: Outcome, from: &Replica, history: &ScenarioHistory) {
+        // Polls may be long, on purpose.
+        if sent.call != Call::Poll {
+            history.check_change(&self.id, sent.at);
         }
         let verdict = {
             let mut checker = self.checker();
@@ -101,8 +101,10 @@ impl Device {
         };
         match verdict {
             Verdict::Consistent => {}
-            Verdict::NotChecked => ledger.count("answers of given-up devices", "not checked"),
-            Verdict::Contradicts(found) => ledger.contradiction(&format!("{} by {}", self.id, from.name), *found),
+            Verdict::NotChecked => history.count("responses of abandoned devices", "not checked"),
+            Verdict::Contradicts(contradiction) => {
+                history.contradiction(&format!("{} by {}", self.id, from.name), *contradiction);
+            }
         }
     }
 
@@ -114,27 +116,27 @@ impl Device {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Shows a code, or none; the one before is one of before.
-    pub(crate) fn show(&self, next: Option<Shown>) {
-        const KEPT: usize = 4;
+    /// Displays a code, or none.
+    pub(crate) fn display(&self, next: Option<DisplayedCode>) {
+        const MAX_EARLIER: usize = 4;
         let mut screen = self.screen();
-        if let Some(last) = std::mem::replace(&mut screen.shown, next) {
-            screen.before.push_back(last);
-            if screen.before.len() > KEPT {
-                screen.before.pop_front();
+        if let Some(last) = std::mem::replace(&mut screen.displayed, next) {
+            screen.earlier.push_back(last);
+            if screen.earlier.len() > MAX_EARLIER {
+                screen.earlier.pop_front();
             }
         }
     }
 
-    pub(crate) fn shown(&self) -> Option<Shown> {
-        self.screen().shown.clone()
+    pub(crate) fn displayed_code(&self) -> Option<DisplayedCode> {
+        self.screen().displayed.clone()
     }
 
-    pub(crate) fn shown_before(&self) -> Option<Shown> {
-        self.screen().before.back().cloned()
+    pub(crate) fn earlier_code(&self) -> Option<DisplayedCode> {
+        self.screen().earlier.back().cloned()
     }
 
-    pub(crate) fn see_claimed(&self, claimed: bool) {
+    pub(crate) fn set_claimed(&self, claimed: bool) {
         let since = &mut self.screen().claimed_since;
         *since = if claimed { Some(since.unwrap_or_else(now)) } else { None };
     }
@@ -143,10 +145,10 @@ impl Device {
         self.screen().claimed_since
     }
 
-    /// Whether so many calls are unsettled that it had better be left alone for a while.
-    pub(crate) fn is_unsettled(&self) -> bool {
+    /// Whether too many calls are unresolved, so that the device should not be called for a while.
+    pub(crate) fn is_unresolved(&self) -> bool {
         const MANY: usize = 5;
-        self.checker().unsettled() >= MANY
+        self.checker().unresolved_calls() >= MANY
     }
 }
 
@@ -161,36 +163,36 @@ impl Fleet {
         let slot = |merchant, id| Slot { merchant, device: RwLock::new(Device::new(id, ttl)) };
         let of = |(merchant, ids): (usize, Vec<String>)| ids.into_iter().map(move |id| (merchant, id));
         let slots = ids.into_iter().enumerate().flat_map(of).map(|(merchant, id)| slot(merchant, id)).collect();
-        Self { slots, ttl, retired: Mutex::default(), promises: Mutex::default() }
+        Self { slots, ttl, replaced: Mutex::default(), acknowledged: Mutex::default() }
     }
 
-    /// Puts a new device where an old one stood.
+    /// Replaces the device of a slot.
     pub(crate) fn replace(&self, slot: &Slot, id: String) {
         let new = Device::new(id, self.ttl);
         let old = std::mem::replace(&mut *slot.device.write().unwrap_or_else(PoisonError::into_inner), new);
-        self.retired.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner).push(old);
     }
 
-    /// Every device there ever was.
-    pub(crate) fn everything(&self) -> Vec<Arc<Device>> {
-        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
-        self.slots.iter().map(Slot::device).chain(retired.iter().cloned()).collect()
+    /// All current and replaced devices.
+    pub(crate) fn all_devices(&self) -> Vec<Arc<Device>> {
+        let replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slots.iter().map(Slot::device).chain(replaced.iter().cloned()).collect()
     }
 
-    pub(crate) fn promises(&self) -> MutexGuard<'_, Promises> {
-        self.promises.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn acknowledged(&self) -> MutexGuard<'_, Acknowledged> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A code was given out. True when no other device ever had it, as is nearly always so.
-    pub(crate) fn given_out(&self, code: &str, device: &str) -> bool {
-        let mut promises = self.promises();
-        let holders = promises.codes.entry(code.to_owned()).or_default();
-        holders.push(device.to_owned());
-        holders.len() == 1
+    /// Records an issued code. True if no other device ever had it, which is nearly always the case.
+    pub(crate) fn record_code(&self, code: &str, device: &str) -> bool {
+        let mut acknowledged = self.acknowledged();
+        let devices = acknowledged.codes.entry(code.to_owned()).or_default();
+        devices.push(device.to_owned());
+        devices.len() == 1
     }
 
-    /// Whether a code was given out more than once.
+    /// Whether a code was issued more than once.
     pub(crate) fn is_shared(&self, code: &str) -> bool {
-        self.promises().codes.get(code).is_some_and(|holders| holders.len() > 1)
+        self.acknowledged().codes.get(code).is_some_and(|devices| devices.len() > 1)
     }
 }

@@ -1,4 +1,4 @@
-//! The development issuer as a process of its own, which can be frozen, killed and started with other keys.
+//! Development issuer in its own process, which can be frozen, killed and restarted with new keys.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -17,18 +17,18 @@ use crate::people::People;
 use crate::process::{Process, free_port};
 use crate::time::now;
 
-/// Whom the tokens are for.
+/// Audience of the tokens.
 pub(crate) const AUDIENCE: &str = "pos-activation";
 const PORTAL: &str = "chaos-portal";
 
-/// A person's access token.
+/// A user's access token.
 #[derive(Clone)]
 pub(crate) struct Token {
     pub(crate) text: String,
     pub(crate) issued: Instant,
     pub(crate) expires: Instant,
-    /// Which of the issuer's lives it is from: each has keys of its own.
-    pub(crate) life: u64,
+    /// The start of the issuer that it is from: each start has its own keys.
+    pub(crate) generation: u64,
 }
 
 /// The issuer.
@@ -39,12 +39,12 @@ pub(crate) struct Issuer {
     port: u16,
     http: reqwest::Client,
     process: Mutex<Option<Process>>,
-    lives: AtomicU64,
-    born: AtomicI64,
+    generation: AtomicU64,
+    started_at: AtomicI64,
 }
 
 impl Issuer {
-    /// Starts one that knows these people.
+    /// Starts an issuer for these users.
     pub(crate) async fn start(
         name: &str,
         program: &Path,
@@ -71,33 +71,33 @@ impl Issuer {
             port: free_port()?,
             http: reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(3)).build()?,
             process: Mutex::default(),
-            lives: AtomicU64::new(0),
-            born: AtomicI64::new(0),
+            generation: AtomicU64::new(0),
+            started_at: AtomicI64::new(0),
         };
-        this.run().await?;
+        this.start_process().await?;
         Ok(this)
     }
 
-    /// As it stands in `iss`.
+    /// The issuer identifier (`iss`).
     pub(crate) fn address(&self) -> String {
         format!("http://127.0.0.1:{}/realms/viopay", self.port)
     }
 
-    /// Starts it, with new keys, and waits until it answers.
-    pub(crate) async fn run(&self) -> anyhow::Result<()> {
+    /// Starts the process, with new keys, and waits until it responds.
+    pub(crate) async fn start_process(&self) -> anyhow::Result<()> {
         let mut command = Command::new(&self.program);
         command.args(["dev-idp", "--bind", &format!("127.0.0.1:{}", self.port), "--realm"]).arg(&self.realm);
-        self.lives.fetch_add(1, Ordering::SeqCst);
+        self.generation.fetch_add(1, Ordering::SeqCst);
         *self.process.lock().await = Some(Process::start(&mut command, &self.log)?);
         let discovery = format!("{}/.well-known/openid-configuration", self.address());
         for _ in 0..600 {
             if self.http.get(&discovery).send().await.is_ok_and(|answer| answer.status().is_success()) {
-                self.born.store(now(), Ordering::SeqCst);
+                self.started_at.store(now(), Ordering::SeqCst);
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        anyhow::bail!("the issuer does not start, see {}", self.log.display())
+        anyhow::bail!("the issuer did not start, see {}", self.log.display())
     }
 
     pub(crate) async fn kill(&self) {
@@ -112,26 +112,26 @@ impl Issuer {
         }
     }
 
-    /// Which life it is in, and since when.
-    pub(crate) fn life(&self) -> (u64, Instant) {
-        (self.lives.load(Ordering::SeqCst), self.born.load(Ordering::SeqCst))
+    /// The number and the time of the last start.
+    pub(crate) fn generation(&self) -> (u64, Instant) {
+        (self.generation.load(Ordering::SeqCst), self.started_at.load(Ordering::SeqCst))
     }
 
-    /// Logs somebody in; none while it is away.
+    /// Logs a user in; `None` while the issuer is down.
     pub(crate) async fn token(&self, name: &str, password: &str) -> Option<Token> {
-        let (life, _) = self.life();
+        let (generation, _) = self.generation();
         let form = [("grant_type", "password"), ("client_id", PORTAL), ("username", name), ("password", password)];
         let url = format!("{}/protocol/openid-connect/token", self.address());
-        let answer: Value = self.http.post(url).form(&form).send().await.ok()?.json().await.ok()?;
-        let text = answer.get("access_token")?.as_str()?.to_owned();
+        let response: Value = self.http.post(url).form(&form).send().await.ok()?.json().await.ok()?;
+        let text = response.get("access_token")?.as_str()?.to_owned();
         let claims = BASE64_URL_SAFE_NO_PAD.decode(text.split('.').nth(1)?).ok()?;
         let claims: Value = serde_json::from_slice(&claims).ok()?;
         let instant = |name: &str| Some(claims.get(name)?.as_i64()? * SECOND);
-        Some(Token { issued: instant("iat")?, expires: instant("exp")?, text, life })
+        Some(Token { issued: instant("iat")?, expires: instant("exp")?, text, generation })
     }
 }
 
-/// Where the issuer's program would say no.
-pub(crate) fn check(program: &Path) -> anyhow::Result<()> {
+/// Fails if the server binary does not exist.
+pub(crate) fn check_program(program: &Path) -> anyhow::Result<()> {
     program.exists().then_some(()).with_context(|| format!("no server at {}: run scripts/chaos", program.display()))
 }

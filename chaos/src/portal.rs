@@ -1,4 +1,4 @@
-//! A person at a merchant's portal: logs in, initiates the session, and calls.
+//! Portal client of one merchant user: logs in, initiates the session, and sends requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,53 +10,53 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::act::Stage;
+use crate::disconnecting_clients::{AbandonedRequest, DISCONNECTED};
+use crate::history::CallInfo;
 use crate::issuer::Token;
-use crate::leaving::Cut;
-use crate::ledger::Underway;
 use crate::model::{Instant, SECOND};
 use crate::people::Person;
 use crate::replica::Replica;
+use crate::scenario::ScenarioContext;
 use crate::time::now;
 
-/// By how much a token's times may be off for the servers: their default.
+/// The servers' default leeway for a token's times.
 const LEEWAY: Instant = 30 * SECOND;
 
-/// How long after a start of the issuer its keys may still be unknown to a server: the servers' `refresh_cooldown_secs`
-/// here, the time a fetch may take, and as much again for one that failed.
+/// How long after a start of the issuer a server may not know its keys: the servers' `refresh_cooldown_secs` here, the
+/// duration of a fetch, and the same again after a failed fetch.
 const NEW_KEYS: Instant = 10 * SECOND;
 
-/// A good answer.
-pub(crate) struct Answer {
+/// A 2xx response.
+pub(crate) struct Success {
     pub(crate) body: Value,
     pub(crate) replayed: bool,
     pub(crate) trace_id: String,
 }
 
-/// Why there is none.
-pub(crate) enum NoAnswer {
-    /// Refused, with a 4xx for the caller to judge.
+/// Why a request failed.
+pub(crate) enum CallFailure {
+    /// A 4xx response, which the caller checks.
     Refused(Box<ApiError>),
-    /// It may have happened or not. Entered already.
+    /// It may have taken effect or not. The failure is already recorded.
     Lost,
-    /// It was kept out, rightly: it did not happen.
-    KeptOut,
+    /// There was no valid session or token, so it did not take effect.
+    Unauthenticated,
 }
 
-/// What is to be called.
+/// A request to the portal's API.
 pub(crate) struct Request<'a> {
     pub(crate) name: &'static str,
     pub(crate) method: Method,
     pub(crate) path: &'a str,
     pub(crate) body: Option<Value>,
     pub(crate) key: Option<&'a str>,
-    /// The device that it is about, if that is known.
+    /// The device that it is about, if known.
     pub(crate) device: Option<&'a str>,
 }
 
-/// A person with a browser.
+/// A user's portal client.
 pub(crate) struct Portal {
-    stage: Arc<Stage>,
+    context: Arc<ScenarioContext>,
     person: Person,
     http: reqwest::Client,
     session: tokio::sync::Mutex<Option<Session>>,
@@ -70,23 +70,28 @@ struct Session {
 }
 
 impl Portal {
-    pub(crate) fn new(stage: Arc<Stage>, person: Person, http: reqwest::Client) -> Self {
-        Self { stage, person, http, session: tokio::sync::Mutex::default() }
+    pub(crate) fn new(context: Arc<ScenarioContext>, person: Person, http: reqwest::Client) -> Self {
+        Self { context, person, http, session: tokio::sync::Mutex::default() }
     }
 
-    /// Calls, with a session initiated before if there is none.
+    /// Sends a request, after it initiated a session if there is none.
     pub(crate) async fn call(
         &self,
         replica: &Replica,
         request: &Request<'_>,
         random: &mut StdRng,
-    ) -> Result<Answer, NoAnswer> {
-        let Some(token) = self.session(replica, random).await else { return Err(NoAnswer::KeptOut) };
+    ) -> Result<Success, CallFailure> {
+        let Some(token) = self.session(replica, random).await else { return Err(CallFailure::Unauthenticated) };
         self.send(replica, &token, request).await
     }
 
-    /// Calls and leaves before there is an answer. False when there is no session, so that nothing was sent.
-    pub(crate) async fn leave(&self, replica: &Replica, request: &Request<'_>, random: &mut StdRng) -> bool {
+    /// Sends a request and disconnects before the response. False if there is no session, so that nothing was sent.
+    pub(crate) async fn send_and_disconnect(
+        &self,
+        replica: &Replica,
+        request: &Request<'_>,
+        random: &mut StdRng,
+    ) -> bool {
         let Some(token) = self.session(replica, random).await else { return false };
         let bearer = format!("Bearer {}", token.text);
         let body = request.body.as_ref().map(Value::to_string).unwrap_or_default();
@@ -97,26 +102,27 @@ impl Portal {
         if let Some(key) = request.key {
             headers.push(("Idempotency-Key", key));
         }
-        Cut { method: request.method.as_str(), path: request.path, headers, body: &body }.send(replica, random).await;
-        self.stage.ledger.count(request.name, "left by the caller");
+        let (method, path) = (request.method.as_str(), request.path);
+        AbandonedRequest { method, path, headers, body: &body }.send(replica, random).await;
+        self.context.history.count(request.name, DISCONNECTED);
         true
     }
 
-    /// The token of an initiated session; none when there can be none now.
+    /// The token of an initiated session; `None` if no session can be initiated now.
     async fn session(&self, replica: &Replica, random: &mut StdRng) -> Option<Token> {
-        let mut kept = self.session.lock().await;
-        if kept.as_ref().is_none_or(|session| now() >= session.renew_at) {
-            match self.stage.issuer.token(&self.person.name, &self.person.password()).await {
+        let mut current = self.session.lock().await;
+        if current.as_ref().is_none_or(|session| now() >= session.renew_at) {
+            match self.context.issuer.token(&self.person.name, &self.person.password()).await {
                 Some(token) => {
                     let renew_at = now() + random.random_range(20..60) * SECOND;
-                    *kept = Some(Session { token, initiated: false, renew_at });
-                    self.stage.ledger.count("log-in", "token");
+                    *current = Some(Session { token, initiated: false, renew_at });
+                    self.context.history.count("log-in", "token");
                 }
-                // Who cannot log in goes on with the token there is.
-                None => self.stage.ledger.count("log-in", "no token"),
+                // Without a new token the old one is used.
+                None => self.context.history.count("log-in", "no token"),
             }
         }
-        let session = kept.as_mut()?;
+        let session = current.as_mut()?;
         if !session.initiated {
             let request = Request {
                 name: "initiate",
@@ -128,15 +134,15 @@ impl Portal {
             };
             match self.send(replica, &session.token, &request).await {
                 Ok(_) => session.initiated = true,
-                Err(NoAnswer::Refused(error)) => {
-                    self.stage.ledger.violation(format!("initiate by {}: {error}", self.person.name), Vec::new());
+                Err(CallFailure::Refused(error)) => {
+                    self.context.history.violation(format!("initiate by {}: {error}", self.person.name), Vec::new());
                     return None;
                 }
-                Err(NoAnswer::Lost) => return None,
-                Err(NoAnswer::KeptOut) => {
-                    // A token of keys that are gone is of no use any more.
-                    if session.token.life != self.stage.issuer.life().0 {
-                        *kept = None;
+                Err(CallFailure::Lost) => return None,
+                Err(CallFailure::Unauthenticated) => {
+                    // A token that was signed with discarded keys will never be accepted.
+                    if session.token.generation != self.context.issuer.generation().0 {
+                        *current = None;
                     }
                     return None;
                 }
@@ -145,41 +151,41 @@ impl Portal {
         Some(session.token.clone())
     }
 
-    async fn send(&self, replica: &Replica, token: &Token, request: &Request<'_>) -> Result<Answer, NoAnswer> {
+    async fn send(&self, replica: &Replica, token: &Token, request: &Request<'_>) -> Result<Success, CallFailure> {
         let sent = now();
         let trace_id = Uuid::new_v4().simple().to_string();
         let outcome = self.exchange(replica, token, request, &trace_id).await;
         let about = format!("{} by {} at {}", request.path, self.person.name, replica.name);
         let (call, server_was_down) = (request.name, replica.was_down(sent));
         match outcome {
-            Ok(answer) => {
-                self.stage.ledger.count(call, if answer.replayed { "2xx, replayed" } else { "2xx" });
-                Ok(answer)
+            Ok(success) => {
+                self.context.history.count(call, if success.replayed { "2xx, replayed" } else { "2xx" });
+                Ok(success)
             }
             Err(error) => {
                 let (server, device) = (replica.name.as_str(), request.device);
-                let underway = Underway { call, about: &about, server, device, sent, server_was_down };
-                match self.stage.ledger.failed(underway, error) {
-                    None => Err(NoAnswer::Lost),
+                let info = CallInfo { call, about: &about, server, device, sent, server_was_down };
+                match self.context.history.failed(info, error) {
+                    None => Err(CallFailure::Lost),
                     Some(error) if error.http_status == 401 => {
-                        self.judge_401(replica, token, sent, &about, &error);
-                        Err(NoAnswer::KeptOut)
+                        self.check_401(replica, token, sent, &about, &error);
+                        Err(CallFailure::Unauthenticated)
                     }
-                    Some(error) => Err(NoAnswer::Refused(error)),
+                    Some(error) => Err(CallFailure::Refused(error)),
                 }
             }
         }
     }
 
-    /// A token may be refused when the server's clock is off so far that it holds no more, or not yet, and when it was
-    /// signed with keys that are gone, or so new that they are not known yet.
-    fn judge_401(&self, replica: &Replica, token: &Token, sent: Instant, about: &str, error: &ApiError) {
-        let (skew, (life, born), now) = (replica.skew(sent), self.stage.issuer.life(), now());
-        let not_yet = sent + skew.least < token.issued - LEEWAY + SECOND;
-        let no_more = now + skew.most >= token.expires + LEEWAY - SECOND;
-        let other_keys = token.life != life || now - born < NEW_KEYS;
-        if !(not_yet || no_more || other_keys) {
-            self.stage.ledger.violation(format!("{about}: a good token was refused: {error}"), Vec::new());
+    /// A token may be rejected if it is expired or not yet valid by the server's skewed clock, if the issuer has discarded
+    /// its keys, and if its keys are so new that the server may not know them.
+    fn check_401(&self, replica: &Replica, token: &Token, sent: Instant, about: &str, error: &ApiError) {
+        let (skew, (generation, started_at), now) = (replica.skew(sent), self.context.issuer.generation(), now());
+        let not_yet_valid = sent + skew.least < token.issued - LEEWAY + SECOND;
+        let expired = now + skew.most >= token.expires + LEEWAY - SECOND;
+        let unknown_keys = token.generation != generation || now - started_at < NEW_KEYS;
+        if !(not_yet_valid || expired || unknown_keys) {
+            self.context.history.violation(format!("{about}: a valid token was rejected: {error}"), Vec::new());
         }
     }
 
@@ -189,8 +195,8 @@ impl Portal {
         token: &Token,
         request: &Request<'_>,
         trace_id: &str,
-    ) -> Result<Answer, CallError> {
-        let lost = |error: reqwest::Error| {
+    ) -> Result<Success, CallError> {
+        let transport_error = |error: reqwest::Error| {
             let trace_id = trace_id.to_owned();
             if error.is_timeout() {
                 CallError::TimedOut { trace_id }
@@ -207,11 +213,11 @@ impl Portal {
         if let Some(key) = request.key {
             call = call.header("Idempotency-Key", key);
         }
-        let response = call.send().await.map_err(lost)?;
+        let response = call.send().await.map_err(transport_error)?;
         let status = response.status();
         let retry_after = seconds(&response, "retry-after");
         let replayed = response.headers().get("idempotency-replayed").is_some();
-        let text = response.text().await.map_err(lost)?;
+        let text = response.text().await.map_err(transport_error)?;
         let unexpected = |problem| CallError::Unexpected {
             http_status: status.as_u16(),
             problem,
@@ -220,11 +226,11 @@ impl Portal {
         };
         let body: Value = serde_json::from_str(&text).map_err(|_| unexpected("it is not JSON"))?;
         if status.is_success() {
-            return Ok(Answer { body, replayed, trace_id: trace_id.to_owned() });
+            return Ok(Success { body, replayed, trace_id: trace_id.to_owned() });
         }
         let field = |name: &str| body.get("error")?.get(name)?.as_str().map(str::to_owned);
         let (Some(code), Some(message)) = (field("code"), field("message")) else {
-            return Err(unexpected("it is no error envelope"));
+            return Err(unexpected("it is not an error envelope"));
         };
         let trace_id = field("trace_id").unwrap_or_default();
         Err(CallError::Api(Box::new(ApiError {

@@ -1,4 +1,4 @@
-//! A PostgreSQL of our own, durable as it is shipped, that can be restarted, killed and frozen.
+//! Private PostgreSQL cluster with default durability, which can be restarted, killed and frozen.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::chown;
@@ -11,9 +11,9 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, NoTls};
 
-use crate::process::{Process, free_port, send};
+use crate::process::{Process, free_port, send_signal};
 
-/// The server. Gone with this value.
+/// A running cluster. Dropping it kills the server.
 #[derive(Debug)]
 pub(crate) struct Postgres {
     binaries: PathBuf,
@@ -25,7 +25,7 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a cluster in `folder` and starts it.
+    /// Creates a cluster in `folder` and starts it.
     pub(crate) async fn start(folder: &Path, log: &Path) -> anyhow::Result<Self> {
         let binaries = binaries().context("no PostgreSQL found: install it, or run scripts/install-test-tools")?;
         let (data, log) = (folder.join("postgres"), log.join("postgres.log"));
@@ -39,8 +39,8 @@ impl Postgres {
         let this = Self { binaries, data, log, port: free_port()?, owner, process: Mutex::default() };
         let mut initdb = this.command("initdb");
         initdb.args(["--username", "postgres", "--auth", "trust", "--encoding", "UTF8", "--locale=C", "--no-sync"]);
-        let made = initdb.arg("--pgdata").arg(&this.data).output().await?;
-        anyhow::ensure!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+        let output = initdb.arg("--pgdata").arg(&this.data).output().await?;
+        anyhow::ensure!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
         this.run().await?;
         Ok(this)
     }
@@ -49,7 +49,7 @@ impl Postgres {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// A connection that goes through no proxy.
+    /// Connects directly, without the proxy.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.port);
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
@@ -57,7 +57,7 @@ impl Postgres {
         Ok(client)
     }
 
-    /// Starts it and waits until it lets people in.
+    /// Starts the server and waits until it accepts connections.
     pub(crate) async fn run(&self) -> anyhow::Result<()> {
         let mut command = self.command("postgres");
         command.arg("-D").arg(&self.data);
@@ -73,26 +73,26 @@ impl Postgres {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        anyhow::bail!("PostgreSQL does not start, see {}", self.log.display())
+        anyhow::bail!("PostgreSQL did not start, see {}", self.log.display())
     }
 
-    /// Stops it: `INT` is a fast shutdown, `QUIT` an immediate one, after which it recovers as after a crash.
+    /// Stops the server: `INT` is a fast shutdown, `QUIT` an immediate one, which causes crash recovery at the next start.
     pub(crate) async fn stop(&self, signal: Signal) {
         if let Some(mut process) = self.process.lock().await.take() {
-            process.end(signal, Duration::from_secs(20)).await;
+            process.stop(signal, Duration::from_secs(20)).await;
         }
     }
 
-    /// SIGSTOP or SIGCONT for all of it.
-    pub(crate) async fn all(&self, signal: Signal) {
+    /// Sends SIGSTOP or SIGCONT to all processes of the server.
+    pub(crate) async fn signal_all(&self, signal: Signal) {
         if let Some(process) = self.process.lock().await.as_ref() {
+            // The parent first: a frozen parent forks no children that would be missed.
             process.signal(signal);
-            // What is forked between the two would not be frozen, and a frozen parent forks nothing.
-            process.children().into_iter().for_each(|child| send(child, signal));
+            process.child_pids().into_iter().for_each(|child| send_signal(child, signal));
         }
     }
 
-    /// Ends its sessions, all but our own: what came over the proxy.
+    /// Terminates all other sessions, which are those that use the proxy.
     pub(crate) async fn terminate_backends(&self) -> anyhow::Result<i64> {
         let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -119,7 +119,7 @@ fn binaries() -> Option<PathBuf> {
     installed.into_iter().rev().chain(in_path).find(has)
 }
 
-/// A user's number and group.
+/// A user's uid and gid.
 fn account(name: &str) -> anyhow::Result<(u32, u32)> {
     let accounts = std::fs::read_to_string("/etc/passwd")?;
     let line = accounts.lines().find(|line| line.split(':').next() == Some(name));

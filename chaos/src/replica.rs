@@ -1,4 +1,4 @@
-//! One server, which is killed and started again at the same address.
+//! Server process that is killed and restarted on the same address, with its downtimes and clock skews.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -13,16 +13,16 @@ use crate::model::{Instant, SECOND, Skew};
 use crate::process::{Process, Usage};
 use crate::time::now;
 
-/// How long after a start or a kill connections may still be to a process that is gone.
+/// How long after a start or a kill connections may still belong to the former process.
 const STALE: Instant = SECOND;
 
-/// How a server is started.
+/// How to start a server.
 #[derive(Debug, Clone)]
-pub(crate) struct Recipe {
+pub(crate) struct LaunchConfig {
     pub(crate) program: PathBuf,
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) log: PathBuf,
-    /// libfaketime, for a clock that is off.
+    /// The path of libfaketime, for clock skew.
     pub(crate) faketime: Option<PathBuf>,
 }
 
@@ -32,58 +32,59 @@ pub(crate) struct Replica {
     pub(crate) name: String,
     pub(crate) url: String,
     port: u16,
-    recipe: Recipe,
+    launch: LaunchConfig,
     process: tokio::sync::Mutex<Option<Process>>,
-    past: Mutex<Past>,
+    lifecycle: Mutex<Lifecycle>,
     stalled: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
-struct Past {
-    /// When it was away: from the kill until it was seen to answer.
+struct Lifecycle {
+    /// Downtimes: from the kill until the first response.
     down: Vec<(Instant, Option<Instant>)>,
-    /// Its clock's skew, from when on.
+    /// Clock skews: since when, and how much.
     skews: Vec<(Instant, Instant)>,
-    deaths: u64,
+    kills: u64,
 }
 
 impl Replica {
-    pub(crate) fn new(name: &str, port: u16, recipe: Recipe) -> Self {
+    pub(crate) fn new(name: &str, port: u16, launch: LaunchConfig) -> Self {
         let url = format!("http://127.0.0.1:{port}");
-        let past = Past { down: vec![(now(), None)], ..Past::default() };
+        let lifecycle = Mutex::new(Lifecycle { down: vec![(now(), None)], ..Lifecycle::default() });
         let (stalled, _) = watch::channel(false);
-        Self { name: name.to_owned(), url, port, recipe, process: Default::default(), past: Mutex::new(past), stalled }
+        Self { name: name.to_owned(), url, port, launch, process: Default::default(), lifecycle, stalled }
     }
 
-    /// Starts it with its clock so many seconds off, and waits until it listens.
+    /// Starts the server with the given clock skew, and waits until it responds.
     pub(crate) async fn start(&self, skew_secs: i64) -> anyhow::Result<()> {
-        let mut command = Command::new(&self.recipe.program);
-        command.arg("serve").envs(self.recipe.settings.iter().map(|(key, value)| (key, value)));
+        let mut command = Command::new(&self.launch.program);
+        command.arg("serve").envs(self.launch.settings.iter().map(|(key, value)| (key, value)));
         command.env("POS__HTTP__BIND", format!("127.0.0.1:{}", self.port));
         if skew_secs != 0 {
-            let library = self.recipe.faketime.as_ref().context("no libfaketime here")?;
+            let library = self.launch.faketime.as_ref().context("no libfaketime here")?;
             command.env("LD_PRELOAD", library).env("FAKETIME", format!("{skew_secs:+}"));
-            // Waits are not to be longer or shorter: only the time of day is off.
+            // The monotonic clock stays correct, so that timeouts are not affected.
             command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("DONT_FAKE_MONOTONIC", "1");
         }
-        self.past(|past| past.skews.push((now(), skew_secs * SECOND)));
+        self.with_lifecycle(|lifecycle| lifecycle.skews.push((now(), skew_secs * SECOND)));
         let mut process = self.process.lock().await;
         if let Some(before) = process.as_mut() {
             before.kill().await;
         }
-        *process = Some(Process::start_piped(&mut command, &self.recipe.log, self.stalled.subscribe())?);
+        *process = Some(Process::start_piped(&mut command, &self.launch.log, self.stalled.subscribe())?);
         for _ in 0..1_200 {
             if self.is_live().await {
-                self.past(|past| past.down.iter_mut().for_each(|(_, until)| *until = until.or(Some(now()))));
+                let end_downtime = |(_, until): &mut (Instant, Option<Instant>)| *until = until.or(Some(now()));
+                self.with_lifecycle(|lifecycle| lifecycle.down.iter_mut().for_each(end_downtime));
                 return Ok(());
             }
-            // It ends when its database is away as it starts: whoever supervises it starts it again.
-            if process.as_mut().is_none_or(Process::has_ended) {
-                *process = Some(Process::start_piped(&mut command, &self.recipe.log, self.stalled.subscribe())?);
+            // It exits if its database is down at start. It is then restarted, as a supervisor would do.
+            if process.as_mut().is_none_or(Process::has_exited) {
+                *process = Some(Process::start_piped(&mut command, &self.launch.log, self.stalled.subscribe())?);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        anyhow::bail!("{} does not listen", self.name)
+        anyhow::bail!("{} does not respond", self.name)
     }
 
     async fn is_live(&self) -> bool {
@@ -95,46 +96,46 @@ impl Replica {
         client.get(format!("{}/health/live", self.url)).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL, and waits for the exit.
     pub(crate) async fn kill(&self) {
         let mut process = self.process.lock().await;
-        self.past(|past| {
-            past.down.push((now(), None));
-            past.deaths += 1;
+        self.with_lifecycle(|lifecycle| {
+            lifecycle.down.push((now(), None));
+            lifecycle.kills += 1;
         });
         if let Some(process) = process.as_mut() {
             process.kill().await;
         }
     }
 
-    /// Any other signal.
+    /// Sends a signal other than SIGKILL.
     pub(crate) async fn signal(&self, signal: Signal) {
         if let Some(process) = self.process.lock().await.as_ref() {
             process.signal(signal);
         }
     }
 
-    /// Whether nobody reads its log.
+    /// Stops or resumes reading its log pipe.
     pub(crate) fn stall_log(&self, stalled: bool) {
         self.stalled.send_replace(stalled);
     }
 
-    /// Lines of its log, over all its lives, that tell of a panic.
+    /// Log lines of all its processes that report a panic.
     pub(crate) fn panics(&self) -> Vec<String> {
-        let log = std::fs::read_to_string(&self.recipe.log).unwrap_or_default();
+        let log = std::fs::read_to_string(&self.launch.log).unwrap_or_default();
         log.lines().filter(|line| line.contains("panicked")).map(str::to_owned).collect()
     }
 
-    /// SIGTERM, as at the end of the day; true when it ended by itself, and well.
+    /// Sends SIGTERM; true if the process exits successfully within 20 s.
     pub(crate) async fn stop(&self) -> bool {
         let mut process = self.process.lock().await;
-        self.past(|past| past.down.push((now(), None)));
+        self.with_lifecycle(|lifecycle| lifecycle.down.push((now(), None)));
         let Some(process) = process.as_mut() else { return true };
         process.signal(Signal::TERM);
         for _ in 0..400 {
-            if process.has_ended() {
-                process.log_is_whole().await;
-                return process.has_ended_well();
+            if process.has_exited() {
+                process.flush_log().await;
+                return process.has_succeeded();
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -142,31 +143,32 @@ impl Replica {
         false
     }
 
-    /// What the process takes now.
+    /// The current resource usage of the process.
     pub(crate) async fn usage(&self) -> anyhow::Result<Usage> {
         self.process.lock().await.as_ref().context("not running")?.usage()
     }
 
-    /// Whether it has ended without being told to.
+    /// Whether the process has exited. It has crashed if it was not down on purpose.
     pub(crate) async fn has_crashed(&self) -> bool {
-        self.process.lock().await.as_mut().is_none_or(Process::has_ended)
+        self.process.lock().await.as_mut().is_none_or(Process::has_exited)
     }
 
     /// How often it was killed.
-    pub(crate) fn deaths(&self) -> u64 {
-        self.past(|past| past.deaths)
+    pub(crate) fn kills(&self) -> u64 {
+        self.with_lifecycle(|lifecycle| lifecycle.kills)
     }
 
-    /// Whether it was away at any time since `sent`.
+    /// Whether it was down at any time since `sent`.
     pub(crate) fn was_down(&self, sent: Instant) -> bool {
-        self.past(|past| past.down.iter().any(|(_, until)| until.is_none_or(|until| until + STALE >= sent)))
+        let overlaps = |(_, until): &(Instant, Option<Instant>)| until.is_none_or(|until| until + STALE >= sent);
+        self.with_lifecycle(|lifecycle| lifecycle.down.iter().any(overlaps))
     }
 
-    /// By how much its clock was off since `sent`.
+    /// The range of its clock skew since `sent`.
     pub(crate) fn skew(&self, sent: Instant) -> Skew {
-        self.past(|past| {
-            let before = past.skews.iter().rev().find(|(from, _)| *from <= sent).map(|(_, skew)| *skew);
-            let since = past.skews.iter().filter(|(from, _)| *from > sent).map(|(_, skew)| *skew);
+        self.with_lifecycle(|lifecycle| {
+            let before = lifecycle.skews.iter().rev().find(|(from, _)| *from <= sent).map(|(_, skew)| *skew);
+            let since = lifecycle.skews.iter().filter(|(from, _)| *from > sent).map(|(_, skew)| *skew);
             let all: Vec<_> = before.into_iter().chain(since).collect();
             Skew {
                 least: all.iter().min().copied().unwrap_or_default(),
@@ -175,7 +177,7 @@ impl Replica {
         })
     }
 
-    fn past<T>(&self, look: impl FnOnce(&mut Past) -> T) -> T {
-        look(&mut self.past.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_lifecycle<T>(&self, access: impl FnOnce(&mut Lifecycle) -> T) -> T {
+        access(&mut self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,4 +1,4 @@
-//! What was tried, how often, and what was seen.
+//! Report of a run as Markdown and JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,66 +7,67 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::ledger::{Account, GRACE, Made, RECOVERY_LIMIT};
+use crate::history::{GRACE, InjectedFault, RECOVERY_LIMIT, Summary};
 use crate::model::SECOND;
 use crate::options::Options;
 
-/// Prints it and writes it as `report.md` and `report.json`; exit status 1 when there was a violation.
-pub(crate) fn write(account: &Account, options: &Options, seed: u64, took: Duration) -> anyhow::Result<ExitCode> {
-    let text = markdown(account, options, seed, took)?;
-    let whole = json!({
+/// Prints the report and writes `report.md` and `report.json`. The exit status is 1 if there was a violation.
+pub(crate) fn write(summary: &Summary, options: &Options, seed: u64, took: Duration) -> anyhow::Result<ExitCode> {
+    let text = markdown(summary, options, seed, took)?;
+    let document = json!({
         "seed": seed, "seconds": took.as_secs_f64(), "terminals": options.terminals, "short": options.short,
-        "account": account,
+        "summary": summary,
     });
-    std::fs::write(options.output.join("report.json"), format!("{whole:#}\n"))?;
+    std::fs::write(options.output.join("report.json"), format!("{document:#}\n"))?;
     std::fs::write(options.output.join("report.md"), &text)?;
     println!("{text}");
-    Ok(if account.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if summary.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn markdown(account: &Account, options: &Options, seed: u64, took: Duration) -> Result<String, std::fmt::Error> {
+fn markdown(summary: &Summary, options: &Options, seed: u64, took: Duration) -> Result<String, std::fmt::Error> {
     let mut text = String::new();
     writeln!(text, "# Chaos\n")?;
     writeln!(text, "seed {seed}, {:.0} s, {} terminals\n", took.as_secs_f64(), options.terminals)?;
-    writeln!(text, "| fault | store | times | longest | slowest recovery | calls that failed | last seen |")?;
+    writeln!(text, "| fault | store | times | longest | slowest recovery | calls that failed | last result |")?;
     writeln!(text, "|---|---|---|---|---|---|---|")?;
-    let mut kinds: BTreeMap<(&str, &str), Vec<&Made>> = BTreeMap::new();
-    for made in &account.faults {
-        kinds.entry((made.act, made.fault)).or_default().push(made);
+    let mut kinds: BTreeMap<(&str, &str), Vec<&InjectedFault>> = BTreeMap::new();
+    for injected in &summary.faults {
+        kinds.entry((injected.scenario, injected.fault)).or_default().push(injected);
     }
-    for ((act, fault), made) in kinds {
-        let longest = |of: fn(&Made) -> f64| made.iter().map(|made| of(made)).fold(0.0, f64::max);
-        let (lasted, recovered) = (longest(|made| made.lasted), longest(|made| made.recovered));
-        let felt: u64 = made.iter().map(|made| made.felt).sum();
-        let seen = made.last().map(|made| made.seen.as_str()).unwrap_or_default();
-        writeln!(text, "| {fault} | {act} | {} | {lasted:.1} s | {recovered:.2} s | {felt} | {seen} |", made.len())?;
+    for ((scenario, fault), all) in kinds {
+        let longest = |of: fn(&InjectedFault) -> f64| all.iter().map(|injected| of(injected)).fold(0.0, f64::max);
+        let (lasted, recovered) = (longest(|injected| injected.lasted), longest(|injected| injected.recovered));
+        let failed: u64 = all.iter().map(|injected| injected.failed_calls).sum();
+        let result = all.last().map(|injected| injected.result.as_str()).unwrap_or_default();
+        let count = all.len();
+        writeln!(text, "| {fault} | {scenario} | {count} | {lasted:.1} s | {recovered:.2} s | {failed} | {result} |")?;
     }
-    writeln!(text, "\n| call | answers |\n|---|---|")?;
-    for (call, answers) in &account.calls {
-        let answers: Vec<_> = answers.iter().map(|(answer, count)| format!("{answer}: {count}")).collect();
-        writeln!(text, "| {call} | {} |", answers.join(", "))?;
+    writeln!(text, "\n| call | responses |\n|---|---|")?;
+    for (call, responses) in &summary.calls {
+        let responses: Vec<_> = responses.iter().map(|(response, count)| format!("{response}: {count}")).collect();
+        writeln!(text, "| {call} | {} |", responses.join(", "))?;
     }
     writeln!(text)?;
-    for note in &account.notes {
+    for note in &summary.notes {
         writeln!(text, "- {note}")?;
     }
-    let (grace, limit, busiest) = (GRACE / SECOND, RECOVERY_LIMIT.as_secs(), account.busiest);
+    let (grace, limit, load) = (GRACE / SECOND, RECOVERY_LIMIT.as_secs(), summary.highest_load);
     writeln!(
         text,
-        "- Failures were excused until {grace} s after a fault; recovery was allowed {limit} s; both up to three times \
-         that while more than two processes waited for each core. The highest load was {busiest:.1} for each core. A \
-         503 without a fault is put down to the machine while more than three wait for each core; if any was, a line \
-         above says so."
+        "- Failures were excused until {grace} s after a fault; the limit for recovery was {limit} s; both were \
+         extended up to three times while more than two processes waited for each core. The highest load was \
+         {load:.1} for each core. A 503 without a fault is attributed to the machine's load while more than three \
+         processes wait for each core; a line above reports how many."
     )?;
-    let count = account.violations.len() as u64 + account.more_violations;
+    let count = summary.violations.len() as u64 + summary.dropped_violations;
     if count == 0 {
         writeln!(text, "\nNo violations.")?;
         return Ok(text);
     }
     writeln!(text, "\n## {count} violations\n")?;
-    for violation in &account.violations {
-        writeln!(text, "- at {:.1} s, {}: {}", violation.at, violation.act, violation.what)?;
-        for line in &violation.history {
+    for violation in &summary.violations {
+        writeln!(text, "- at {:.1} s, {}: {}", violation.at, violation.scenario, violation.what)?;
+        for line in &violation.recent_calls {
             writeln!(text, "  - {line}")?;
         }
     }

@@ -1,4 +1,4 @@
-//! What the terminals do: show codes, ask how they stand, now with patience and now without.
+//! Simulated terminals: they request codes and poll their status, with and without long polling.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,55 +7,60 @@ use pos_terminal::{CallError, DeviceStatus, PairingCodeStatus, Terminal, TimeLim
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::act::Stage;
-use crate::fleet::{Device, Sent, Shown, Slot};
-use crate::leaving::Cut;
-use crate::ledger::Underway;
+use crate::disconnecting_clients::{AbandonedRequest, DISCONNECTED};
+use crate::fleet::{Device, DisplayedCode, SentCall, Slot};
+use crate::history::CallInfo;
 use crate::model::{Call, Outcome};
 use crate::replica::Replica;
+use crate::scenario::ScenarioContext;
 
-/// Longer than the server lets any request take (15 s), so that a server that never answers is told apart.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(22);
+/// Longer than the server's own limit for a request (15 s), so that a server that never responds can be detected.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(22);
 
-/// How long a terminal lets its status be held back.
-const HOLD: Duration = Duration::from_secs(3);
+/// `wait` of a long poll.
+const LONG_POLL: Duration = Duration::from_secs(3);
 
-/// Connections for all of them.
+/// The connection pool of all terminals.
 pub(crate) fn transport() -> anyhow::Result<Transport> {
-    Ok(Transport::new(TimeLimits { connect: Duration::from_secs(5), whole_call: PATIENCE })?)
+    Ok(Transport::new(TimeLimits { connect: Duration::from_secs(5), whole_call: CALL_TIMEOUT })?)
 }
 
-/// What the terminal does next.
+/// The terminal's next call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    AskForCode,
-    Look,
-    /// It is out of use: wait for another to take its place.
+    RequestCode,
+    Poll,
+    /// None: the device is decommissioned, and a new one will replace it.
     Idle,
 }
 
-struct Running {
-    stage: Arc<Stage>,
+struct SimulatedTerminal {
+    context: Arc<ScenarioContext>,
     device: Arc<Device>,
     terminals: Vec<Terminal>,
     random: StdRng,
 }
 
-/// Plays the terminals of one place, one after the other, until told to stop.
-pub(crate) async fn run(stage: Arc<Stage>, slot: usize, transport: Transport, seed: u64) -> anyhow::Result<()> {
+/// Simulates the terminals of one slot, one after the other, until the scenario stops.
+pub(crate) async fn run(
+    context: Arc<ScenarioContext>,
+    slot: usize,
+    transport: Transport,
+    seed: u64,
+) -> anyhow::Result<()> {
     let mut random = StdRng::seed_from_u64(seed);
-    // Not all at once at the start.
+    // Spread the starts.
     pause(&mut random, 0, 2_000).await;
-    while !stage.is_over() {
-        let Some(place) = stage.fleet.slots.get(slot) else { return Ok(()) };
-        let device = place.device();
+    while !context.is_stopping() {
+        let Some(slot) = context.fleet.slots.get(slot) else { return Ok(()) };
+        let device = slot.device();
         let build = |replica: &Arc<Replica>| {
             let terminal = Terminal::builder(&replica.url, &device.id).transport(transport.clone());
             terminal.app_version("1.4.2").os("Android 12").model("PAX-A920").build()
         };
-        let terminals = stage.replicas.iter().map(build).collect::<Result<_, _>>()?;
+        let terminals = context.replicas.iter().map(build).collect::<Result<_, _>>()?;
         let random = StdRng::seed_from_u64(random.random());
-        Running { stage: stage.clone(), device, terminals, random }.live(place).await;
+        SimulatedTerminal { context: context.clone(), device, terminals, random }.run_until_replaced(slot).await;
     }
     Ok(())
 }
@@ -64,73 +69,74 @@ async fn pause(random: &mut StdRng, least: u64, most: u64) {
     tokio::time::sleep(Duration::from_millis(random.random_range(least..=most))).await;
 }
 
-impl Running {
-    /// Until another device stands here, or all is over.
-    async fn live(&mut self, place: &Slot) {
-        let (mut next, mut at) = (Next::Look, 0);
-        while !self.stage.is_over() && Arc::ptr_eq(&place.device(), &self.device) {
+impl SimulatedTerminal {
+    /// Makes calls until another device replaces this one, or the scenario stops.
+    async fn run_until_replaced(&mut self, slot: &Slot) {
+        let (mut next, mut server) = (Next::Poll, 0);
+        while !self.context.is_stopping() && Arc::ptr_eq(&slot.device(), &self.device) {
             let step = match next {
-                Next::AskForCode => self.ask_for_code(at).await,
-                Next::Look => self.look(at).await,
+                Next::RequestCode => self.request_code(server).await,
+                Next::Poll => self.poll(server).await,
                 Next::Idle => Some(Next::Idle),
             };
             match step {
                 Some(step) => next = step,
-                // Whoever got no answer looks again, here or elsewhere.
+                // After a failure the terminal polls, at this server or another one.
                 None => {
-                    next = Next::Look;
-                    at = self.random.random_range(0..self.terminals.len().max(1));
+                    next = Next::Poll;
+                    server = self.random.random_range(0..self.terminals.len().max(1));
                 }
             }
             if self.random.random_ratio(1, 10) {
-                at = self.random.random_range(0..self.terminals.len().max(1));
+                server = self.random.random_range(0..self.terminals.len().max(1));
             }
-            // About half of what the shipped limit of a terminal allows.
+            // About half of the rate that the default limit allows for a terminal.
             pause(&mut self.random, 1_200, 2_400).await;
         }
     }
 
-    async fn ask_for_code(&mut self, at: usize) -> Option<Next> {
-        let (terminal, replica) = (self.terminals.get(at)?.clone(), self.stage.replicas.get(at)?.clone());
-        if self.device.is_unsettled() {
-            return Some(Next::Look);
+    async fn request_code(&mut self, server: usize) -> Option<Next> {
+        let (terminal, replica) = (self.terminals.get(server)?.clone(), self.context.replicas.get(server)?.clone());
+        if self.device.is_unresolved() {
+            return Some(Next::Poll);
         }
-        let sent = self.device.send(Call::Issue, &replica);
-        if self.stage.is_leaving() && self.random.random() {
+        let sent = self.device.begin(Call::Issue, &replica);
+        if self.context.is_disconnecting() && self.random.random() {
             let headers = vec![
                 ("X-Device-Id", self.device.id.as_str()),
                 ("User-Agent", "Viopay-POS/1.4.2 (Android 12; PAX-A920)"),
                 ("X-Client-Type", "pos"),
             ];
-            Cut { method: "POST", path: "/pos/pairing-code", headers, body: "" }.send(&replica, &mut self.random).await;
-            self.stage.ledger.count("pairing code", "left by the caller");
-            self.device.lose(sent, &replica);
-            return Some(Next::Look);
+            let request = AbandonedRequest { method: "POST", path: "/pos/pairing-code", headers, body: "" };
+            request.send(&replica, &mut self.random).await;
+            self.context.history.count("pairing code", DISCONNECTED);
+            self.device.mark_lost(sent, &replica);
+            return Some(Next::Poll);
         }
         match terminal.request_pairing_code().await {
             Ok(code) => {
-                self.stage.ledger.count("pairing code", "200");
-                let first = self.stage.fleet.given_out(code.symbols(), &self.device.id);
-                self.device.hear(sent, Outcome::Issued, &replica, &self.stage.ledger);
-                let shown = Shown { call: sent.id, symbols: code.symbols().to_owned() };
-                self.device.show(Some(shown).filter(|_| first));
-                Some(Next::Look)
+                self.context.history.count("pairing code", "200");
+                let is_unique = self.context.fleet.record_code(code.symbols(), &self.device.id);
+                self.device.check_response(sent, Outcome::Issued, &replica, &self.context.history);
+                let displayed = DisplayedCode { call: sent.id, symbols: code.symbols().to_owned() };
+                self.device.display(Some(displayed).filter(|_| is_unique));
+                Some(Next::Poll)
             }
             Err(error) => self.failed("pairing code", sent, &replica, error),
         }
     }
 
-    async fn look(&mut self, at: usize) -> Option<Next> {
-        let (terminal, replica) = (self.terminals.get(at)?.clone(), self.stage.replicas.get(at)?.clone());
-        let patient = self.random.random_ratio(3, 10);
-        let call = if patient { "status, held back" } else { "status" };
-        let sent = self.device.send(Call::Look, &replica);
-        let answer = if patient { terminal.status_within(HOLD).await } else { terminal.status().await };
-        let status = match answer {
+    async fn poll(&mut self, server: usize) -> Option<Next> {
+        let (terminal, replica) = (self.terminals.get(server)?.clone(), self.context.replicas.get(server)?.clone());
+        let is_long = self.random.random_ratio(3, 10);
+        let call = if is_long { "status, long poll" } else { "status" };
+        let sent = self.device.begin(Call::Poll, &replica);
+        let response = if is_long { terminal.status_within(LONG_POLL).await } else { terminal.status().await };
+        let status = match response {
             Ok(status) => status,
             Err(error) => return self.failed(call, sent, &replica, error),
         };
-        self.stage.ledger.count(call, "200");
+        self.context.history.count(call, "200");
         let outcome = match (status.device_status, status.pairing_code_status) {
             (DeviceStatus::Inactive, PairingCodeStatus::None) => Outcome::Blank,
             (DeviceStatus::Inactive, PairingCodeStatus::Pending) => Outcome::Pending,
@@ -138,31 +144,32 @@ impl Running {
             (DeviceStatus::Claimed, PairingCodeStatus::Used) => Outcome::IsClaimed,
             (device, code) => {
                 let what = format!("{}: status {} with code {}", self.device.id, device.as_str(), code.as_str());
-                self.stage.ledger.violation(what, self.device.checker().history());
+                self.context.history.violation(what, self.device.checker().recent_calls());
                 return None;
             }
         };
         if status.is_claimed != (outcome == Outcome::IsClaimed) {
-            self.stage.ledger.violation(format!("{}: is_claimed says otherwise", self.device.id), Vec::new());
+            let what = format!("{}: is_claimed contradicts device_status", self.device.id);
+            self.context.history.violation(what, Vec::new());
         }
-        self.device.hear(sent, outcome, &replica, &self.stage.ledger);
-        self.device.see_claimed(outcome == Outcome::IsClaimed);
+        self.device.check_response(sent, outcome, &replica, &self.context.history);
+        self.device.set_claimed(outcome == Outcome::IsClaimed);
         Some(match outcome {
-            Outcome::Blank | Outcome::Expired => Next::AskForCode,
-            // Somebody presses the button for a new code now and then.
-            Outcome::Pending if self.random.random_ratio(if self.stage.is_leaving() { 12 } else { 1 }, 25) => {
-                Next::AskForCode
+            Outcome::Blank | Outcome::Expired => Next::RequestCode,
+            // A user of the terminal requests a new code now and then.
+            Outcome::Pending if self.random.random_ratio(if self.context.is_disconnecting() { 12 } else { 1 }, 25) => {
+                Next::RequestCode
             }
             Outcome::IsClaimed => {
-                self.device.show(None);
-                Next::Look
+                self.device.display(None);
+                Next::Poll
             }
-            _ => Next::Look,
+            _ => Next::Poll,
         })
     }
 
-    fn failed(&self, call: &str, sent: Sent, replica: &Replica, error: CallError) -> Option<Next> {
-        let underway = Underway {
+    fn failed(&self, call: &str, sent: SentCall, replica: &Replica, error: CallError) -> Option<Next> {
+        let info = CallInfo {
             call,
             about: &format!("{} at {}", self.device.id, replica.name),
             server: &replica.name,
@@ -170,22 +177,22 @@ impl Running {
             sent: sent.at,
             server_was_down: replica.was_down(sent.at),
         };
-        let refused = self.stage.ledger.failed(underway, error);
+        let refused = self.context.history.failed(info, error);
         let outcome = match refused.as_deref().map(|error| (error.http_status, error.code.as_str())) {
             None => {
-                self.device.lose(sent, replica);
+                self.device.mark_lost(sent, replica);
                 return None;
             }
             Some((400, "4220")) if call == "pairing code" => Outcome::AlreadyClaimed,
             Some((404, "4004")) => Outcome::Unknown,
             Some((status, code)) => {
                 let what = format!("{call} of {}: answered {status} {code}", self.device.id);
-                self.stage.ledger.violation(what, self.device.checker().history());
-                self.device.lose(sent, replica);
+                self.context.history.violation(what, self.device.checker().recent_calls());
+                self.device.mark_lost(sent, replica);
                 return None;
             }
         };
-        self.device.hear(sent, outcome, replica, &self.stage.ledger);
-        Some(if outcome == Outcome::Unknown { Next::Idle } else { Next::Look })
+        self.device.check_response(sent, outcome, replica, &self.context.history);
+        Some(if outcome == Outcome::Unknown { Next::Idle } else { Next::Poll })
     }
 }

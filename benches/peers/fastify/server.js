@@ -1,6 +1,6 @@
-// A poll's answer by Fastify and pg, in two processes of Node's cluster module: a peer that the server is compared with.
-// It reads the device as the server does, all columns by primary key, and answers with the same body. It checks less,
-// and traces, counts and limits nothing.
+// Peer with Fastify and pg, in two processes of Node's cluster module. It answers a poll as the server does: it reads all
+// columns of the device by primary key, and returns the same body. It validates less, and has no tracing, metrics or
+// limits.
 //
 // Settings come from the environment: DATABASE_URL, POOL_SIZE (of each process), PORT_FILE (where to write the address
 // it listens on), WORKERS.
@@ -13,7 +13,7 @@ import pg from 'pg';
 const FIND_DEVICE = {
   name: 'find_device',
   text: `SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
-    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at, chain_start, chain_head,
+    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at, chain_start, chain_tip,
     decommissioned_at, label, location_id
   FROM devices WHERE device_id = $1 LIMIT 1`,
 };
@@ -24,7 +24,7 @@ function codeStatus(device, now) {
   return now >= device.code_expires_at ? 'expired' : 'pending';
 }
 
-// A schema lets Fastify write the answer without looking at its shape each time.
+// With a schema Fastify serialises the response without inspecting its shape each time.
 const schema = {
   response: {
     200: {
@@ -66,7 +66,7 @@ function lead() {
     writeFileSync(`${file}.draft`, `${address}:${port}`);
     renameSync(`${file}.draft`, file);
   });
-  // A process that is gone would make the other one look slow: better no figure than a wrong one.
+  // If one process exits, the result would be too low: better no figure than a wrong one.
   cluster.on('exit', () => process.exit(1));
   for (let worker = 0; worker < workers; worker += 1) cluster.fork();
 }

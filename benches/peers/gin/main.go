@@ -1,5 +1,5 @@
-// A poll's answer by Gin and pgx: a peer that the server is compared with. It reads the device as the server does, all
-// columns by primary key, and answers with the same body. It checks less, and traces, counts and limits nothing.
+// Peer with Gin and pgx. It answers a poll as the server does: it reads all columns of the device by primary key, and
+// returns the same body. It validates less, and has no tracing, metrics or limits.
 //
 // Settings come from the environment: DATABASE_URL, POOL_SIZE, PORT_FILE (where to write the address it listens on).
 package main
@@ -19,9 +19,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// pgx prepares it once for each connection, which is its default.
+// By default pgx prepares it once for each connection.
 const findDevice = `SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
-    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at, chain_start, chain_head,
+    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at, chain_start, chain_tip,
     decommissioned_at, label, location_id
 FROM devices WHERE device_id = $1 LIMIT 1`
 

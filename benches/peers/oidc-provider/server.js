@@ -1,6 +1,5 @@
-// The device flow (RFC 8628) of oidc-provider, with everything as it comes but for the flow and one client. Its store is
-// the one it comes with: in this process's memory, for at most a thousand entries. So it is one process on one core,
-// and pays for no database.
+// Device flow (RFC 8628) of oidc-provider, with default settings except the flow and one client. It uses the default
+// store: in this process's memory, for at most a thousand entries. So it is one process on one core, without a database.
 //
 // Settings come from the environment: PORT_FILE (where to write the address it listens on).
 import { renameSync, writeFileSync } from 'node:fs';
@@ -20,7 +19,7 @@ server.listen(0, '127.0.0.1', () => {
       response_types: [],
     }],
     features: { deviceFlow: { enabled: true }, devInteractions: { enabled: false } },
-    // By default a code lives for ten minutes; a run may take longer.
+    // The default lifetime of a code is ten minutes; a run may take longer.
     ttl: { DeviceCode: 24 * 60 * 60 },
   });
   server.on('request', provider.callback());

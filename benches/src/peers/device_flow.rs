@@ -1,4 +1,4 @@
-//! The peers that are device flows: what is measured is the token poll of a code that nobody has said yes or no to.
+//! Peers with a device flow: measures the token poll of device codes that are pending.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,19 +9,20 @@ use serde::Deserialize;
 
 use super::Peer;
 use super::kinds::{KEYCLOAK_DATABASE, Kind};
-use crate::http_load::{Answer, send_all};
-use crate::plan::Bench;
-use crate::sample::Sample;
+use crate::bench::Bench;
+use crate::http_load::{Response, send_all};
+use crate::measurement::Measurement;
 use crate::wrk;
 
 const SCRIPT: (&str, &str) = ("token.lua", include_str!("../../lua/token.lua"));
 
-/// A Java server gets faster for a long while.
+/// Long enough for the just-in-time compiler of a Java server.
 const WARM_UP: Duration = Duration::from_secs(15);
 
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Time limit until the peer issues device codes.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Where a peer gives codes and takes polls, and how many codes take part.
+/// The peer's endpoints, and the number of codes.
 struct Flow {
     authorization: &'static str,
     token: &'static str,
@@ -36,15 +37,15 @@ impl Flow {
                 authorization: "/device/auth",
                 token: "/token",
                 codes: 200,
-                about: "token poll while authorization_pending; the store it comes with, in the memory of its one process \
-                        on one core, no database; it enforces no interval",
+                about: "token poll while authorization_pending; its default in-memory store, one process on one core, \
+                        no database; it enforces no interval",
             }),
             Kind::Keycloak => Ok(Self {
                 authorization: "/realms/bench/protocol/openid-connect/auth/device",
                 token: "/realms/bench/protocol/openid-connect/token",
                 codes: 20_000,
-                about: "token poll while authorization_pending; production mode over PostgreSQL, one node, device codes in \
-                        its own cache; its interval (1 s) is kept by 20000 codes polled in turn",
+                about: "token poll while authorization_pending; production mode on PostgreSQL, one node, device codes \
+                        in its own cache; 20000 codes polled in turn respect its interval (1 s)",
             }),
             other => anyhow::bail!("{} has no device flow here", other.name()),
         }
@@ -52,7 +53,7 @@ impl Flow {
 }
 
 #[derive(Deserialize)]
-struct Authorized {
+struct Authorization {
     device_code: String,
 }
 
@@ -66,61 +67,62 @@ impl Bench<'_> {
         let (options, folder) = (self.options, self.folder);
         let flow = Flow::of(kind)?;
         if kind == Kind::Keycloak {
-            self.database.beside(KEYCLOAK_DATABASE).await?;
+            self.database.create_sibling(KEYCLOAK_DATABASE).await?;
         }
         let mut peer = self.start_peer(kind, prepared, 1).await?;
-        until_it_gives_codes(peer.address, &flow).await?;
+        wait_until_ready(peer.address, &flow).await?;
         let codes = codes(peer.address, &flow).await?;
         let first = codes.first().context("no codes")?;
-        let answer = send(peer.address, flow.token, &token_form(first)).await?;
-        let refused: Refused = serde_json::from_slice(&answer.body)
-            .with_context(|| format!("a poll was answered {}, no JSON", answer.status))?;
-        let expected = answer.status == 400 && refused.error == "authorization_pending";
-        anyhow::ensure!(expected, "a poll was answered {} {}", answer.status, refused.error);
+        let response = send(peer.address, flow.token, &token_form(first)).await?;
+        let refused: Refused = serde_json::from_slice(&response.body)
+            .with_context(|| format!("a poll was answered {}, not JSON", response.status))?;
+        let expected = response.status == 400 && refused.error == "authorization_pending";
+        anyhow::ensure!(expected, "a poll was answered {} {}", response.status, refused.error);
         let file = folder.join("device-codes");
         std::fs::write(&file, codes.join("\n"))?;
         let threads = options.connections.min(2).to_string();
-        let file = file.to_str().context("a folder whose name is no UTF-8")?;
+        let file = file.to_str().context("the folder's name is not UTF-8")?;
         let arguments = [flow.token, file, threads.as_str()];
-        wrk::by_script(&mut peer, SCRIPT, &arguments, WARM_UP, options.connections, folder).await?;
-        let (mut theirs, mut ours): (Vec<Sample>, Vec<Sample>) = (Vec::new(), Vec::new());
+        wrk::run_script(&mut peer, SCRIPT, &arguments, WARM_UP, options.connections, folder).await?;
+        let (mut theirs, mut ours): (Vec<Measurement>, Vec<Measurement>) = (Vec::new(), Vec::new());
         for _ in 0..options.repetitions {
-            ours.push(self.our_polls().await?);
-            let length = options.measurement();
-            theirs.push(wrk::by_script(&mut peer, SCRIPT, &arguments, length, options.connections, folder).await?);
+            ours.push(self.own_polls().await?);
+            let length = options.duration();
+            theirs.push(wrk::run_script(&mut peer, SCRIPT, &arguments, length, options.connections, folder).await?);
         }
         peer.stop().await?;
         Ok(Peer { name: kind.title().to_owned(), about: flow.about.to_owned(), theirs, ours })
     }
 }
 
-/// It may accept connections before it can do anything.
-async fn until_it_gives_codes(address: SocketAddr, flow: &Flow) -> anyhow::Result<()> {
-    let until = Instant::now() + PATIENCE;
+/// Waits until the peer issues device codes: it may accept connections before it is ready.
+async fn wait_until_ready(address: SocketAddr, flow: &Flow) -> anyhow::Result<()> {
+    let until = Instant::now() + START_TIMEOUT;
     loop {
-        let told = match send(address, flow.authorization, AUTHORIZATION_FORM).await {
-            Ok(answer) if answer.status == 200 => return Ok(()),
-            Ok(answer) => format!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body)),
+        let problem = match send(address, flow.authorization, AUTHORIZATION_FORM).await {
+            Ok(response) if response.status == 200 => return Ok(()),
+            Ok(response) => format!("{}: {}", response.status, String::from_utf8_lossy(&response.body)),
             Err(error) => format!("{error:#}"),
         };
-        anyhow::ensure!(Instant::now() < until, "it gives no device codes: {told}");
+        anyhow::ensure!(Instant::now() < until, "it issues no device codes: {problem}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
 async fn codes(address: SocketAddr, flow: &Flow) -> anyhow::Result<Vec<String>> {
     let requests = vec![form(flow.authorization, AUTHORIZATION_FORM); flow.codes];
-    let outcome = send_all(address, 16, requests).await?.all_well("requests for device codes")?;
-    let read = |answer: &Answer| {
-        let authorized: Authorized = serde_json::from_slice(&answer.body).context("a device code's answer")?;
-        Ok(authorized.device_code)
+    let outcome = send_all(address, 16, requests).await?.ensure_success("requests for device codes")?;
+    let parse = |response: &Response| {
+        let authorization: Authorization =
+            serde_json::from_slice(&response.body).context("the response with a device code")?;
+        Ok(authorization.device_code)
     };
-    outcome.answers.iter().map(read).collect()
+    outcome.responses.iter().map(parse).collect()
 }
 
-async fn send(address: SocketAddr, path: &str, body: &str) -> anyhow::Result<Answer> {
+async fn send(address: SocketAddr, path: &str, body: &str) -> anyhow::Result<Response> {
     let outcome = send_all(address, 1, vec![form(path, body)]).await?;
-    outcome.answers.into_iter().next().context("no answer")
+    outcome.responses.into_iter().next().context("no response")
 }
 
 const AUTHORIZATION_FORM: &str = "client_id=terminal&scope=openid";

@@ -1,13 +1,13 @@
-//! How each peer is started.
+//! Kinds of peers, and how each is started.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::children::Listening;
+use crate::processes::ServerProcess;
 
-/// Who is compared with us.
+/// A peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Gin,
@@ -20,7 +20,7 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) const ALL: [Self; 5] = [Self::Gin, Self::Fastify, Self::OidcProvider, Self::Hydra, Self::Keycloak];
 
-    /// The name of its folder and in the tables.
+    /// Its name, which is also its folder.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Gin => "gin",
@@ -31,7 +31,7 @@ impl Kind {
         }
     }
 
-    /// What it is, with the versions that are pinned beside it.
+    /// Its title in the tables, with the pinned versions.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Gin => "Gin 1.12.0 + pgx 5.12.0",
@@ -42,26 +42,32 @@ impl Kind {
         }
     }
 
-    /// Starts it, with `pool` database connections in each of its processes.
-    pub(super) async fn start(self, prepared: &Path, folder: &Path, url: &str, pool: u32) -> anyhow::Result<Listening> {
+    /// Starts the peer, with `pool` database connections in each process.
+    pub(super) async fn start(
+        self,
+        prepared: &Path,
+        folder: &Path,
+        url: &str,
+        pool: u32,
+    ) -> anyhow::Result<ServerProcess> {
         let home = prepared.join(self.name());
         let pool = pool.to_string();
         let variables = [("DATABASE_URL", url), ("POOL_SIZE", pool.as_str()), ("NODE_ENV", "production")];
         match self {
-            Self::Gin => Listening::start_peer(&[utf8(&home.join("server"))?], folder, &variables, None).await,
+            Self::Gin => ServerProcess::start_peer(&[utf8(&home.join("server"))?], folder, &variables, None).await,
             Self::Fastify | Self::OidcProvider => {
-                Listening::start_peer(&["node", utf8(&home.join("server.js"))?], folder, &variables, None).await
+                ServerProcess::start_peer(&["node", utf8(&home.join("server.js"))?], folder, &variables, None).await
             }
             Self::Keycloak => keycloak(&home, folder, url).await,
-            Self::Hydra => anyhow::bail!("it has no driver"),
+            Self::Hydra => anyhow::bail!("there is no driver"),
         }
     }
 }
 
-/// As its guide for production has it: built beforehand, over PostgreSQL, one node. It writes no line for each poll that
-/// is told to wait, which it does by default.
-async fn keycloak(home: &Path, folder: &Path, url: &str) -> anyhow::Result<Listening> {
-    // It cannot tell which port it took, so one is looked for; somebody else may take it in between.
+/// Configured as in its production guide: built beforehand, on PostgreSQL, one node. The log level is raised, because by
+/// default it logs a line for each poll of a pending code.
+async fn keycloak(home: &Path, folder: &Path, url: &str) -> anyhow::Result<ServerProcess> {
+    // It cannot report its port, so a free port is chosen here; another process may take it in between.
     let address = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.local_addr()?;
     let config: tokio_postgres::Config = url.parse().context("the database's URL")?;
     let port = config.get_ports().first().copied().unwrap_or(5_432);
@@ -87,14 +93,14 @@ async fn keycloak(home: &Path, folder: &Path, url: &str) -> anyhow::Result<Liste
         &listens,
         &hostname,
     ];
-    Listening::start_peer(&program, folder, &variables, Some(address)).await
+    ServerProcess::start_peer(&program, folder, &variables, Some(address)).await
 }
 
-/// Keycloak's own database, at the same PostgreSQL.
+/// Keycloak's own database, on the same PostgreSQL server.
 pub(super) const KEYCLOAK_DATABASE: &str = "keycloak";
 
 fn utf8(path: &Path) -> anyhow::Result<&str> {
-    path.to_str().context("a folder whose name is no UTF-8")
+    path.to_str().context("the folder's name is not UTF-8")
 }
 
 #[cfg(test)]
@@ -102,7 +108,7 @@ mod tests {
     use super::Kind;
 
     #[test]
-    fn titles_name_the_versions_that_are_pinned() {
+    fn titles_contain_the_pinned_versions() {
         let pinned = [
             (Kind::Gin, include_str!("../../peers/gin/go.mod")),
             (Kind::Fastify, include_str!("../../peers/fastify/package.json")),

@@ -1,10 +1,9 @@
-//! What a device may answer.
+//! Linearizability checker for the responses about one device.
 //!
-//! A [`Checker`] follows one device. It is told of every call before it is sent and of every answer after it came, and
-//! keeps all the ways in which the calls so far can have happened one after the other: each call at one instant between
-//! its sending and its answer (this is a check for linearizability, by the method of Lowe, "Testing for
-//! linearizability"). An answer that fits none of these ways is a violation. A call without an answer stays open: it
-//! happened, or will happen, or never does, until [`FORGET_AFTER`].
+//! A [`Checker`] records each call of a device before it is sent and each response after it arrived. It maintains all
+//! linearizations of the calls so far, in which each call takes effect at one instant between request and response (the
+//! method of Lowe, "Testing for linearizability"). A response that no linearization explains is a violation. A call
+//! without a response stays open: it may have taken effect, may still do so, or never will, until [`FORGET_AFTER`].
 
 mod rules;
 #[cfg(test)]
@@ -12,30 +11,30 @@ mod tests;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-pub(crate) use rules::{Call, Outcome, Standing, State};
+pub(crate) use rules::{Call, Outcome, State, Status};
 
-use rules::{Moment, Window};
+use rules::{ClockRange, ExpiryRange};
 
-/// A call, by its number among the calls about its device. A code goes by the number of the call that asked for it.
+/// Number of a call among the calls about its device. A code is identified by the call that requested it.
 pub(crate) type CallId = u32;
 
-/// An instant: microseconds since 1970 by this machine's clock.
+/// Microseconds since 1970 by the local clock.
 pub(crate) type Instant = i64;
 
 /// One second of [`Instant`].
 pub(crate) const SECOND: Instant = 1_000_000;
 
-/// How long after its loss a call may still happen: the server ends a request after 15 s, and a statement may have lain
-/// in a frozen database for as long as the longest fault lasts.
+/// How long a lost call may still take effect: the server ends a request after 15 s, and a statement may wait in a frozen
+/// database for as long as the longest fault lasts.
 pub(crate) const FORGET_AFTER: Instant = 60 * SECOND;
 
-/// More ways than this are not followed: the device is left alone, and the report counts it.
-const MOST_WAYS: usize = 20_000;
+/// Limit for the number of linearizations. A device that exceeds it is abandoned, and counted in the report.
+const MAX_LINEARIZATIONS: usize = 20_000;
 
-/// How far apart two readings of one clock by two processes may be.
+/// Maximum difference between two readings of the same clock by two processes.
 const SLACK: Instant = SECOND / 20;
 
-/// By how much the clock of whoever answers may be off, at the least and at the most.
+/// Range of the clock skew of the server that responds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Skew {
     pub(crate) least: Instant,
@@ -47,221 +46,221 @@ impl Skew {
     pub(crate) const NONE: Self = Self { least: 0, most: 0 };
 }
 
-/// One of the ways in which things can have happened.
+/// A possible order of the calls so far.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Way {
+struct Linearization {
     state: State,
-    /// Open calls that have happened, with what they will be answered if they are.
+    /// Open calls that have taken effect, with the response they must get.
     done: BTreeMap<CallId, Outcome>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct OpenCall {
     call: Call,
     sent: Instant,
     skew: Skew,
     lost: Option<Instant>,
 }
 
-/// An answer that no way explains.
+/// A response that no linearization explains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Contradiction {
     pub(crate) answer: String,
-    pub(crate) history: Vec<String>,
+    pub(crate) recent_calls: Vec<String>,
 }
 
-/// What became of an answer.
+/// The result of checking a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It fits.
+    /// A linearization explains it.
     Consistent,
-    /// It does not.
+    /// No linearization explains it.
     Contradicts(Box<Contradiction>),
-    /// Nobody looked: the device was given up before.
+    /// The device was abandoned before.
     NotChecked,
 }
 
-/// All that can be true of one device.
+/// The possible states of one device.
 #[derive(Debug)]
 pub(crate) struct Checker {
-    ways: HashSet<Way>,
-    open: BTreeMap<CallId, Open>,
-    codes: BTreeMap<CallId, Window>,
+    linearizations: HashSet<Linearization>,
+    open: BTreeMap<CallId, OpenCall>,
+    codes: BTreeMap<CallId, ExpiryRange>,
     ttl: Instant,
     next: CallId,
-    given_up: Option<&'static str>,
-    history: VecDeque<String>,
+    /// Why the device is no longer checked.
+    abandoned: Option<&'static str>,
+    recent_calls: VecDeque<String>,
 }
 
 impl Checker {
-    /// A device that was just made known, whose codes are good for `ttl`.
+    /// The checker of a newly provisioned device, whose codes expire after `ttl`.
     pub(crate) fn new(ttl: Instant) -> Self {
-        let fresh = Way { state: State::fresh(), done: BTreeMap::new() };
+        let initial = Linearization { state: State::initial(), done: BTreeMap::new() };
         Self {
-            ways: HashSet::from([fresh]),
+            linearizations: HashSet::from([initial]),
             open: BTreeMap::new(),
             codes: BTreeMap::new(),
             ttl,
             next: 0,
-            given_up: None,
-            history: VecDeque::new(),
+            abandoned: None,
+            recent_calls: VecDeque::new(),
         }
     }
 
-    /// A call is about to be sent.
+    /// Records a call that is about to be sent.
     pub(crate) fn sent(&mut self, call: Call, skew: Skew, now: Instant) -> CallId {
         let id = self.next;
         self.next += 1;
-        self.forget(now);
-        self.open.insert(id, Open { call, sent: now, skew, lost: None });
+        self.expire_lost(now);
+        self.open.insert(id, OpenCall { call, sent: now, skew, lost: None });
         if call == Call::Issue {
             let earliest = now + skew.least + self.ttl - SLACK;
-            self.codes.insert(id, Window { earliest, latest: Instant::MAX });
+            self.codes.insert(id, ExpiryRange { earliest, latest: Instant::MAX });
         }
         self.note(now, || format!("#{id} {call:?} sent, skew {} to {} s", skew.least / SECOND, skew.most / SECOND));
         id
     }
 
-    /// The clock of whoever got a call may also have been another one: it was restarted meanwhile.
+    /// Widens the skew of a call, because its server was restarted with another clock meanwhile.
     pub(crate) fn widen(&mut self, id: CallId, skew: Skew) {
         let Some(open) = self.open.get_mut(&id) else { return };
         open.skew = Skew { least: open.skew.least.min(skew.least), most: open.skew.most.max(skew.most) };
         let (earliest, call) = (open.sent + open.skew.least + self.ttl - SLACK, open.call);
         if call == Call::Issue {
-            self.codes.insert(id, Window { earliest, latest: Instant::MAX });
+            self.codes.insert(id, ExpiryRange { earliest, latest: Instant::MAX });
         }
     }
 
-    /// No answer came, or one that does not say whether it happened.
+    /// Records that no response says whether the call took effect.
     pub(crate) fn lost(&mut self, id: CallId, now: Instant) {
         self.note(now, || format!("#{id} lost"));
         let Some(open) = self.open.get_mut(&id) else { return };
         open.lost = Some(now);
-        if open.call == Call::Look {
+        if open.call == Call::Poll {
             self.close(id);
         }
     }
 
-    /// The call never happened, and never will.
+    /// Records that the call did not take effect and never will.
     pub(crate) fn withdrawn(&mut self, id: CallId, now: Instant) {
-        self.note(now, || format!("#{id} was not let in"));
-        self.ways.retain(|way| !way.done.contains_key(&id));
+        self.note(now, || format!("#{id} was rejected"));
+        self.linearizations.retain(|linearization| !linearization.done.contains_key(&id));
         self.close(id);
     }
 
-    /// An answer came.
+    /// Checks a response.
     pub(crate) fn answered(&mut self, id: CallId, outcome: Outcome, now: Instant) -> Verdict {
         self.note(now, || format!("#{id} {outcome:?}"));
         let Some(open) = self.open.get(&id).copied() else { return Verdict::NotChecked };
         if outcome == Outcome::Issued
-            && let Some(window) = self.codes.get_mut(&id)
+            && let Some(expiry) = self.codes.get_mut(&id)
         {
-            window.latest = now + open.skew.most + self.ttl + SLACK;
+            expiry.latest = now + open.skew.most + self.ttl + SLACK;
         }
-        if self.given_up.is_some() {
+        if self.abandoned.is_some() {
             self.close(id);
             return Verdict::NotChecked;
         }
-        self.forget(now);
-        if !self.close_over(now) {
-            self.give_up("too many ways");
+        self.expire_lost(now);
+        if !self.expand(now) {
+            self.abandon("too many linearizations");
             return Verdict::NotChecked;
         }
-        self.ways.retain(|way| way.done.get(&id) == Some(&outcome));
+        self.linearizations.retain(|linearization| linearization.done.get(&id) == Some(&outcome));
         self.close(id);
-        if self.ways.is_empty() {
-            self.give_up("contradicted");
+        if self.linearizations.is_empty() {
+            self.abandon("contradicted");
             let answer = format!("#{id} {:?} was answered {outcome:?}", open.call);
-            let history = self.history.iter().cloned().collect();
-            return Verdict::Contradicts(Box::new(Contradiction { answer, history }));
+            let recent_calls = self.recent_calls.iter().cloned().collect();
+            return Verdict::Contradicts(Box::new(Contradiction { answer, recent_calls }));
         }
         Verdict::Consistent
     }
 
-    /// Whether a device that was found in the end as `found` fits, with nothing under way any more.
-    pub(crate) fn may_be(&mut self, found: impl Fn(&State) -> bool, now: Instant) -> bool {
-        if self.given_up.is_some() {
+    /// Whether a final state that `matches` accepts is possible, after all calls have ended.
+    pub(crate) fn may_end_as(&mut self, matches: impl Fn(&State) -> bool, now: Instant) -> bool {
+        if self.abandoned.is_some() {
             return true;
         }
-        !self.close_over(now) || self.ways.iter().any(|way| found(&way.state))
+        !self.expand(now) || self.linearizations.iter().any(|linearization| matches(&linearization.state))
     }
 
-    /// How many calls may or may not have happened.
-    pub(crate) fn unsettled(&self) -> usize {
+    /// How many lost calls may or may not have taken effect.
+    pub(crate) fn unresolved_calls(&self) -> usize {
         self.open.values().filter(|open| open.lost.is_some()).count()
     }
 
-    /// Why the device is not checked any more.
-    pub(crate) fn given_up(&self) -> Option<&'static str> {
-        self.given_up
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.is_some()
     }
 
-    /// What was sent and answered last.
-    pub(crate) fn history(&self) -> Vec<String> {
-        self.history.iter().cloned().collect()
+    /// The last calls and responses.
+    pub(crate) fn recent_calls(&self) -> Vec<String> {
+        self.recent_calls.iter().cloned().collect()
     }
 
-    fn give_up(&mut self, why: &'static str) {
-        self.given_up = Some(why);
-        self.ways.clear();
+    fn abandon(&mut self, why: &'static str) {
+        self.abandoned = Some(why);
+        self.linearizations.clear();
         self.open.clear();
     }
 
-    /// Lets open calls happen in every order there is; false when there are too many.
-    fn close_over(&mut self, now: Instant) -> bool {
-        let mut todo: Vec<Way> = self.ways.iter().cloned().collect();
-        while let Some(way) = todo.pop() {
+    /// Adds all linearizations in which open calls have taken effect; false if there are too many.
+    fn expand(&mut self, now: Instant) -> bool {
+        let mut todo: Vec<Linearization> = self.linearizations.iter().cloned().collect();
+        while let Some(linearization) = todo.pop() {
             for (id, open) in &self.open {
-                if way.done.contains_key(id) {
+                if linearization.done.contains_key(id) {
                     continue;
                 }
-                let moment =
-                    Moment { earliest: open.sent + open.skew.least - SLACK, latest: now + open.skew.most + SLACK };
-                for (outcome, state) in way.state.after(*id, open.call, moment, &self.codes) {
-                    let mut next = Way { state, done: way.done.clone() };
+                let clock =
+                    ClockRange { earliest: open.sent + open.skew.least - SLACK, latest: now + open.skew.most + SLACK };
+                for (outcome, state) in linearization.state.transitions(*id, open.call, clock, &self.codes) {
+                    let mut next = Linearization { state, done: linearization.done.clone() };
                     next.done.insert(*id, outcome);
-                    if self.ways.insert(next.clone()) {
+                    if self.linearizations.insert(next.clone()) {
                         todo.push(next);
                     }
                 }
             }
-            if self.ways.len() > MOST_WAYS {
+            if self.linearizations.len() > MAX_LINEARIZATIONS {
                 return false;
             }
         }
         true
     }
 
-    /// Calls that were lost long ago have happened by now, or never will.
-    fn forget(&mut self, now: Instant) {
-        let old = |open: &Open| open.lost.is_some_and(|lost| now - lost > FORGET_AFTER);
-        let gone: Vec<_> = self.open.iter().filter(|(_, open)| old(open)).map(|(id, _)| *id).collect();
-        for id in gone {
-            if self.close_over(now) {
+    /// Closes calls that were lost long ago: they have taken effect by now, or never will.
+    fn expire_lost(&mut self, now: Instant) {
+        let is_old = |open: &OpenCall| open.lost.is_some_and(|lost| now - lost > FORGET_AFTER);
+        let expired: Vec<_> = self.open.iter().filter(|(_, open)| is_old(open)).map(|(id, _)| *id).collect();
+        for id in expired {
+            if self.expand(now) {
                 self.close(id);
             } else {
-                self.give_up("too many ways");
+                self.abandon("too many linearizations");
             }
         }
     }
 
     fn close(&mut self, id: CallId) {
         self.open.remove(&id);
-        self.ways = self
-            .ways
+        self.linearizations = self
+            .linearizations
             .drain()
-            .map(|mut way| {
-                way.done.remove(&id);
-                way
+            .map(|mut linearization| {
+                linearization.done.remove(&id);
+                linearization
             })
             .collect();
     }
 
     fn note(&mut self, now: Instant, what: impl FnOnce() -> String) {
-        const KEPT: usize = 24;
-        if self.history.len() == KEPT {
-            self.history.pop_front();
+        const MAX_RECENT: usize = 24;
+        if self.recent_calls.len() == MAX_RECENT {
+            self.recent_calls.pop_front();
         }
-        self.history.push_back(format!("{}.{:03} {}", now / SECOND % 100_000, now % SECOND / 1_000, what()));
+        self.recent_calls.push_back(format!("{}.{:03} {}", now / SECOND % 100_000, now % SECOND / 1_000, what()));
     }
 }

@@ -1,4 +1,4 @@
-//! The product's rules, told once more and as plainly as can be: what a call makes of a device, and what it is answered.
+//! Specification of the product's rules: the state transition and the response of each call about a device.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +7,26 @@ use super::{CallId, Instant};
 /// A call about one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
-    /// The terminal asks for a code.
+    /// The terminal requests a code.
     Issue,
-    /// The terminal asks how it stands.
-    Look,
-    /// A merchant types a code. `owner`: the device is this merchant's.
+    /// The terminal polls its status.
+    Poll,
+    /// A merchant claims with a code. `owner`: the device belongs to this merchant.
     Claim { code: CallId, owner: bool },
-    /// Its merchant takes it back.
+    /// Its merchant releases the device.
     Release,
-    /// Its merchant takes it out of use.
+    /// Its merchant decommissions the device.
     Decommission,
 }
 
-/// What a call was answered.
+/// The response to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     /// A new code.
     Issued,
-    /// No code: it is claimed.
+    /// No code, because the device is claimed.
     AlreadyClaimed,
-    /// There is no such device.
+    /// The device is unknown.
     Unknown,
     /// `inactive`, `none`.
     Blank,
@@ -40,119 +40,120 @@ pub(crate) enum Outcome {
     Claimed,
     /// The code was used.
     CodeUsed,
-    /// The code has expired, or another took its place.
+    /// The code has expired, or was superseded.
     CodeExpired,
-    /// The device is another merchant's.
+    /// The device belongs to another merchant.
     NotOwner,
-    /// It is released.
+    /// The release succeeded.
     Released,
-    /// It was not claimed.
+    /// The device was not claimed.
     NotClaimed,
-    /// It is out of use.
+    /// The decommissioning succeeded.
     Decommissioned,
-    /// It was out of use.
+    /// The device was already decommissioned.
     WasDecommissioned,
 }
 
-/// How a device stands.
+/// The state of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct State {
-    pub(crate) now: Standing,
-    /// The codes it was claimed with before, the latest last.
+    pub(crate) status: Status,
+    /// The codes of earlier claims, the latest last.
     used: Vec<CallId>,
 }
 
-/// The current part of a [`State`].
+/// The status of a device, with its current code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Standing {
+pub(crate) enum Status {
     Inactive(Option<CallId>),
     Claimed(CallId),
     Decommissioned,
 }
 
-/// When a code ends.
+/// The range in which a code expires.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
+pub(super) struct ExpiryRange {
     pub(super) earliest: Instant,
     pub(super) latest: Instant,
 }
 
-/// What the clock of whoever answers may have shown.
+/// The range of the server's clock while it processed a call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct ClockRange {
     pub(super) earliest: Instant,
     pub(super) latest: Instant,
 }
 
 impl State {
-    pub(super) fn fresh() -> Self {
-        Self { now: Standing::Inactive(None), used: Vec::new() }
+    pub(super) fn initial() -> Self {
+        Self { status: Status::Inactive(None), used: Vec::new() }
     }
 
-    fn becomes(&self, now: Standing) -> Self {
-        Self { now, used: self.used.clone() }
+    fn with_status(&self, status: Status) -> Self {
+        Self { status, used: self.used.clone() }
     }
 
-    /// As it is without a claim; its code is remembered as used.
-    fn unclaimed(&self, now: Standing) -> Self {
-        /// Nobody types a code that is older than so many.
-        const KEPT: usize = 6;
-        let mut next = self.becomes(now);
-        if let Standing::Claimed(code) = self.now {
+    /// The state after the end of a claim, if there is one; its code becomes a used code.
+    fn unclaimed(&self, status: Status) -> Self {
+        /// The simulated merchants never type an older code.
+        const MAX_USED: usize = 6;
+        let mut next = self.with_status(status);
+        if let Status::Claimed(code) = self.status {
             next.used.push(code);
-            if next.used.len() > KEPT {
+            if next.used.len() > MAX_USED {
                 next.used.remove(0);
             }
         }
         next
     }
 
-    /// Every answer that a call may get now, with what it leaves behind.
-    pub(super) fn after(
+    /// Every possible response to a call, with the state that follows.
+    pub(super) fn transitions(
         &self,
         id: CallId,
         call: Call,
-        at: Moment,
-        codes: &BTreeMap<CallId, Window>,
+        clock: ClockRange,
+        codes: &BTreeMap<CallId, ExpiryRange>,
     ) -> Vec<(Outcome, Self)> {
         let same = |outcome| vec![(outcome, self.clone())];
-        match (call, self.now) {
-            (Call::Issue | Call::Look, Standing::Decommissioned) => same(Outcome::Unknown),
-            (Call::Issue, Standing::Claimed(_)) => same(Outcome::AlreadyClaimed),
-            (Call::Issue, Standing::Inactive(_)) => {
-                vec![(Outcome::Issued, self.becomes(Standing::Inactive(Some(id))))]
+        match (call, self.status) {
+            (Call::Issue | Call::Poll, Status::Decommissioned) => same(Outcome::Unknown),
+            (Call::Issue, Status::Claimed(_)) => same(Outcome::AlreadyClaimed),
+            (Call::Issue, Status::Inactive(_)) => {
+                vec![(Outcome::Issued, self.with_status(Status::Inactive(Some(id))))]
             }
-            (Call::Look, Standing::Inactive(None)) => same(Outcome::Blank),
-            (Call::Look, Standing::Claimed(_)) => same(Outcome::IsClaimed),
-            (Call::Look, Standing::Inactive(Some(code))) => {
-                let (live, dead) = may_be(code, at, codes);
-                let told = [(live, Outcome::Pending), (dead, Outcome::Expired)];
-                told.into_iter().filter(|(may, _)| *may).map(|(_, told)| (told, self.clone())).collect()
+            (Call::Poll, Status::Inactive(None)) => same(Outcome::Blank),
+            (Call::Poll, Status::Claimed(_)) => same(Outcome::IsClaimed),
+            (Call::Poll, Status::Inactive(Some(code))) => {
+                let (valid, expired) = may_be_valid_or_expired(code, clock, codes);
+                let outcomes = [(valid, Outcome::Pending), (expired, Outcome::Expired)];
+                outcomes.into_iter().filter(|(may, _)| *may).map(|(_, outcome)| (outcome, self.clone())).collect()
             }
-            (Call::Claim { code, owner }, Standing::Inactive(Some(current))) if code == current => {
-                let (live, dead) = may_be(code, at, codes);
+            (Call::Claim { code, owner }, Status::Inactive(Some(current))) if code == current => {
+                let (valid, expired) = may_be_valid_or_expired(code, clock, codes);
                 let accepted = if owner {
-                    (Outcome::Claimed, self.becomes(Standing::Claimed(code)))
+                    (Outcome::Claimed, self.with_status(Status::Claimed(code)))
                 } else {
                     (Outcome::NotOwner, self.clone())
                 };
-                let told = [(live, accepted), (dead, (Outcome::CodeExpired, self.clone()))];
-                told.into_iter().filter(|(may, _)| *may).map(|(_, told)| told).collect()
+                let outcomes = [(valid, accepted), (expired, (Outcome::CodeExpired, self.clone()))];
+                outcomes.into_iter().filter(|(may, _)| *may).map(|(_, outcome)| outcome).collect()
             }
-            (Call::Claim { code, .. }, Standing::Claimed(current)) if code == current => same(Outcome::CodeUsed),
+            (Call::Claim { code, .. }, Status::Claimed(current)) if code == current => same(Outcome::CodeUsed),
             (Call::Claim { code, .. }, _) if self.used.contains(&code) => same(Outcome::CodeUsed),
             (Call::Claim { .. }, _) => same(Outcome::CodeExpired),
-            (Call::Release, Standing::Claimed(_)) => {
-                vec![(Outcome::Released, self.unclaimed(Standing::Inactive(None)))]
+            (Call::Release, Status::Claimed(_)) => {
+                vec![(Outcome::Released, self.unclaimed(Status::Inactive(None)))]
             }
-            (Call::Release, Standing::Inactive(_)) => same(Outcome::NotClaimed),
-            (Call::Release | Call::Decommission, Standing::Decommissioned) => same(Outcome::WasDecommissioned),
-            (Call::Decommission, _) => vec![(Outcome::Decommissioned, self.unclaimed(Standing::Decommissioned))],
+            (Call::Release, Status::Inactive(_)) => same(Outcome::NotClaimed),
+            (Call::Release | Call::Decommission, Status::Decommissioned) => same(Outcome::WasDecommissioned),
+            (Call::Decommission, _) => vec![(Outcome::Decommissioned, self.unclaimed(Status::Decommissioned))],
         }
     }
 }
 
-/// Whether a code may be good at a moment, and whether it may have ended.
-fn may_be(code: CallId, at: Moment, codes: &BTreeMap<CallId, Window>) -> (bool, bool) {
-    codes.get(&code).map_or((true, true), |ends| (at.earliest < ends.latest, at.latest >= ends.earliest))
+/// Whether a code may be valid, and whether it may be expired, by the server's clock.
+fn may_be_valid_or_expired(code: CallId, clock: ClockRange, codes: &BTreeMap<CallId, ExpiryRange>) -> (bool, bool) {
+    let ranges = |expiry: &ExpiryRange| (clock.earliest < expiry.latest, clock.latest >= expiry.earliest);
+    codes.get(&code).map_or((true, true), ranges)
 }

@@ -1,15 +1,17 @@
+//! Tests of the checker: which orders of calls and responses are consistent.
+
 use super::*;
 
 const TTL: Instant = 20 * SECOND;
 const AHEAD: Skew = Skew { least: 90 * SECOND, most: 90 * SECOND };
 
-/// A device, and a clock that each call moves on.
-struct Told {
+/// A checker, and a clock that advances with each call.
+struct TestDevice {
     checker: Checker,
     now: Instant,
 }
 
-impl Told {
+impl TestDevice {
     fn new() -> Self {
         Self { checker: Checker::new(TTL), now: 1_000 * SECOND }
     }
@@ -28,7 +30,7 @@ impl Told {
         match self.checker.answered(id, outcome, self.now) {
             Verdict::Consistent => true,
             Verdict::Contradicts(_) => false,
-            Verdict::NotChecked => panic!("nobody looked"),
+            Verdict::NotChecked => panic!("the device was abandoned"),
         }
     }
 
@@ -37,7 +39,7 @@ impl Told {
         self.checker.lost(id, self.now);
     }
 
-    fn all(&mut self, call: Call, outcome: Outcome) -> bool {
+    fn call(&mut self, call: Call, outcome: Outcome) -> bool {
         let id = self.send(call);
         self.answer(id, outcome)
     }
@@ -50,147 +52,147 @@ impl Told {
 
     fn claimed(&mut self) -> CallId {
         let code = self.code();
-        assert!(self.all(Call::Claim { code, owner: true }, Outcome::Claimed));
+        assert!(self.call(Call::Claim { code, owner: true }, Outcome::Claimed));
         code
     }
 }
 
 #[test]
-fn a_life_without_faults_is_consistent() {
-    let mut told = Told::new();
-    assert!(told.all(Call::Look, Outcome::Blank));
-    let first = told.code();
-    assert!(told.all(Call::Look, Outcome::Pending));
-    let code = told.code();
-    assert!(told.all(Call::Claim { code: first, owner: true }, Outcome::CodeExpired), "another took its place");
-    assert!(told.all(Call::Claim { code, owner: false }, Outcome::NotOwner));
-    assert!(told.all(Call::Claim { code, owner: true }, Outcome::Claimed));
-    assert!(told.all(Call::Claim { code, owner: true }, Outcome::CodeUsed));
-    assert!(told.all(Call::Look, Outcome::IsClaimed));
-    assert!(told.all(Call::Issue, Outcome::AlreadyClaimed));
-    assert!(told.all(Call::Release, Outcome::Released));
-    assert!(told.all(Call::Claim { code, owner: true }, Outcome::CodeUsed), "it stays used after the release");
-    assert!(told.all(Call::Release, Outcome::NotClaimed));
-    assert!(told.all(Call::Decommission, Outcome::Decommissioned));
-    assert!(told.all(Call::Look, Outcome::Unknown));
+fn a_lifecycle_without_faults_is_consistent() {
+    let mut device = TestDevice::new();
+    assert!(device.call(Call::Poll, Outcome::Blank));
+    let first = device.code();
+    assert!(device.call(Call::Poll, Outcome::Pending));
+    let code = device.code();
+    assert!(device.call(Call::Claim { code: first, owner: true }, Outcome::CodeExpired), "it was superseded");
+    assert!(device.call(Call::Claim { code, owner: false }, Outcome::NotOwner));
+    assert!(device.call(Call::Claim { code, owner: true }, Outcome::Claimed));
+    assert!(device.call(Call::Claim { code, owner: true }, Outcome::CodeUsed));
+    assert!(device.call(Call::Poll, Outcome::IsClaimed));
+    assert!(device.call(Call::Issue, Outcome::AlreadyClaimed));
+    assert!(device.call(Call::Release, Outcome::Released));
+    assert!(device.call(Call::Claim { code, owner: true }, Outcome::CodeUsed), "it stays used after the release");
+    assert!(device.call(Call::Release, Outcome::NotClaimed));
+    assert!(device.call(Call::Decommission, Outcome::Decommissioned));
+    assert!(device.call(Call::Poll, Outcome::Unknown));
 }
 
 #[test]
-fn one_code_accepted_twice_is_seen() {
-    let mut told = Told::new();
-    let code = told.code();
-    let (one, other) = (told.send(Call::Claim { code, owner: true }), told.send(Call::Claim { code, owner: true }));
-    assert!(told.answer(one, Outcome::Claimed));
-    assert!(!told.answer(other, Outcome::Claimed));
+fn a_code_that_is_accepted_twice_is_a_contradiction() {
+    let mut device = TestDevice::new();
+    let code = device.code();
+    let (one, other) = (device.send(Call::Claim { code, owner: true }), device.send(Call::Claim { code, owner: true }));
+    assert!(device.answer(one, Outcome::Claimed));
+    assert!(!device.answer(other, Outcome::Claimed));
 }
 
 #[test]
-fn one_code_accepted_again_after_a_release_is_seen() {
-    let mut told = Told::new();
-    let code = told.claimed();
-    assert!(told.all(Call::Release, Outcome::Released));
-    assert!(!told.all(Call::Claim { code, owner: true }, Outcome::Claimed));
+fn a_code_that_is_accepted_again_after_a_release_is_a_contradiction() {
+    let mut device = TestDevice::new();
+    let code = device.claimed();
+    assert!(device.call(Call::Release, Outcome::Released));
+    assert!(!device.call(Call::Claim { code, owner: true }, Outcome::Claimed));
 }
 
 #[test]
-fn a_lost_success_is_seen() {
-    let mut told = Told::new();
-    told.claimed();
-    assert!(!told.all(Call::Look, Outcome::Pending), "the claim was answered, and is gone");
-    let mut told = Told::new();
-    told.code();
-    assert!(!told.all(Call::Look, Outcome::Blank), "the code was answered, and is gone");
+fn a_lost_update_is_a_contradiction() {
+    let mut device = TestDevice::new();
+    device.claimed();
+    assert!(!device.call(Call::Poll, Outcome::Pending), "the acknowledged claim was lost");
+    let mut device = TestDevice::new();
+    device.code();
+    assert!(!device.call(Call::Poll, Outcome::Blank), "the acknowledged code was lost");
 }
 
 #[test]
-fn a_retired_code_that_is_accepted_is_seen() {
-    let mut told = Told::new();
-    let retired = told.code();
-    told.code();
-    assert!(!told.all(Call::Claim { code: retired, owner: true }, Outcome::Claimed));
+fn a_superseded_code_that_is_accepted_is_a_contradiction() {
+    let mut device = TestDevice::new();
+    let superseded = device.code();
+    device.code();
+    assert!(!device.call(Call::Claim { code: superseded, owner: true }, Outcome::Claimed));
 }
 
 #[test]
-fn another_merchants_success_is_seen() {
-    let mut told = Told::new();
-    let code = told.code();
-    assert!(!told.all(Call::Claim { code, owner: false }, Outcome::Claimed));
+fn a_claim_by_another_merchant_is_a_contradiction() {
+    let mut device = TestDevice::new();
+    let code = device.code();
+    assert!(!device.call(Call::Claim { code, owner: false }, Outcome::Claimed));
 }
 
 #[test]
-fn an_old_answer_after_a_newer_one_is_seen() {
-    let mut told = Told::new();
-    let code = told.code();
-    let claim = told.send(Call::Claim { code, owner: true });
-    let look = told.send(Call::Look);
-    assert!(told.answer(look, Outcome::IsClaimed), "the claim is under way");
-    assert!(!told.all(Call::Look, Outcome::Pending), "it was seen before, and cannot be undone");
-    assert_eq!(told.checker.answered(claim, Outcome::Claimed, told.now), Verdict::NotChecked);
+fn a_stale_response_after_a_newer_one_is_a_contradiction() {
+    let mut device = TestDevice::new();
+    let code = device.code();
+    let claim = device.send(Call::Claim { code, owner: true });
+    let poll = device.send(Call::Poll);
+    assert!(device.answer(poll, Outcome::IsClaimed), "the claim is in progress");
+    assert!(!device.call(Call::Poll, Outcome::Pending), "a claim that was observed cannot be undone");
+    assert_eq!(device.checker.answered(claim, Outcome::Claimed, device.now), Verdict::NotChecked);
 }
 
 #[test]
-fn a_lost_call_may_have_happened_or_not_and_the_next_answer_settles_it() {
+fn a_lost_call_may_have_taken_effect_and_the_next_response_decides() {
     for (seen, then) in [(Outcome::IsClaimed, Outcome::Pending), (Outcome::Pending, Outcome::IsClaimed)] {
-        let mut told = Told::new();
-        let code = told.code();
-        let claim = told.send(Call::Claim { code, owner: true });
-        told.lose(claim);
-        assert!(told.all(Call::Look, seen));
-        let late = told.all(Call::Look, then);
-        assert_eq!(late, then == Outcome::IsClaimed, "it may still happen, and cannot be undone");
+        let mut device = TestDevice::new();
+        let code = device.code();
+        let claim = device.send(Call::Claim { code, owner: true });
+        device.lose(claim);
+        assert!(device.call(Call::Poll, seen));
+        let late = device.call(Call::Poll, then);
+        assert_eq!(late, then == Outcome::IsClaimed, "it may still take effect, and cannot be undone");
     }
 }
 
 #[test]
-fn a_call_that_was_lost_long_ago_happens_no_more() {
-    let mut told = Told::new();
-    told.claimed();
-    let release = told.send(Call::Release);
-    told.lose(release);
-    told.now += FORGET_AFTER + SECOND;
-    assert!(told.all(Call::Look, Outcome::IsClaimed));
-    assert!(!told.all(Call::Look, Outcome::Blank));
+fn a_call_that_was_lost_long_ago_cannot_take_effect() {
+    let mut device = TestDevice::new();
+    device.claimed();
+    let release = device.send(Call::Release);
+    device.lose(release);
+    device.now += FORGET_AFTER + SECOND;
+    assert!(device.call(Call::Poll, Outcome::IsClaimed));
+    assert!(!device.call(Call::Poll, Outcome::Blank));
 }
 
 #[test]
-fn a_lost_request_for_a_code_may_retire_the_one_before() {
+fn a_lost_code_request_may_supersede_the_code_before() {
     for outcome in [Outcome::CodeExpired, Outcome::Claimed] {
-        let mut told = Told::new();
-        let code = told.code();
-        let lost = told.send(Call::Issue);
-        told.lose(lost);
-        assert!(told.all(Call::Claim { code, owner: true }, outcome));
+        let mut device = TestDevice::new();
+        let code = device.code();
+        let lost = device.send(Call::Issue);
+        device.lose(lost);
+        assert!(device.call(Call::Claim { code, owner: true }, outcome));
     }
 }
 
 #[test]
-fn a_code_expires_in_time_and_not_before() {
-    let mut told = Told::new();
-    told.code();
-    assert!(!told.all(Call::Look, Outcome::Expired), "too early");
-    let mut told = Told::new();
-    told.code();
-    told.now += TTL + SECOND;
-    assert!(told.all(Call::Look, Outcome::Expired));
-    assert!(!told.all(Call::Look, Outcome::Pending), "too late");
+fn a_code_expires_after_its_lifetime_and_not_before() {
+    let mut device = TestDevice::new();
+    device.code();
+    assert!(!device.call(Call::Poll, Outcome::Expired), "too early");
+    let mut device = TestDevice::new();
+    device.code();
+    device.now += TTL + SECOND;
+    assert!(device.call(Call::Poll, Outcome::Expired));
+    assert!(!device.call(Call::Poll, Outcome::Pending), "too late");
 }
 
 #[test]
-fn a_replica_ahead_of_time_may_call_a_code_expired_and_nothing_more() {
-    let mut told = Told::new();
-    let code = told.code();
-    let look = told.send_to(Call::Look, AHEAD);
-    assert!(told.answer(look, Outcome::Expired));
-    assert!(told.all(Call::Look, Outcome::Pending), "the other replica is right");
-    let claim = told.send_to(Call::Claim { code, owner: true }, AHEAD);
-    assert!(!told.answer(claim, Outcome::Claimed), "for that replica it is over");
+fn a_replica_whose_clock_is_ahead_may_report_a_code_expired_and_nothing_else() {
+    let mut device = TestDevice::new();
+    let code = device.code();
+    let poll = device.send_to(Call::Poll, AHEAD);
+    assert!(device.answer(poll, Outcome::Expired));
+    assert!(device.call(Call::Poll, Outcome::Pending), "the other replica's clock is right");
+    let claim = device.send_to(Call::Claim { code, owner: true }, AHEAD);
+    assert!(!device.answer(claim, Outcome::Claimed), "for that replica the code has expired");
 }
 
 #[test]
-fn an_end_that_cannot_be_is_seen() {
-    let mut told = Told::new();
-    let code = told.claimed();
-    let is = |state: &State, standing| state.now == standing;
-    assert!(told.checker.may_be(|state| is(state, rules::Standing::Claimed(code)), told.now));
-    assert!(!told.checker.may_be(|state| is(state, rules::Standing::Inactive(None)), told.now));
+fn an_impossible_final_state_is_detected() {
+    let mut device = TestDevice::new();
+    let code = device.claimed();
+    let is = |state: &State, status| state.status == status;
+    assert!(device.checker.may_end_as(|state| is(state, Status::Claimed(code)), device.now));
+    assert!(!device.checker.may_end_as(|state| is(state, Status::Inactive(None)), device.now));
 }

@@ -1,4 +1,4 @@
-//! Telling clients that a session has ended (OpenID Connect Back-Channel Logout 1.0).
+//! Sender of logout tokens to clients (OpenID Connect Back-Channel Logout 1.0).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,25 +9,25 @@ use serde_json::{Map, Value, json};
 
 use crate::settings::DevClient;
 
-/// How long a client may take to answer. Nothing hangs on its answer but the log-out of the person who waits.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for a client's response. Only the user's own log-out waits for it.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a logout token holds, in seconds: two minutes at most, says section 2.4.
+/// Lifetime of a logout token, in seconds: two minutes at most (section 2.4).
 const LIFETIME: i64 = 120;
 
-/// The clients' addresses, and the way there.
+/// The clients' logout addresses, and the HTTP client that calls them.
 pub(crate) struct Backchannel {
     http: Client,
     addresses: Mutex<HashMap<String, String>>,
 }
 
 impl Backchannel {
-    /// The addresses that the clients were set up with.
+    /// Starts with the addresses from the settings.
     pub(crate) fn new(clients: &[DevClient]) -> Result<Self, reqwest::Error> {
-        // No connection is kept, for it would die with the issuer's runtime each time the issuer is halted; and
-        // clients are on this machine, so no proxy is asked for them.
+        // No idle connections: they would break with the issuer's runtime each time the issuer is halted. No proxy:
+        // clients are on this machine.
         let http = Client::builder()
-            .timeout(PATIENCE)
+            .timeout(TIMEOUT)
             .redirect(redirect::Policy::none())
             .pool_max_idle_per_host(0)
             .no_proxy()
@@ -36,7 +36,7 @@ impl Backchannel {
         Ok(Self { http, addresses: Mutex::new(clients.iter().filter_map(address).collect()) })
     }
 
-    /// Gives a client another address, or none, and answers the one before.
+    /// Sets or removes a client's address, and returns the previous one.
     pub(crate) fn set(&self, client_id: &str, address: Option<&str>) -> Option<String> {
         match address {
             Some(address) => self.addresses().insert(client_id.to_owned(), address.to_owned()),
@@ -44,18 +44,19 @@ impl Backchannel {
         }
     }
 
-    /// Where a client wants to be told.
     pub(crate) fn address(&self, client_id: &str) -> Option<String> {
         self.addresses().get(client_id).cloned()
     }
 
-    /// Sends a logout token and waits for the answer. Like Keycloak, whether the client took it is told in the log and
-    /// changes nothing: the session is over here.
+    /// Sends a logout token and waits for the response. A failure is only logged, as in Keycloak: the session has already
+    /// ended.
     pub(crate) async fn send(&self, address: &str, token: &str) {
         match self.http.post(address).form(&[("logout_token", token)]).send().await {
-            Ok(answer) if answer.status().is_success() => {}
-            Ok(answer) => tracing::warn!(address, status = answer.status().as_u16(), "a client refused a log-out"),
-            Err(error) => tracing::warn!(address, %error, "a client could not be told of a log-out"),
+            Ok(response) if response.status().is_success() => {}
+            Ok(response) => {
+                tracing::warn!(address, status = response.status().as_u16(), "a client rejected a logout token");
+            }
+            Err(error) => tracing::warn!(address, %error, "failed to send a logout token to a client"),
         }
     }
 
@@ -64,7 +65,7 @@ impl Backchannel {
     }
 }
 
-/// What a logout token says (section 2.4), with Keycloak's mark of what it is for.
+/// Claims of a logout token (section 2.4), with Keycloak's `typ`.
 pub(crate) fn claims(issuer: &str, client_id: &str, sub: &str, session_id: &str, jti: &str, now: i64) -> Value {
     json!({
         "iss": issuer, "sub": sub, "aud": client_id, "iat": now, "exp": now + LIFETIME, "jti": jti, "typ": "Logout",
@@ -72,7 +73,7 @@ pub(crate) fn claims(issuer: &str, client_id: &str, sub: &str, session_id: &str,
     })
 }
 
-/// Its header (section 2.4: explicit typing).
+/// Header of a logout token (section 2.4: explicit typing).
 pub(crate) fn header() -> Map<String, Value> {
     Map::from_iter([("typ".to_owned(), json!("logout+jwt"))])
 }

@@ -1,4 +1,4 @@
-//! The entropy port in the forms that are needed here.
+//! Adapters from the entropy port to random text, UUIDs and the `rsa` crate's generator.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use pos_port_clock::Entropy;
 use rsa::rand_core::{self, CryptoRng, RngCore};
 use uuid::Uuid;
 
-/// The entropy port as a generator that the `rsa` crate takes.
+/// The entropy port as a random number generator of the `rsa` crate.
 pub(crate) struct EntropyRng(pub(crate) Arc<dyn Entropy>);
 
 impl RngCore for EntropyRng {
@@ -42,7 +42,6 @@ pub(crate) fn random_text<const N: usize>(entropy: &dyn Entropy) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A random UUID.
 pub(crate) fn random_uuid(entropy: &dyn Entropy) -> Uuid {
     let mut bytes = [0; 16];
     entropy.fill(&mut bytes);

@@ -1,4 +1,4 @@
-//! The realm's signing keys.
+//! Signing keys of the realm: generation, rotation, signature, verification, and the published key set.
 
 use std::sync::Arc;
 
@@ -20,19 +20,19 @@ use crate::mint::MintSignature;
 
 const RSA_BITS: usize = 2048;
 
-/// A key that could not be made or used.
+/// A cryptographic operation failed.
 #[derive(Debug, thiserror::Error)]
-#[error("a key could not be made or used: {0}")]
-pub struct KeyFault(&'static str);
+#[error("cryptographic operation failed: {0}")]
+pub struct KeyError(&'static str);
 
-/// The keys in use, and those that are still published for the tokens they signed.
+/// The current keys, and the old keys that stay published for the tokens they signed.
 pub(crate) struct KeyRing {
     current: SigningKeys,
     old: Vec<SigningKeys>,
 }
 
-/// One RSA key and one P-256 key. The RSA key is published twice, once for each of its algorithms, as Keycloak
-/// publishes a key for an algorithm and not for a family.
+/// One RSA key and one P-256 key. The RSA key is published once for each of its algorithms, because Keycloak publishes
+/// keys per algorithm.
 pub(crate) struct SigningKeys {
     id: String,
     rsa: RsaPrivateKey,
@@ -49,7 +49,7 @@ impl KeyRing {
         &self.current
     }
 
-    /// Puts new keys in use. The ones before stay published, unless all old ones are to be dropped.
+    /// Makes `next` the current keys. The old keys stay published, unless `drop_old`.
     pub(crate) fn rotate(&mut self, next: SigningKeys, drop_old: bool) {
         let before = std::mem::replace(&mut self.current, next);
         self.old.push(before);
@@ -64,8 +64,8 @@ impl KeyRing {
         json!({ "keys": keys })
     }
 
-    /// The claims of a token that one of these keys signed with RS256; `None` for every other token.
-    pub(crate) fn open(&self, token: &str) -> Option<Map<String, Value>> {
+    /// Returns the claims of a token that one of these keys signed with RS256; `None` for every other token.
+    pub(crate) fn verify(&self, token: &str) -> Option<Map<String, Value>> {
         let parts = jws::parse(token)?;
         if parts.header.get("alg") != Some(&json!("RS256")) {
             return None;
@@ -81,15 +81,15 @@ impl KeyRing {
 }
 
 impl SigningKeys {
-    /// Makes new keys. Takes a good part of a second: not for an async thread.
-    pub(crate) fn generate(entropy: Arc<dyn Entropy>) -> Result<Self, KeyFault> {
+    /// Generates new keys. Takes most of a second: do not call it on an async thread.
+    pub(crate) fn generate(entropy: Arc<dyn Entropy>) -> Result<Self, KeyError> {
         let mut rng = EntropyRng(entropy.clone());
-        let rsa = RsaPrivateKey::new(&mut rng, RSA_BITS).map_err(|_| KeyFault("RSA key generation"))?;
+        let rsa = RsaPrivateKey::new(&mut rng, RSA_BITS).map_err(|_| KeyError("RSA key generation"))?;
         let ec = ec_key(&*entropy)?;
         Ok(Self { id: random_text::<16>(&*entropy), rsa, ec, entropy })
     }
 
-    /// The id under which the key for an algorithm is published.
+    /// The key id that is published for an algorithm.
     pub(crate) fn kid(&self, signature: MintSignature) -> String {
         match signature {
             MintSignature::Rs256 | MintSignature::Hs256WithPublicKey | MintSignature::None => self.id.clone(),
@@ -98,29 +98,29 @@ impl SigningKeys {
         }
     }
 
-    pub(crate) fn sign(&self, signature: MintSignature, message: &[u8]) -> Result<Vec<u8>, KeyFault> {
+    pub(crate) fn sign(&self, signature: MintSignature, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         match signature {
             MintSignature::None => Ok(Vec::new()),
             MintSignature::Rs256 => {
                 let key = rsa::pkcs1v15::SigningKey::<Sha256>::new(self.rsa.clone());
-                let signature = key.try_sign(message).map_err(|_| KeyFault("RSA signature"))?;
+                let signature = key.try_sign(message).map_err(|_| KeyError("RSA signature"))?;
                 Ok(signature.to_vec())
             }
             MintSignature::Ps256 => {
                 let key = rsa::pss::SigningKey::<Sha256>::new(self.rsa.clone());
                 let mut rng = EntropyRng(self.entropy.clone());
-                let signature = key.try_sign_with_rng(&mut rng, message).map_err(|_| KeyFault("RSA signature"))?;
+                let signature = key.try_sign_with_rng(&mut rng, message).map_err(|_| KeyError("RSA signature"))?;
                 Ok(signature.to_vec())
             }
             MintSignature::Es256 => {
                 let signature: p256::ecdsa::Signature =
-                    self.ec.try_sign(message).map_err(|_| KeyFault("ECDSA signature"))?;
+                    self.ec.try_sign(message).map_err(|_| KeyError("ECDSA signature"))?;
                 Ok(signature.to_bytes().to_vec())
             }
             MintSignature::Hs256WithPublicKey => {
                 let pem = self.rsa.to_public_key().to_public_key_pem(LineEnding::LF);
-                let pem = pem.map_err(|_| KeyFault("public key encoding"))?;
-                let mut mac = Hmac::<Sha256>::new_from_slice(pem.as_bytes()).map_err(|_| KeyFault("HMAC key"))?;
+                let pem = pem.map_err(|_| KeyError("public key encoding"))?;
+                let mut mac = Hmac::<Sha256>::new_from_slice(pem.as_bytes()).map_err(|_| KeyError("HMAC key"))?;
                 mac.update(message);
                 Ok(mac.finalize().into_bytes().to_vec())
             }
@@ -144,17 +144,17 @@ impl SigningKeys {
     }
 }
 
-/// A P-256 key of 32 uniform bytes. Of those nearly all are a key: the curve's order is just below 2^256.
-fn ec_key(entropy: &dyn Entropy) -> Result<p256::ecdsa::SigningKey, KeyFault> {
-    let draws = std::iter::repeat_with(|| {
+/// Generates a P-256 key from 32 uniform bytes. Nearly all values are valid: the curve's order is just below 2^256.
+fn ec_key(entropy: &dyn Entropy) -> Result<p256::ecdsa::SigningKey, KeyError> {
+    let candidates = std::iter::repeat_with(|| {
         let mut bytes = [0; 32];
         entropy.fill(&mut bytes);
         p256::ecdsa::SigningKey::from_slice(&bytes).ok()
     });
-    draws.take(100).flatten().next().ok_or(KeyFault("ECDSA key generation"))
+    candidates.take(100).flatten().next().ok_or(KeyError("ECDSA key generation"))
 }
 
-/// The key of refresh tokens, which only the realm itself ever reads: HS512, as in Keycloak.
+/// The key of refresh tokens, which only the realm itself reads: HS512, as in Keycloak.
 pub(crate) struct RefreshKey([u8; 64]);
 
 impl RefreshKey {
@@ -164,21 +164,21 @@ impl RefreshKey {
         Self(bytes)
     }
 
-    pub(crate) fn seal(&self, claims: &Value) -> Result<String, KeyFault> {
+    pub(crate) fn sign_claims(&self, claims: &Value) -> Result<String, KeyError> {
         let header = Map::from_iter([("alg".to_owned(), json!("HS512")), ("typ".to_owned(), json!("JWT"))]);
         let input = jws::signing_input(&header, claims);
         let tag = self.mac(&input)?.finalize().into_bytes();
         Ok(jws::with_signature(&input, &tag))
     }
 
-    pub(crate) fn open(&self, token: &str) -> Option<Map<String, Value>> {
+    pub(crate) fn verify(&self, token: &str) -> Option<Map<String, Value>> {
         let parts = jws::parse(token)?;
         self.mac(parts.signed).ok()?.verify_slice(&parts.signature).ok()?;
         Some(parts.claims)
     }
 
-    fn mac(&self, message: &str) -> Result<Hmac<Sha512>, KeyFault> {
-        let mut mac = Hmac::<Sha512>::new_from_slice(&self.0).map_err(|_| KeyFault("HMAC key"))?;
+    fn mac(&self, message: &str) -> Result<Hmac<Sha512>, KeyError> {
+        let mut mac = Hmac::<Sha512>::new_from_slice(&self.0).map_err(|_| KeyError("HMAC key"))?;
         mac.update(message.as_bytes());
         Ok(mac)
     }

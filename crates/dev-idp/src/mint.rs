@@ -1,20 +1,22 @@
+//! Signer of arbitrary claims, with valid and deliberately invalid headers and algorithms.
+
 use serde_json::{Map, Value, json};
 
 use crate::jws;
-use crate::keys::{KeyFault, KeyRing};
+use crate::keys::{KeyError, KeyRing};
 
-/// How [`crate::RunningDevIdp::mint`] signs: what a real provider would do, by default.
+/// How [`crate::RunningDevIdp::mint`] signs. By default as a real provider does.
 #[derive(Debug, Clone, Default)]
 pub struct MintOptions {
     /// The algorithm.
     pub signature: MintSignature,
     /// The key id in the header.
     pub kid: MintKid,
-    /// Other header parameters. They go over the ones that are set anyway (`alg`, `typ`, `kid`).
+    /// Other header parameters. They override `alg`, `typ` and `kid`.
     pub header: Map<String, Value>,
 }
 
-/// An algorithm to sign with, good or bad.
+/// A signature algorithm, valid or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MintSignature {
     /// RSA PKCS#1 v1.5 with SHA-256.
@@ -26,19 +28,19 @@ pub enum MintSignature {
     Es256,
     /// `alg: none`, and no signature.
     None,
-    /// `alg: HS256`, keyed with the PEM of the public RSA key: the classic forgery.
+    /// `alg: HS256`, keyed with the PEM of the public RSA key: the algorithm confusion attack.
     Hs256WithPublicKey,
 }
 
-/// Which key id to put in the header.
+/// The key id in the header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum MintKid {
-    /// That of the key that signs.
+    /// The id of the signing key.
     #[default]
     OfTheKey,
-    /// None.
+    /// No `kid`.
     Omitted,
-    /// This one.
+    /// This id.
     Named(String),
 }
 
@@ -54,8 +56,8 @@ impl MintSignature {
     }
 }
 
-/// Signs `claims` exactly as they are.
-pub(crate) fn mint(keys: &KeyRing, claims: &Value, options: MintOptions) -> Result<String, KeyFault> {
+/// Signs `claims` unchanged.
+pub(crate) fn mint(keys: &KeyRing, claims: &Value, options: MintOptions) -> Result<String, KeyError> {
     let MintOptions { signature, kid, header: extra } = options;
     let keys = keys.current();
     let mut header = Map::from_iter([("alg".to_owned(), json!(signature.alg())), ("typ".to_owned(), json!("JWT"))]);

@@ -1,4 +1,4 @@
-//! The realm: everything the handlers share.
+//! Realm: the state that all handlers share, and the token and session operations on it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -8,14 +8,14 @@ use time::{Duration, OffsetDateTime};
 
 use crate::backchannel::{self, Backchannel};
 use crate::entropy::{random_text, random_uuid};
-use crate::keys::{KeyFault, KeyRing, RefreshKey, SigningKeys};
+use crate::keys::{KeyError, KeyRing, RefreshKey, SigningKeys};
 use crate::mint::{self, MintOptions};
 use crate::running::DevIdpError;
 use crate::sessions::{Grant, Session, Sessions};
 use crate::settings::{DevClient, DevIdpSettings};
 use crate::tokens::{Subject, TokenFacts};
 
-/// How long a code may wait to be redeemed, in seconds; Keycloak's own default.
+/// Lifetime of an authorization code, in seconds; Keycloak's default.
 const CODE_LIFETIME: i64 = 60;
 
 pub(crate) struct Realm {
@@ -30,7 +30,7 @@ pub(crate) struct Realm {
 }
 
 impl Realm {
-    /// A realm with fresh keys. Takes a good part of a second: not for an async thread.
+    /// Creates a realm with new keys. Takes most of a second: do not call it on an async thread.
     pub(crate) fn new(
         settings: DevIdpSettings,
         issuer: String,
@@ -55,20 +55,20 @@ impl Realm {
         use_keys(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes new keys and puts them in use. Takes a good part of a second: not for an async thread.
-    pub(crate) fn rotate_keys(&self, drop_old: bool) -> Result<(), KeyFault> {
+    /// Generates new keys and makes them current. Takes most of a second: do not call it on an async thread.
+    pub(crate) fn rotate_keys(&self, drop_old: bool) -> Result<(), KeyError> {
         let next = SigningKeys::generate(self.entropy.clone())?;
         self.keys.write().unwrap_or_else(PoisonError::into_inner).rotate(next, drop_old);
         Ok(())
     }
 
-    /// A session that has just begun, and is not kept yet.
+    /// Creates a session without storing it.
     pub(crate) fn begin(&self, subject: Subject, client: &DevClient, scope: String, nonce: Option<String>) -> Session {
         let (id, started_at) = (random_uuid(&*self.entropy).to_string(), self.now());
         Session { id, subject, client_id: client.client_id.clone(), scope, nonce, started_at }
     }
 
-    /// A code for a session, to be redeemed once and soon.
+    /// Issues an authorization code, which can be redeemed once.
     pub(crate) fn issue_code(&self, session: Session, redirect_uri: &str, code_challenge: Option<String>) -> String {
         let (code, now) = (random_text::<32>(&*self.entropy), self.now());
         let expires_at = now.saturating_add(Duration::seconds(CODE_LIFETIME));
@@ -77,47 +77,47 @@ impl Realm {
         code
     }
 
-    /// Tokens for a session, which is kept from now on.
-    pub(crate) fn session_tokens(&self, session: Session) -> Result<Value, KeyFault> {
+    /// Issues the tokens of a session, and stores or extends the session.
+    pub(crate) fn session_tokens(&self, session: Session) -> Result<Value, KeyError> {
         let now = self.now();
         let lifetime = self.settings.access_token_lifetime(&session.client_id);
         let refresh_lifetime = self.settings.refresh_token_lifetime;
         let facts = self.facts(&session.client_id, &session.subject, &session.scope, Some(&session.id), now);
-        let mut answer = self.answer(&facts)?;
-        answer.insert("refresh_expires_in".to_owned(), refresh_lifetime.into());
-        answer.insert(
+        let mut response = self.token_response(&facts)?;
+        response.insert("refresh_expires_in".to_owned(), refresh_lifetime.into());
+        response.insert(
             "refresh_token".to_owned(),
-            self.refresh_key.seal(&facts.refresh(self.jti(), refresh_lifetime))?.into(),
+            self.refresh_key.sign_claims(&facts.refresh(self.jti(), refresh_lifetime))?.into(),
         );
-        answer.insert("session_state".to_owned(), session.id.clone().into());
+        response.insert("session_state".to_owned(), session.id.clone().into());
         if session.scope.split(' ').any(|scope| scope == "openid") {
             let auth_time = session.started_at.unix_timestamp();
             let claims = facts.id(self.jti(), lifetime, session.nonce.as_deref(), auth_time);
-            answer.insert("id_token".to_owned(), self.mint(&claims, MintOptions::default())?.into());
+            response.insert("id_token".to_owned(), self.mint(&claims, MintOptions::default())?.into());
         }
         let expires_at = now.saturating_add(Duration::seconds(i64::from(refresh_lifetime)));
-        self.sessions().keep(session, expires_at, now);
-        Ok(answer.into())
+        self.sessions().store(session, expires_at, now);
+        Ok(response.into())
     }
 
-    /// A token for a client's own service account.
-    pub(crate) fn service_tokens(&self, client: &DevClient, scope: &str) -> Result<Value, KeyFault> {
+    /// Issues a token for a client's service account.
+    pub(crate) fn service_tokens(&self, client: &DevClient, scope: &str) -> Result<Value, KeyError> {
         let subject = Subject::of_client(&self.settings.realm, client);
-        Ok(self.answer(&self.facts(&client.client_id, &subject, scope, None, self.now()))?.into())
+        Ok(self.token_response(&self.facts(&client.client_id, &subject, scope, None, self.now()))?.into())
     }
 
-    /// The session a refresh token belongs to, if the token is one of ours, this client's, and not spent.
+    /// Returns the session of a refresh token if the realm issued the token to this client and it has not expired.
     pub(crate) fn refreshed(&self, token: &str, client: &DevClient) -> Option<Session> {
-        let claims = self.refresh_key.open(token)?;
+        let claims = self.refresh_key.verify(token)?;
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
-        let good = text("typ") == Some("Refresh") && text("azp") == Some(&client.client_id);
+        let is_clients = text("typ") == Some("Refresh") && text("azp") == Some(&client.client_id);
         let now = self.now();
-        let held = claims.get("exp").and_then(Value::as_i64).is_some_and(|exp| now.unix_timestamp() < exp);
-        self.sessions().get(text("sid")?, now).filter(|_| good && held)
+        let is_current = claims.get("exp").and_then(Value::as_i64).is_some_and(|exp| now.unix_timestamp() < exp);
+        self.sessions().get(text("sid")?, now).filter(|_| is_clients && is_current)
     }
 
-    /// Logs somebody out: the session is over, and its client is told where it wants to be. Answers when the client has.
-    pub(crate) async fn log_out(&self, session_id: &str) -> Result<(), KeyFault> {
+    /// Ends a session, and sends a logout token to its client. Returns when the client has responded.
+    pub(crate) async fn log_out(&self, session_id: &str) -> Result<(), KeyError> {
         let Some(session) = self.sessions().end(session_id) else { return Ok(()) };
         let Some(address) = self.backchannel.address(&session.client_id) else { return Ok(()) };
         let now = self.now().unix_timestamp();
@@ -129,11 +129,11 @@ impl Realm {
         Ok(())
     }
 
-    pub(crate) fn mint(&self, claims: &Value, options: MintOptions) -> Result<String, KeyFault> {
+    pub(crate) fn mint(&self, claims: &Value, options: MintOptions) -> Result<String, KeyError> {
         self.with_keys(|keys| mint::mint(keys, claims, options))
     }
 
-    fn answer(&self, facts: &TokenFacts<'_>) -> Result<Map<String, Value>, KeyFault> {
+    fn token_response(&self, facts: &TokenFacts<'_>) -> Result<Map<String, Value>, KeyError> {
         let lifetime = self.settings.access_token_lifetime(facts.client_id);
         let access_token = self.mint(&facts.access(self.jti(), lifetime), MintOptions::default())?;
         let members = [

@@ -1,3 +1,5 @@
+//! Lifecycle of the development issuer: start, halt, resume, stop.
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -7,46 +9,46 @@ use pos_port_clock::{Clock, Entropy};
 use serde_json::Value;
 
 use crate::http;
-use crate::keys::KeyFault;
+use crate::keys::KeyError;
 use crate::mint::{MintOptions, MintSignature};
 use crate::realm::Realm;
 use crate::settings::{DevIdpSettings, SettingsError};
 
-/// The development issuer. See the crate's documentation for what it must never be used for.
+/// The development issuer. Never use it in production: see the crate's documentation.
 #[derive(Debug, Clone, Copy)]
 pub struct DevIdp;
 
-/// Why the issuer does not run.
+/// Why the issuer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DevIdpError {
-    /// It was asked to listen where others could reach it.
+    /// The address is not a loopback address.
     #[error("the development issuer listens on loopback only, not on {0}")]
     NotLoopback(SocketAddr),
     /// See [`SettingsError`].
-    #[error("the development issuer's settings are wrong")]
+    #[error("invalid settings of the development issuer")]
     Settings(#[from] SettingsError),
-    /// The address is taken, or the listener failed.
+    /// The address is in use, or the listener failed.
     #[error("the development issuer cannot listen")]
     Listen(#[from] std::io::Error),
-    /// See [`KeyFault`].
+    /// See [`KeyError`].
     #[error(transparent)]
-    Key(#[from] KeyFault),
-    /// The client that tells others of log-outs cannot be made.
-    #[error("the development issuer cannot call anybody")]
+    Key(#[from] KeyError),
+    /// The HTTP client for logout tokens cannot be built.
+    #[error("the development issuer cannot build its HTTP client")]
     Client(#[from] reqwest::Error),
-    /// The thread that makes keys was lost.
-    #[error("the development issuer's work was interrupted")]
+    /// The task that generates keys was cancelled or panicked.
+    #[error("a task of the development issuer was interrupted")]
     Interrupted(#[from] tokio::task::JoinError),
 }
 
 impl DevIdp {
-    /// Binds `addr` (port 0 for any free one), makes keys, and serves until the handle is dropped or stopped. `clock`
-    /// gives the times in the tokens, `entropy` makes the keys.
+    /// Binds `addr` (port 0: any free port), generates keys, and serves until the handle is dropped or stopped. `clock` is
+    /// used for the times in tokens, `entropy` for keys.
     ///
     /// Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`DevIdpError`]; [`DevIdpError::NotLoopback`] before anything else happens.
+    /// [`DevIdpError`]; [`DevIdpError::NotLoopback`] is checked first.
     pub async fn start(
         settings: DevIdpSettings,
         addr: SocketAddr,
@@ -66,7 +68,7 @@ impl DevIdp {
     }
 }
 
-/// A running issuer. It stops when this is dropped.
+/// A running issuer. Dropping it stops the issuer.
 pub struct RunningDevIdp {
     addr: SocketAddr,
     realm: web::Data<Realm>,
@@ -82,24 +84,24 @@ impl RunningDevIdp {
         tokio::spawn(server);
         tracing::warn!(
             issuer = realm.issuer,
-            "DEVELOPMENT ISSUER RUNNING: anybody on this machine can get tokens from it. Never use it for anything real"
+            "DEVELOPMENT ISSUER RUNNING: every user of this machine can get tokens from it. Never use it in production"
         );
         Ok(Self { addr, realm, handle })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The issuer, as it stands in the tokens: the realm's address.
+    /// The issuer identifier (`iss`): the realm's URL.
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.realm.issuer
     }
 
-    /// Puts new keys in use. The old ones stay published, unless `drop_old`.
+    /// Rotates the keys. The old keys stay published, unless `drop_old`.
     ///
     /// # Errors
     /// [`DevIdpError::Key`] or [`DevIdpError::Interrupted`].
@@ -108,62 +110,61 @@ impl RunningDevIdp {
         Ok(tokio::task::spawn_blocking(move || realm.rotate_keys(drop_old)).await??)
     }
 
-    /// Gives a client another back-channel logout address, or none, and answers the one before: for a test whose server
-    /// has a port of its own.
+    /// Sets or removes a client's back-channel logout address, and returns the previous one: for a test whose server
+    /// listens on a port of its own.
     pub fn set_backchannel_logout_uri(&self, client_id: &str, address: Option<&str>) -> Option<String> {
         self.realm.backchannel.set(client_id, address)
     }
 
-    /// Signs `claims` exactly as they are, for tests.
+    /// Signs `claims` unchanged, for tests.
     ///
     /// # Errors
-    /// [`KeyFault`] when the signature cannot be made.
-    pub fn mint(&self, claims: &Value, options: MintOptions) -> Result<String, KeyFault> {
+    /// [`KeyError`] when the signature fails.
+    pub fn mint(&self, claims: &Value, options: MintOptions) -> Result<String, KeyError> {
         self.realm.mint(claims, options)
     }
 
-    /// The published key set, for a test that publishes it elsewhere.
+    /// The published key set.
     #[must_use]
     pub fn jwks(&self) -> Value {
         self.realm.with_keys(|keys| keys.jwks())
     }
 
-    /// The id of the current key for an algorithm.
+    /// The current key id for an algorithm.
     #[must_use]
     pub fn kid(&self, signature: MintSignature) -> String {
         self.realm.with_keys(|keys| keys.current().kid(signature))
     }
 
-    /// Stops listening, and waits until it has.
+    /// Stops gracefully, and returns when the issuer has stopped.
     pub async fn stop(self) {
         self.handle.stop(true).await;
     }
 
-    /// Stops listening and keeps everything else, as a Keycloak does that is restarted: its keys, its sessions, its
-    /// address.
+    /// Stops listening and retains keys, sessions and address, like a Keycloak that is restarted.
     pub async fn halt(self) -> HaltedDevIdp {
         self.handle.stop(false).await;
         HaltedDevIdp { addr: self.addr, realm: self.realm.clone() }
     }
 }
 
-/// An issuer that is away for a while.
+/// An issuer that does not listen, with its state.
 pub struct HaltedDevIdp {
     addr: SocketAddr,
     realm: web::Data<Realm>,
 }
 
 impl HaltedDevIdp {
-    /// The issuer, as it stands in the tokens.
+    /// The issuer identifier (`iss`).
     #[must_use]
     pub fn issuer(&self) -> &str {
         &self.realm.issuer
     }
 
-    /// Listens again, where it did before. Must be called within a tokio runtime.
+    /// Listens again on the same address. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`DevIdpError::Listen`] when its address was taken meanwhile.
+    /// [`DevIdpError::Listen`] when the address is in use.
     pub fn resume(self) -> Result<RunningDevIdp, DevIdpError> {
         Ok(RunningDevIdp::listen(TcpListener::bind(self.addr)?, self.addr, self.realm)?)
     }
@@ -171,7 +172,7 @@ impl HaltedDevIdp {
 
 impl Drop for RunningDevIdp {
     fn drop(&mut self) {
-        // The order is given at once; only its completion would have to be awaited.
+        // The stop is requested immediately; only its completion would have to be awaited.
         drop(self.handle.stop(false));
     }
 }

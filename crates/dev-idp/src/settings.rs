@@ -1,3 +1,5 @@
+//! Settings of the realm: users, clients and token lifetimes, with their validation.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -7,26 +9,26 @@ use serde_json::{Map, Value};
 use url::Url;
 use uuid::Uuid;
 
-/// What the issuer knows: one realm, its users and its clients.
+/// Settings of the issuer: one realm with its users and clients.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DevIdpSettings {
-    /// The realm's name, as it stands in every address.
+    /// The realm's name, part of every URL.
     pub realm: String,
-    /// What access tokens are for (`aud`).
+    /// The audience of access tokens (`aud`).
     pub audience: String,
-    /// How long access and ID tokens hold, in seconds.
+    /// Lifetime of access and ID tokens, in seconds.
     pub access_token_lifetime: u32,
-    /// How long a session can be refreshed after its last use, in seconds.
+    /// Lifetime of a refresh token, and so of an unused session, in seconds.
     pub refresh_token_lifetime: u32,
-    /// Who can log in.
+    /// The users who can log in.
     pub users: Vec<DevUser>,
-    /// Which applications can ask for tokens.
+    /// The clients that can request tokens.
     pub clients: Vec<DevClient>,
 }
 
 impl Default for DevIdpSettings {
-    /// Realm `viopay`, audience `pos-activation`, tokens for 5 minutes, sessions for 30, nobody who could log in.
+    /// Realm `viopay`, audience `pos-activation`, tokens for 5 minutes, sessions for 30, no users or clients.
     fn default() -> Self {
         Self {
             realm: "viopay".to_owned(),
@@ -39,15 +41,15 @@ impl Default for DevIdpSettings {
     }
 }
 
-/// A person.
+/// A user.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DevUser {
-    /// The name to log in with, and `preferred_username`.
+    /// The log-in name, and `preferred_username`.
     pub username: String,
-    /// The password to log in with.
+    /// The password.
     pub password: SecretString,
-    /// The subject of the user's tokens.
+    /// The subject of the user's tokens (`sub`).
     pub sub: String,
     /// The merchant the user acts for.
     #[serde(default)]
@@ -55,30 +57,30 @@ pub struct DevUser {
     /// The reseller the user acts for, or the merchant's.
     #[serde(default)]
     pub reseller_id: Option<Uuid>,
-    /// The user's roles, such as `merchant-admin`; no claim when there are none.
+    /// The user's roles, such as `merchant-admin`; without roles the claim is omitted.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// The user's address.
+    /// The user's email address.
     #[serde(default)]
     pub email: Option<String>,
-    /// Other claims of the user's access and ID tokens, as they are.
+    /// Extra claims of the user's access and ID tokens.
     #[serde(default)]
     pub claims: Map<String, Value>,
 }
 
-/// An application. With a secret it is a confidential client, without one a public client.
+/// A client. With a secret it is confidential, without one it is public.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DevClient {
-    /// Its name, and `azp` of its tokens: letters, digits, `.`, `_` and `-`.
+    /// The client id, and `azp` of its tokens: letters, digits, `.`, `_` and `-`.
     pub client_id: String,
-    /// What it proves itself with.
+    /// The client secret.
     #[serde(default)]
     pub secret: Option<SecretString>,
-    /// Where a log-in or a log-out may lead back to. Compared letter for letter.
+    /// Allowed redirect URIs of log-in and log-out. Compared as exact strings.
     #[serde(default)]
     pub redirect_uris: Vec<String>,
-    /// Where it is told that somebody logged out (OpenID Connect Back-Channel Logout 1.0); nobody is told when left out.
+    /// Address for logout tokens (OpenID Connect Back-Channel Logout 1.0); without it none are sent.
     #[serde(default)]
     pub backchannel_logout_uri: Option<String>,
     /// The merchant its service account acts for.
@@ -87,53 +89,53 @@ pub struct DevClient {
     /// The reseller its service account acts for, or the merchant's.
     #[serde(default)]
     pub reseller_id: Option<Uuid>,
-    /// Its service account's roles, such as `merchant-operator`; no claim when there are none.
+    /// Its service account's roles, such as `merchant-operator`; without roles the claim is omitted.
     #[serde(default)]
     pub roles: Vec<String>,
-    /// Other claims of its service account's tokens, as they are.
+    /// Extra claims of its service account's tokens.
     #[serde(default)]
     pub claims: Map<String, Value>,
-    /// How long access and ID tokens that it gets hold, in seconds; as everybody's when left out.
+    /// Lifetime of its access and ID tokens, in seconds. Default: the realm's.
     #[serde(default)]
     pub access_token_lifetime: Option<u32>,
-    /// Whether it may take a user's password itself (grant `password`); true when left out.
-    #[serde(default = "yes")]
+    /// Whether it may use the grant `password`. Default: true.
+    #[serde(default = "default_true")]
     pub direct_access_grants: bool,
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
-/// Settings the issuer cannot run with. The text names the entry, never a password.
+/// Invalid settings. The message names the entry, never a password.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// A realm or a client id that cannot stand in an address as it is.
+    /// A realm name or a client id is not safe in a URL.
     #[error("{0:?} must consist of letters, digits, '.', '_' and '-'")]
     Name(String),
-    /// A user or a client that is there twice.
+    /// A user or a client is defined twice.
     #[error("{0:?} is defined twice")]
     Twice(String),
-    /// A text that must not be empty is.
+    /// A required text is empty.
     #[error("{0} must not be empty")]
     Empty(&'static str),
-    /// A time that must not be zero is.
+    /// A lifetime is zero.
     #[error("token lifetimes must not be zero")]
     Lifetime,
-    /// An address of a client's that is no absolute URL, or has a fragment.
+    /// An address of a client is not an absolute URL, or has a fragment.
     #[error("{0:?} must be an absolute URL without a fragment")]
     Address(String),
-    /// An extra claim that the issuer sets itself.
+    /// An extra claim is one that the issuer sets itself.
     #[error("claim {0:?} is set by the issuer itself")]
     ReservedClaim(String),
     /// The file cannot be read.
     #[error("the settings file cannot be read")]
     Read(#[source] std::io::Error),
-    /// The file is no TOML, or not of this form.
-    #[error("the settings file cannot be understood")]
+    /// The file is not valid TOML, or does not match the schema.
+    #[error("the settings file is malformed")]
     Toml(#[source] Box<toml::de::Error>),
-    /// The file is no JSON, or not of this form.
-    #[error("the settings file cannot be understood")]
+    /// The file is not valid JSON, or does not match the schema.
+    #[error("the settings file is malformed")]
     Json(#[source] serde_json::Error),
 }
 
@@ -161,7 +163,7 @@ const RESERVED: [&str; 20] = [
 ];
 
 impl DevIdpSettings {
-    /// Reads and validates a settings file: JSON if its name ends in `.json`, TOML otherwise.
+    /// Reads and validates a settings file: JSON if its name ends in `.json`, otherwise TOML.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -177,10 +179,10 @@ impl DevIdpSettings {
         Ok(settings)
     }
 
-    /// Checks the settings.
+    /// Validates the settings.
     ///
     /// # Errors
-    /// [`SettingsError`], for the first thing that is wrong.
+    /// [`SettingsError`] for the first invalid entry.
     pub fn validate(&self) -> Result<(), SettingsError> {
         name(&self.realm)?;
         not_empty("the audience", &self.audience)?;
@@ -215,7 +217,7 @@ impl DevIdpSettings {
         self.clients.iter().find(|client| client.client_id == client_id)
     }
 
-    /// How long access and ID tokens for a client hold, in seconds.
+    /// Lifetime of access and ID tokens for a client, in seconds.
     pub(crate) fn access_token_lifetime(&self, client_id: &str) -> u32 {
         self.client(client_id).and_then(|client| client.access_token_lifetime).unwrap_or(self.access_token_lifetime)
     }
@@ -256,7 +258,7 @@ fn address(text: &str) -> Result<(), SettingsError> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"
+    const VALID: &str = r#"
         realm = "viopay"
         [[users]]
         username = "mia"
@@ -278,8 +280,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_file_and_hides_its_secrets() {
-        let settings = read(GOOD).expect("well formed");
+    fn parses_a_file_and_hides_secrets_from_debug() {
+        let settings = read(VALID).expect("well formed");
         settings.validate().expect("valid");
         assert_eq!((settings.users.len(), settings.clients.len(), settings.access_token_lifetime), (1, 2, 300));
         let shown = format!("{settings:?}");
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_first_thing_that_is_wrong() {
+    fn each_invalid_entry_is_named_in_the_error() {
         for (from, to, expected) in [
             ("realm = \"viopay\"", "realm = \"a/b\"", "must consist of"),
             ("realm = \"viopay\"", "audience = \"\"", "the audience must not be empty"),
@@ -303,10 +305,10 @@ mod tests {
             ("http://localhost:8080/session", "/session", "absolute URL"),
             ("/backchannel-logout", "/backchannel-logout#here", "without a fragment"),
         ] {
-            let settings = read(&GOOD.replace(from, to)).expect("well formed");
+            let settings = read(&VALID.replace(from, to)).expect("well formed");
             let error = settings.validate().expect_err(to).to_string();
             assert!(error.contains(expected), "{to}: {error}");
         }
-        assert!(read(&GOOD.replace("secret", "secert")).is_err(), "a misspelt key is no key");
+        assert!(read(&VALID.replace("secret", "secert")).is_err(), "an unknown key is rejected");
     }
 }

@@ -1,4 +1,4 @@
-//! What the tokens say.
+//! Claims of access, ID and refresh tokens.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use crate::settings::{DevClient, DevUser};
 
-/// Who tokens are about: a user, or the service account of a client.
+/// The subject of tokens: a user, or the service account of a client.
 #[derive(Clone)]
 pub(crate) struct Subject {
     pub(crate) sub: String,
-    /// `preferred_username`, `email`, `merchant_id`, `reseller_id`, `roles` and whatever else is set for it.
+    /// `preferred_username`, `email`, `merchant_id`, `reseller_id`, `roles` and the extra claims of the settings.
     pub(crate) claims: Map<String, Value>,
 }
 
@@ -22,16 +22,16 @@ impl Subject {
             claims.insert("email".to_owned(), email.clone().into());
             claims.insert("email_verified".to_owned(), true.into());
         }
-        name_parties(&mut claims, user.merchant_id, user.reseller_id, &user.roles);
+        insert_party_claims(&mut claims, user.merchant_id, user.reseller_id, &user.roles);
         Self { sub: user.sub.clone(), claims }
     }
 
-    /// The service account: its subject is a UUID that follows from realm and client, so that it survives a restart.
+    /// The service account. Its subject is a UUID derived from realm and client, so that it survives a restart.
     pub(crate) fn of_client(realm: &str, client: &DevClient) -> Self {
         let mut claims = client.claims.clone();
         claims.insert("preferred_username".to_owned(), format!("service-account-{}", client.client_id).into());
         claims.insert("client_id".to_owned(), client.client_id.clone().into());
-        name_parties(&mut claims, client.merchant_id, client.reseller_id, &client.roles);
+        insert_party_claims(&mut claims, client.merchant_id, client.reseller_id, &client.roles);
         let digest: [u8; 32] = Sha256::digest(format!("{realm}/{}", client.client_id)).into();
         let mut bytes = [0; 16];
         bytes.iter_mut().zip(digest).for_each(|(byte, hashed)| *byte = hashed);
@@ -39,8 +39,13 @@ impl Subject {
     }
 }
 
-/// Says for whom somebody acts, and as what.
-fn name_parties(claims: &mut Map<String, Value>, merchant: Option<Uuid>, reseller: Option<Uuid>, roles: &[String]) {
+/// Adds the claims for merchant, reseller and roles.
+fn insert_party_claims(
+    claims: &mut Map<String, Value>,
+    merchant: Option<Uuid>,
+    reseller: Option<Uuid>,
+    roles: &[String],
+) {
     for (name, id) in [("merchant_id", merchant), ("reseller_id", reseller)] {
         if let Some(id) = id {
             claims.insert(name.to_owned(), id.to_string().into());
@@ -51,14 +56,14 @@ fn name_parties(claims: &mut Map<String, Value>, merchant: Option<Uuid>, reselle
     }
 }
 
-/// What every token of one answer has in common.
+/// The values that all tokens of one response share.
 pub(crate) struct TokenFacts<'f> {
     pub(crate) issuer: &'f str,
     pub(crate) audience: &'f str,
     pub(crate) client_id: &'f str,
     pub(crate) subject: &'f Subject,
     pub(crate) scope: &'f str,
-    /// Absent for a service account, which has no session.
+    /// `None` for a service account, which has no session.
     pub(crate) session_id: Option<&'f str>,
     /// Seconds since 1970.
     pub(crate) now: i64,

@@ -1,8 +1,8 @@
-//! What to say when an address cannot be listened on.
+//! Error messages for a listen address that cannot be bound.
 
 use std::io;
 
-/// One sentence for each reason, with a way to mend it. `setting` says where the address comes from.
+/// Returns one sentence with the reason and a remedy. `setting` is the option that sets the address.
 pub(crate) fn explain(address: &str, setting: &str, error: &io::Error) -> String {
     let why = match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -18,7 +18,7 @@ pub(crate) fn explain(address: &str, setting: &str, error: &io::Error) -> String
                 .to_owned()
         }
         io::ErrorKind::InvalidInput => "it is not an address and a port, like 127.0.0.1:8080".to_owned(),
-        // What the resolver says has neither a kind nor a number of the system's.
+        // A resolver error has neither a kind nor an OS error number.
         _ if error.raw_os_error().is_none() => format!("its host name cannot be resolved ({error})"),
         _ => error.to_string(),
     };
@@ -31,19 +31,19 @@ mod tests {
 
     use super::*;
 
-    fn said(address: &str) -> String {
+    fn message(address: &str) -> String {
         let error = TcpListener::bind(address).expect_err("it cannot be bound");
         explain(address, "http.bind", &error)
     }
 
     #[test]
-    fn each_reason_has_its_own_sentence() {
+    fn each_error_kind_has_its_own_message() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(said(&taken.local_addr().unwrap().to_string()).contains("another process listens there"));
-        assert!(said("192.0.2.7:8080").contains("this machine has no such address"));
-        assert!(said("nowhere.invalid:8080").contains("its host name cannot be resolved"));
-        assert!(said("nowhere").contains("it is not an address and a port"));
-        // Root may listen anywhere, so this one is made up: EACCES.
+        assert!(message(&taken.local_addr().unwrap().to_string()).contains("another process listens there"));
+        assert!(message("192.0.2.7:8080").contains("this machine has no such address"));
+        assert!(message("nowhere.invalid:8080").contains("its host name cannot be resolved"));
+        assert!(message("nowhere").contains("it is not an address and a port"));
+        // EACCES, constructed because root may bind any port.
         let denied = explain("0.0.0.0:80", "http.bind", &io::Error::from_raw_os_error(13));
         assert!(denied.contains("may not listen there") && denied.ends_with("http.bind sets the address"), "{denied}");
         // EMFILE

@@ -1,6 +1,6 @@
-//! `pos-server`: the one binary. `pos-server help` lists what it can do.
+//! Entry point of the `pos-server` binary.
 
-// Both panic when nobody reads them: see `output.rs`.
+// Both panic if the stream is closed: see `output.rs`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! Standard output and standard error of the commands.
 //!
-//! A command whose standard output was closed ends quietly, as `ls | head` does: with the status of a process that SIGPIPE
-//! ended, as not all of its output was read. Any other failure to write is an error. What goes to standard error is for
-//! people who watch; if it cannot be written the command goes on.
+//! A command whose standard output was closed ends quietly, as in `ls | head`, with the exit status of a process that
+//! SIGPIPE ended, because not all of its output was read. Any other write error is reported. Standard error is for people;
+//! if it cannot be written the command continues.
 
 use std::fmt;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -11,13 +11,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Why standard output was not written.
+/// Why standard output could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// Its reader has gone away.
+    /// The reader closed it.
     #[error("standard output was closed")]
     Closed,
-    /// It refuses, as a full disk does.
+    /// The write failed, for example on a full disk.
     #[error("cannot write to standard output")]
     Failed(#[source] io::Error),
 }
@@ -31,35 +31,35 @@ impl From<io::Error> for OutputError {
     }
 }
 
-/// 128 and the number of SIGPIPE, as shells report a process that it ended.
+/// Exit status of a process that SIGPIPE ended, as shells report it: 128 plus the number of the signal.
 const STATUS_CLOSED: u8 = 141;
 
-/// How long the end of the process waits for its last words to be written.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the end of the process waits for its error message to be written.
+const ERROR_MESSAGE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Writes a line to standard output: `say!("…", …)?`.
-macro_rules! say {
+/// Writes a line to standard output: `out!("…", …)?`.
+macro_rules! out {
     ($($text:tt)*) => { $crate::output::print(format_args!($($text)*)) };
 }
 
-/// Writes a line that tells what was done: `confirm!("…", …)?`. Its error says that it was done.
+/// Writes a line that confirms an action: `confirm!("…", …)?`. Its error says that the action was done.
 macro_rules! confirm {
     ($($text:tt)*) => {
         anyhow::Context::context(
             $crate::output::print(format_args!($($text)*)),
-            "it was done, but that could not be shown",
+            "done, but the confirmation could not be printed",
         )
     };
 }
 
-/// Writes a line to standard error, if that can be written: `note!("…", …)`.
+/// Writes a line to standard error and ignores errors: `note!("…", …)`.
 macro_rules! note {
     ($($text:tt)*) => { $crate::output::print_note(format_args!($($text)*)) };
 }
 
-pub(crate) use {confirm, note, say};
+pub(crate) use {confirm, note, out};
 
-/// See [`say!`].
+/// See [`out!`].
 pub(crate) fn print(line: fmt::Arguments<'_>) -> Result<(), OutputError> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")?;
@@ -71,7 +71,7 @@ pub(crate) fn print_note(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Many lines for standard output, which are written together.
+/// Buffered lines for standard output.
 pub(crate) struct Lines(BufWriter<Stdout>);
 
 impl Lines {
@@ -88,33 +88,33 @@ impl Lines {
     }
 }
 
-/// Shows what clap has to say (help, the version, what is wrong with the arguments), and the exit status.
+/// Prints clap's output (help, version, or what is wrong with the arguments), and returns the exit status.
 #[must_use]
 pub fn end_with_usage(shown: &clap::Error) -> ExitCode {
     let written = shown.print().and_then(|()| io::stdout().flush());
     match written.map_err(OutputError::from) {
         Err(error) if !shown.use_stderr() => end_with(&error.into()),
-        // Unlike a command's own errors these have status 2.
+        // Usage errors have exit status 2, other errors 1.
         _ => u8::try_from(shown.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from),
     }
 }
 
-/// Shows why a command failed, and the exit status.
+/// Prints why a command failed, and returns the exit status.
 #[must_use]
 pub fn end_with(error: &anyhow::Error) -> ExitCode {
     if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(OutputError::Closed))) {
         return ExitCode::from(STATUS_CLOSED);
     }
     let text = format!("error: {error:#}");
-    // A server that stops must end even if nobody reads what it says.
-    within(LAST_WORDS_TIMEOUT, move || print_note(format_args!("{text}")));
+    // A server must stop even if nobody reads its standard error.
+    within(ERROR_MESSAGE_TIMEOUT, move || print_note(format_args!("{text}")));
     ExitCode::FAILURE
 }
 
-/// Does something that may block for ever, and waits no longer than so long for it.
+/// Runs work that may block for ever on its own thread, and waits for it at most `limit`.
 pub(crate) fn within(limit: Duration, work: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
-    let worker = thread::Builder::new().name("last words".to_owned()).spawn(move || {
+    let worker = thread::Builder::new().name("bounded work".to_owned()).spawn(move || {
         work();
         let _ = done.send(());
     });

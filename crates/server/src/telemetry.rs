@@ -1,11 +1,11 @@
-//! What the server tells: log lines on standard error, one subscriber for the whole process.
+//! Logging: one subscriber per process, which writes log lines to standard error.
 //!
 //! A JSON line has the event's own fields at the top level (`message`, `level`, `target`, …) and the fields of every
-//! span around it in `spans`, outermost first, with the innermost repeated in `span`: a request's `trace_id` and
-//! `device_id` are there on each of its lines, however deep the line was written.
+//! enclosing span in `spans`, outermost first, with the innermost repeated in `span`. So each line of a request has its
+//! `trace_id` and `device_id`, at any depth.
 //!
-//! Lines are written by a thread of their own, from a bounded queue (`log_writer.rs`): nobody else ever waits for whoever
-//! reads standard error.
+//! One thread writes the lines, from a bounded queue (`log_writer.rs`), so a slow reader of standard error blocks no other
+//! thread.
 
 use std::io::{self, IsTerminal};
 
@@ -19,30 +19,30 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use crate::log_writer::{LogGuard, LogWriter};
 use crate::settings::{LogFormat, LogSettings};
 
-/// Why the log was not set up.
+/// Why the log could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
-    /// See [`InvalidFilter`].
+    /// The filter is invalid.
     #[error(transparent)]
     Filter(#[from] InvalidFilter),
-    /// The process has a log already.
+    /// The process has a subscriber already.
     #[error("the log was set up twice")]
     AlreadySet(#[from] TryInitError),
 }
 
-/// A text that does not say what to log.
+/// An invalid log filter.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidFilter {
     /// It is empty, or a part of it is neither a level nor `target=level`.
     #[error("{0:?} is neither a level (off, error, warn, info, debug, trace) nor target=level")]
     NoLevel(String),
-    /// The library that filters cannot read it.
+    /// The filter library cannot parse it.
     #[error(transparent)]
     Syntax(#[from] tracing_subscriber::filter::ParseError),
 }
 
-/// Sets up the log of this process: once, first of all. What is queued is written when the guard is dropped, as far as
-/// that takes no longer than a moment.
+/// Sets up the log of this process. Called once, before anything else. Dropping the guard writes the queued lines, for a
+/// bounded time.
 ///
 /// # Errors
 /// [`TelemetryError`].
@@ -57,15 +57,15 @@ pub fn init(settings: &LogSettings) -> Result<LogGuard, TelemetryError> {
     Ok(guard)
 }
 
-/// Calls every malformed request an error of the server; the door below the router logs those as what they are.
-const NOISY: &str = "actix_http::h1::dispatcher=off";
+/// The dispatcher logs every malformed request as a server error; the request middleware logs those itself.
+const DISPATCHER_OFF: &str = "actix_http::h1::dispatcher=off";
 
-/// Tells every statement's parameters at debug, and codes and hashes are among them. It comes last: nobody can ask for it
-/// by mistake.
-const INDISCREET: &str = "tokio_postgres::query=info";
+/// At debug the library logs the parameters of every statement, among them codes and hashes. This directive comes last, so
+/// that no setting can enable it by mistake.
+const QUERY_PARAMETERS_OFF: &str = "tokio_postgres::query=info";
 
-/// The filter a text describes. A bare word that is no level is refused, where the library would take it for a module
-/// and log next to nothing.
+/// Parses a log filter. A bare word that is not a level is rejected; the library would take it for a module and log almost
+/// nothing.
 ///
 /// # Errors
 /// [`InvalidFilter`].
@@ -76,7 +76,7 @@ pub(crate) fn filter(text: &str) -> Result<Targets, InvalidFilter> {
     if let Some(part) = parts.iter().find(|part| !part.contains('=') && !is_level(part)) {
         return Err(InvalidFilter::NoLevel((*part).to_owned()));
     }
-    Ok(format!("{NOISY},{},{INDISCREET}", parts.join(",")).parse()?)
+    Ok(format!("{DISPATCHER_OFF},{},{QUERY_PARAMETERS_OFF}", parts.join(",")).parse()?)
 }
 
 fn subscriber<W>(
@@ -88,7 +88,7 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let filtered = tracing_subscriber::registry().with(filter(&settings.level)?).with(CallSpans);
-    // Its own errors it would print to standard error, and wait there.
+    // The layer would print its own errors to standard error, and block there.
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).log_internal_errors(false);
     Ok(match settings.format {
         LogFormat::Json => {
@@ -120,18 +120,18 @@ mod tests {
         }
     }
 
-    fn logged(format: LogFormat, level: &str, act: impl FnOnce()) -> Vec<String> {
+    fn logged(format: LogFormat, level: &str, emit: impl FnOnce()) -> Vec<String> {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let settings = LogSettings { format, level: level.to_owned() };
         let subscriber = subscriber(&settings, move || writer.clone(), false).unwrap();
-        tracing::subscriber::with_default(subscriber, act);
+        tracing::subscriber::with_default(subscriber, emit);
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 
     #[test]
-    fn a_json_line_has_its_fields_on_top_and_those_of_every_span() {
+    fn a_json_line_has_its_fields_at_the_top_and_those_of_every_span() {
         let lines = logged(LogFormat::Json, "info", || {
             let request =
                 tracing::info_span!("request", trace_id = "abc123", device_id = tracing::field::Empty).entered();
@@ -157,34 +157,34 @@ mod tests {
     }
 
     #[test]
-    fn pretty_is_text_without_colours_off_a_terminal() {
+    fn pretty_is_text_without_colours_when_not_on_a_terminal() {
         let lines = logged(LogFormat::Pretty, "info", || tracing::info!("hello"));
         assert!(lines[0].contains("INFO") && lines[0].contains("hello"), "{lines:?}");
         assert!(!lines.concat().contains('\u{1b}'));
     }
 
     #[test]
-    fn the_filter_is_obeyed() {
-        let act = || {
+    fn the_filter_applies() {
+        let emit = || {
             tracing::debug!("detail");
-            tracing::debug!(target: "pos_adapters", "adapter");
+            tracing::debug!(target: "pos_adapter_http", "adapter");
             tracing::info!("news");
         };
-        assert_eq!(logged(LogFormat::Json, "info", act).len(), 1);
-        assert_eq!(logged(LogFormat::Json, "INFO, pos_adapters=debug", act).len(), 2);
-        assert_eq!(logged(LogFormat::Json, "off", act).len(), 0);
+        assert_eq!(logged(LogFormat::Json, "info", emit).len(), 1);
+        assert_eq!(logged(LogFormat::Json, "INFO, pos_adapter=debug", emit).len(), 2);
+        assert_eq!(logged(LogFormat::Json, "off", emit).len(), 0);
     }
 
     #[test]
-    fn parameters_of_statements_are_never_logged() {
-        let act = || tracing::debug!(target: "tokio_postgres::query", "with parameters");
+    fn statement_parameters_are_never_logged() {
+        let emit = || tracing::debug!(target: "tokio_postgres::query", "with parameters");
         for level in ["trace", "debug,tokio_postgres=trace", "tokio_postgres::query=debug"] {
-            assert_eq!(logged(LogFormat::Json, level, act).len(), 0, "{level}");
+            assert_eq!(logged(LogFormat::Json, level, emit).len(), 0, "{level}");
         }
     }
 
     #[test]
-    fn a_filter_that_would_log_nothing_by_mistake_is_refused() {
+    fn a_filter_that_would_log_nothing_by_mistake_is_rejected() {
         for bad in ["", "inof", "info,", "info,adapters", "pos=loud", "[request"] {
             assert!(filter(bad).is_err(), "{bad:?}");
         }

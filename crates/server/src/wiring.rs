@@ -1,63 +1,56 @@
-//! From settings to adapters, and from adapters to use cases.
+//! Dependency wiring: builds adapters from settings, and use cases from adapters.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_adapters::http::{Api, Drain, FleetUseCases, Limits, Metrics, Pacing, Places, SessionUseCases, TrustedProxies};
+use pos_adapters::http::{Api, ConcurrencyLimits, Drain, Limits, Metrics, RateLimiter, TrustedProxies};
 use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
-use pos_adapters::import::max_file_bytes;
+use pos_adapters::import::DeviceFiles;
 use pos_adapters::storage::{DatabaseUrl, OpenedStorage, StorageOptions};
-use pos_application::{
-    AmendDevice, Answers, Bootstrap, CheckStatus, ClaimDevice, ClientStores, CloseSession, CurrentSession,
-    DecommissionDevice, ExportAudit, Hosts, ImportDevices, ImportLimits, ImportStores, InitiateSession,
-    IssuePairingCode, ManageClients, ManageDirectory, ManageLocations, ManageMembers, ManageMerchants, MoveDevice,
-    ProvisionDevices, Reclaim, ReleaseDevice, Retention, SealAudit, StartClientSession, VerifyAudit, VerifyTrail,
-    ViewDevices,
-};
-use pos_domain::{ClaimLimit, Place, Slug};
+use pos_application::audit::Retention;
+use pos_application::fleet::{ImportLimits, max_file_bytes};
+use pos_application::tenancy::Hosts;
+use pos_application::{IdentityPorts, Ports, Rules, UseCases};
+use pos_domain::shared::AttemptLimit;
+use pos_domain::tenancy::{ClientApp, Slug};
 use pos_port_clock::{Clock, Entropy};
-use pos_port_identity::{ClientTokens, LogoutVerifier, TokenVerifier};
-use pos_port_storage::Storage;
+use pos_port_identity::NoProvider;
 use secrecy::ExposeSecret as _;
 
 use crate::log_writer::dropped_lines;
 use crate::settings::{IdentitySettings, Settings};
 
-/// What a server is made of. Tests put their own clock, store or verifier here.
+/// Dependencies of a server. Tests replace the clock, the storage or the verifier.
 #[derive(Clone)]
-pub struct Parts {
-    /// The settings in force.
+pub struct Dependencies {
+    /// Settings in effect.
     pub settings: Settings,
-    /// The opened store.
+    /// Opened storage.
     pub storage: OpenedStorage,
-    /// Who a bearer token speaks for.
-    pub verifier: Arc<dyn TokenVerifier>,
-    /// What a logout token ends.
-    pub logouts: Arc<dyn LogoutVerifier>,
-    /// Where machines' tokens come from.
-    pub client_tokens: Arc<dyn ClientTokens>,
-    /// The time.
+    /// Identity provider.
+    pub identity: IdentityPorts,
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// Chance.
+    /// Source of randomness.
     pub entropy: Arc<dyn Entropy>,
 }
 
-impl Parts {
-    /// The parts of a real server: the system's clock and randomness, storage and identity as the settings say.
+impl Dependencies {
+    /// Dependencies of a real server: system clock, system randomness, storage and identity as the settings say.
     ///
     /// # Errors
-    /// When the store cannot be opened, or the settings do not say whose tokens to trust.
+    /// If the storage cannot be opened, or if the settings do not set the issuer and the audience.
     pub async fn real(settings: Settings) -> anyhow::Result<Self> {
-        Self::by_clock(settings, Arc::new(SystemClock)).await
+        Self::with_clock(settings, Arc::new(SystemClock)).await
     }
 
-    /// The same by another clock, for a test that must move it.
+    /// Like [`Self::real`] with another clock, for tests that move it.
     ///
     /// # Errors
-    /// As [`Parts::real`].
-    pub async fn by_clock(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+    /// As [`Self::real`].
+    pub async fn with_clock(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let storage = open_storage(&settings).await?;
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let oidc = oidc_settings(settings.require_identity()?);
@@ -71,42 +64,24 @@ impl Parts {
         Ok(Self {
             settings,
             storage,
-            logouts: verifier.clone(),
-            verifier,
-            client_tokens: Arc::new(client_tokens),
+            identity: IdentityPorts { logouts: verifier.clone(), verifier, client_tokens: Arc::new(client_tokens) },
             clock,
             entropy,
         })
     }
 
-    /// The handlers' view of it all.
+    /// The state of the HTTP workers.
     ///
     /// # Errors
-    /// When the metrics cannot be set up.
+    /// When a setting cannot be used, or the metrics cannot be set up.
     pub fn api(&self, drain: Drain) -> anyhow::Result<Api> {
-        let Self { settings, storage: OpenedStorage { storage, pool }, verifier, clock, entropy, .. } = self;
-        let devices = &storage.devices;
-        let limit =
-            ClaimLimit { max_failures: settings.claim.max_failures, window: whole(settings.claim.failure_window)? };
-        let ttl = whole(settings.pairing.code_ttl)?;
-        let oldest = settings.terminal.min_supported_version.clone();
+        let Self { settings, storage: OpenedStorage { storage, pool }, clock, entropy, .. } = self;
         Ok(Api {
-            bootstrap: Bootstrap::new(devices.clone(), clock.clone(), oldest),
-            issue_pairing_code: IssuePairingCode::new(devices.clone(), clock.clone(), entropy.clone(), ttl),
-            check_status: CheckStatus::new(
-                devices.clone(),
-                storage.changes.clone(),
-                clock.clone(),
-                settings.terminal.wait_recheck,
-            ),
-            claim_device: ClaimDevice::new(devices.clone(), storage.failures.clone(), clock.clone(), limit),
-            sessions: self.sessions()?,
-            fleet: self.fleet()?,
-            import: import(settings, storage, clock.clone(), entropy.clone())?,
-            verifier: verifier.clone(),
+            use_cases: self.use_cases()?,
+            verifier: self.identity.verifier.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
-            pacing: Arc::new(Pacing::new(settings.limits.pace, clock)),
+            rate_limiter: Arc::new(RateLimiter::new(settings.limits.rates, clock)),
             trusted_proxies: TrustedProxies(settings.http.trusted_proxies.clone()),
             storage: storage.health.clone(),
             pool: pool.clone(),
@@ -121,12 +96,12 @@ impl Parts {
                 max_wait: settings.terminal.max_wait,
                 import_timeout: settings.import.timeout,
                 import_stall_timeout: settings.import.stall_timeout,
-                places: Places {
-                    terminals: settings.http.max_terminal_calls,
-                    portals: settings.http.max_portal_calls,
-                    imports: settings.import.max_at_once,
+                concurrency: ConcurrencyLimits {
+                    terminals: settings.http.max_concurrent_terminal_requests,
+                    portals: settings.http.max_concurrent_portal_requests,
+                    imports: settings.import.max_concurrent,
                     pending_bodies: settings.http.max_pending_bodies,
-                    patience: settings.http.max_place_wait,
+                    queue_timeout: settings.http.queue_timeout,
                 },
             },
             lazy_spans: settings.http.lazy_spans,
@@ -135,165 +110,67 @@ impl Parts {
         })
     }
 
-    /// What the server's schedule goes round with.
+    /// Every use case.
     ///
     /// # Errors
     /// When a setting cannot be used.
-    pub(crate) fn reclaim(&self) -> anyhow::Result<Reclaim> {
-        reclaim(&self.settings, &self.storage.storage, self.clock.clone())
-    }
-
-    /// What seals the audit trail.
-    pub(crate) fn seal(&self) -> SealAudit {
-        SealAudit::new(self.storage.storage.trail.clone(), self.clock.clone())
-    }
-
-    fn fleet(&self) -> anyhow::Result<FleetUseCases> {
-        let Self { settings, storage: OpenedStorage { storage, .. }, clock, entropy, .. } = self;
-        let (fleet, directory) = (&storage.fleet, &storage.directory);
-        let keep = whole(settings.idempotency.keep)?;
-        Ok(FleetUseCases {
-            answers: Answers::new(storage.answers.clone(), keep),
-            provision: ProvisionDevices::new(fleet.clone(), clock.clone(), entropy.clone()),
-            view: ViewDevices::new(fleet.clone(), storage.events.clone()),
-            amend: AmendDevice::new(fleet.clone(), clock.clone()),
-            release: ReleaseDevice::new(fleet.clone(), clock.clone()),
-            decommission: DecommissionDevice::new(fleet.clone(), clock.clone()),
-            relocate: MoveDevice::new(fleet.clone(), directory.clone(), clock.clone()),
-            locations: ManageLocations::new(storage.locations.clone(), clock.clone(), entropy.clone()),
-            merchants: ManageMerchants::new(directory.clone(), clock.clone(), entropy.clone()),
-        })
-    }
-
-    fn sessions(&self) -> anyhow::Result<SessionUseCases> {
-        let Self { settings, storage: OpenedStorage { storage, .. }, verifier, clock, .. } = self;
-        let (directory, sessions) = (&storage.directory, &storage.sessions);
-        let lifetime = whole(settings.session.max_lifetime)?;
-        let hosts = Hosts::new(settings.session.hosts.iter().cloned());
-        let limit =
-            ClaimLimit { max_failures: settings.client.max_failures, window: whole(settings.client.failure_window)? };
-        let stores = ClientStores {
-            clients: storage.clients.clone(),
-            failures: storage.client_failures.clone(),
-            directory: directory.clone(),
-            sessions: sessions.clone(),
+    pub fn use_cases(&self) -> anyhow::Result<UseCases> {
+        let ports = Ports {
+            storage: self.storage.storage.clone(),
+            identity: self.identity.clone(),
+            import_files: Arc::new(DeviceFiles),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
         };
-        let machines = Slug::parse("api").context("where machines come in")?;
-        let place = Place { application: machines.clone(), channel: machines };
-        Ok(SessionUseCases {
-            initiate: InitiateSession::new(
-                directory.clone(),
-                storage.members.clone(),
-                sessions.clone(),
-                clock.clone(),
-                hosts,
-                lifetime,
-            ),
-            client: StartClientSession::new(
-                stores,
-                self.client_tokens.clone(),
-                verifier.clone(),
-                clock.clone(),
-                place,
-                limit,
-                lifetime,
-            ),
-            current: CurrentSession::new(sessions.clone(), clock.clone()),
-            close: CloseSession::new(sessions.clone(), self.logouts.clone(), clock.clone(), lifetime),
-        })
+        Ok(UseCases::new(&ports, &rules(&self.settings)?))
     }
 }
 
-/// What the commands work with.
-pub struct Back {
-    /// The store.
+/// Use cases of the commands.
+pub struct AdminUseCases {
+    /// Opened storage.
     pub storage: OpenedStorage,
-    /// `device add`.
-    pub provision: ProvisionDevices,
-    /// `device import`.
-    pub import: ImportDevices,
-    /// `device edit`.
-    pub amend: AmendDevice,
-    /// `device release`.
-    pub release: ReleaseDevice,
-    /// `device decommission`.
-    pub decommission: DecommissionDevice,
-    /// `device move`.
-    pub relocate: MoveDevice,
-    /// `location …`.
-    pub locations: ManageLocations,
-    /// `merchant rename`.
-    pub merchants: ManageMerchants,
-    /// `reclaim`.
-    pub reclaim: Reclaim,
-    /// `audit verify`: the events of devices.
-    pub verify: VerifyAudit,
-    /// `audit verify`: the administrative events, and the rows they are about.
-    pub verify_trail: VerifyTrail,
-    /// What an administrative command does last.
-    pub seal: SealAudit,
-    /// `audit export`.
-    pub export: ExportAudit,
-    /// The time.
+    /// Every use case.
+    pub use_cases: UseCases,
+    /// Clock.
     pub clock: Arc<dyn Clock>,
-    /// `reseller add`, `merchant add`.
-    pub directory: ManageDirectory,
-    /// `member …`.
-    pub members: ManageMembers,
-    /// `client …`.
-    pub clients: ManageClients,
 }
 
-impl Back {
-    /// Opens the store that the settings name.
+impl AdminUseCases {
+    /// Opens the storage that the settings name.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// When it cannot be opened, or a setting cannot be used.
     pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let storage = open_storage(settings).await?;
-        let fleet = storage.storage.fleet.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let (directory, members) = (storage.storage.directory.clone(), storage.storage.members.clone());
-        let clients = storage.storage.clients.clone();
-        Ok(Self {
-            import: import(settings, &storage.storage, clock.clone(), entropy.clone())?,
-            provision: ProvisionDevices::new(fleet.clone(), clock.clone(), entropy.clone()),
-            amend: AmendDevice::new(fleet.clone(), clock.clone()),
-            release: ReleaseDevice::new(fleet.clone(), clock.clone()),
-            decommission: DecommissionDevice::new(fleet.clone(), clock.clone()),
-            relocate: MoveDevice::new(fleet.clone(), directory.clone(), clock.clone()),
-            locations: ManageLocations::new(storage.storage.locations.clone(), clock.clone(), entropy.clone()),
-            merchants: ManageMerchants::new(directory.clone(), clock.clone(), entropy.clone()),
-            verify: VerifyAudit::new(fleet, storage.storage.events.clone()).with_clock(clock.clone()),
-            verify_trail: VerifyTrail::new(storage.storage.trail.clone(), clock.clone()),
-            seal: SealAudit::new(storage.storage.trail.clone(), clock.clone()),
-            reclaim: reclaim(settings, &storage.storage, clock.clone())?,
-            export: ExportAudit::new(storage.storage.events.clone()),
-            directory: ManageDirectory::new(directory, clock.clone(), entropy.clone()),
-            members: ManageMembers::new(members, clock.clone(), entropy.clone()),
-            clients: ManageClients::new(clients, clock.clone(), entropy),
-            clock,
-            storage,
-        })
+        let provider = Arc::new(NoProvider);
+        let ports = Ports {
+            storage: storage.storage.clone(),
+            identity: IdentityPorts { verifier: provider.clone(), logouts: provider.clone(), client_tokens: provider },
+            import_files: Arc::new(DeviceFiles),
+            clock: clock.clone(),
+            entropy: Arc::new(SystemEntropy),
+        };
+        Ok(Self { use_cases: UseCases::new(&ports, &rules(settings)?), clock, storage })
     }
 
-    /// Seals the event of a command that did something, and passes its result on. What cannot be sealed now is sealed by
-    /// the next that does.
-    pub(crate) async fn seal_after<T>(&self, done: anyhow::Result<T>) -> anyhow::Result<T> {
+    /// Appends a checkpoint after a command that changed something, and returns the command's result. An event that cannot
+    /// be covered now is covered by the next checkpoint.
+    pub(crate) async fn append_checkpoints_after<T>(&self, done: anyhow::Result<T>) -> anyhow::Result<T> {
         if done.is_ok()
-            && let Err(error) = self.seal.run().await
+            && let Err(error) = self.use_cases.audit.append_checkpoints.run().await
         {
-            tracing::debug!(error = &error as &dyn std::error::Error, "audit events were not sealed");
+            tracing::debug!(error = &error as &dyn std::error::Error, "no audit checkpoint was appended");
         }
         done
     }
 }
 
-/// How to reach the store.
+/// Storage options from the settings.
 ///
 /// # Errors
-/// When the URL is none.
+/// If a URL cannot be parsed.
 pub fn storage_options(settings: &Settings) -> anyhow::Result<StorageOptions> {
     let Settings { database: settings, terminal, .. } = settings;
     Ok(StorageOptions {
@@ -302,8 +179,8 @@ pub fn storage_options(settings: &Settings) -> anyhow::Result<StorageOptions> {
         acquire_timeout: settings.acquire_timeout,
         connect_timeout: settings.connect_timeout,
         statement_timeout: settings.statement_timeout,
-        gather: settings.gather,
-        max_watches: terminal.max_waiting,
+        batching: settings.batching,
+        max_subscriptions: terminal.max_held_status_requests,
         pooler: settings.pooler,
         direct_url: settings
             .direct_url
@@ -318,51 +195,57 @@ async fn open_storage(settings: &Settings) -> anyhow::Result<OpenedStorage> {
     Ok(pos_adapters::storage::open(&storage_options(settings)?).await?)
 }
 
-/// Whether tokens can be verified under these settings. Goes nowhere.
+/// Checks that a verifier can be built from the settings. Sends no request.
 ///
 /// # Errors
-/// When they cannot.
+/// If it cannot.
 pub fn check_identity(settings: IdentitySettings) -> anyhow::Result<()> {
     OidcVerifier::new(oidc_settings(settings), Arc::new(SystemClock)).context("identity provider settings")?;
     Ok(())
 }
 
-/// How long an upload that nobody finished is kept: longer than any call may take.
-const UPLOAD: time::Duration = time::Duration::hours(2);
+/// Lifetime of an unfinished upload: longer than any request may take.
+const UPLOAD_LIFETIME: time::Duration = time::Duration::hours(2);
 
-fn import(
-    settings: &Settings,
-    storage: &Storage,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-) -> anyhow::Result<ImportDevices> {
-    let stores = ImportStores {
-        staging: storage.staging.clone(),
-        imports: storage.imports.clone(),
-        directory: storage.directory.clone(),
-        locations: storage.locations.clone(),
-        trail: storage.trail.clone(),
-    };
-    let keep = whole(settings.idempotency.keep)?;
-    let limits = ImportLimits {
-        max_rows: settings.import.max_rows,
-        upload: UPLOAD,
-        keep,
-        max_refused_rows: settings.import.max_refused_rows,
-        refusal_window: whole(settings.import.refusal_window)?,
-    };
-    Ok(ImportDevices::new(stores, clock, entropy, limits))
-}
-
-fn reclaim(settings: &Settings, storage: &Storage, clock: Arc<dyn Clock>) -> anyhow::Result<Reclaim> {
-    let of = &settings.reclaim;
-    let retention = Retention {
-        ended_codes: whole(of.ended_codes_keep)?,
-        failures: whole(of.failures_keep)?,
-        sessions: whole(of.sessions_keep)?,
-        events: of.events_keep.map(whole).transpose()?,
-    };
-    Ok(Reclaim::new(storage.reclaiming.clone(), clock, retention, of.batch))
+/// The rules of the use cases, from the settings.
+///
+/// # Errors
+/// When a setting cannot be used.
+fn rules(settings: &Settings) -> anyhow::Result<Rules> {
+    let machine = Slug::parse("api").context("application and channel of API clients")?;
+    let keep = to_time_duration(settings.idempotency.keep)?;
+    let retention = &settings.retention;
+    Ok(Rules {
+        code_ttl: to_time_duration(settings.pairing.code_ttl)?,
+        min_supported_version: settings.terminal.min_supported_version.clone(),
+        wait_recheck: settings.terminal.wait_recheck,
+        claim_limit: AttemptLimit {
+            max_failures: settings.claim.max_failures,
+            window: to_time_duration(settings.claim.failure_window)?,
+        },
+        client_limit: AttemptLimit {
+            max_failures: settings.client.max_failures,
+            window: to_time_duration(settings.client.failure_window)?,
+        },
+        session_lifetime: to_time_duration(settings.session.max_lifetime)?,
+        hosts: Hosts::new(settings.session.hosts.iter().cloned()),
+        machine_app: ClientApp { application: machine.clone(), channel: machine },
+        idempotency_retention: keep,
+        imports: ImportLimits {
+            max_rows: settings.import.max_rows,
+            upload: UPLOAD_LIFETIME,
+            keep,
+            max_refused_rows: settings.import.max_refused_rows,
+            refusal_window: to_time_duration(settings.import.refusal_window)?,
+        },
+        retention: Retention {
+            past_codes: to_time_duration(retention.past_codes_keep)?,
+            failures: to_time_duration(retention.failures_keep)?,
+            sessions: to_time_duration(retention.sessions_keep)?,
+            events: retention.events_keep.map(to_time_duration).transpose()?,
+        },
+        purge_batch: retention.batch,
+    })
 }
 
 fn oidc_settings(settings: IdentitySettings) -> OidcSettings {
@@ -382,6 +265,6 @@ fn oidc_settings(settings: IdentitySettings) -> OidcSettings {
     }
 }
 
-fn whole(duration: Duration) -> anyhow::Result<time::Duration> {
+fn to_time_duration(duration: Duration) -> anyhow::Result<time::Duration> {
     time::Duration::try_from(duration).context("a duration in the settings")
 }

@@ -1,4 +1,4 @@
-//! One request and its answer.
+//! HTTP exchange: sends one request, reads the response, maps failures to [`CallError`].
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::retry_after::retry_after;
 use crate::trace::Trace;
 use crate::wire_log::Sent;
 
-/// Far above any answer of this API, far below what would hurt a terminal.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Limit for a response body: far above any response of this API, and small enough for a terminal's memory.
+const MAX_BODY_BYTES: usize = 64 * 1024;
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -31,19 +31,19 @@ struct EnvelopeError {
     trace_id: String,
 }
 
-/// Sends the request under a fresh trace and reads the answer.
+/// Sends the request with a new trace id and parses the response.
 pub(crate) async fn call<B: Body>(terminal: &Terminal, request: RequestBuilder) -> Result<B::Answer, CallError> {
     let trace = Trace::fresh(terminal.entropy());
-    let asked_at = terminal.clock().now();
-    let lost = |error: reqwest::Error| lost(error, &trace.id);
+    let requested_at = terminal.clock().now();
+    let transport_error = |error: reqwest::Error| transport_error(error, &trace.id);
     let (client, request) = request.header("traceparent", &trace.parent).build_split();
-    let request = request.map_err(lost)?;
-    let told = terminal.wire_log().map(|log| (log, Sent::of(&request)));
-    let mut response = client.execute(request).await.map_err(lost)?;
-    let bytes = bounded(&mut response).await.map_err(lost)?;
+    let request = request.map_err(transport_error)?;
+    let logged = terminal.wire_log().map(|log| (log, Sent::of(&request)));
+    let mut response = client.execute(request).await.map_err(transport_error)?;
+    let bytes = read_limited(&mut response).await.map_err(transport_error)?;
     let now = terminal.clock().now();
     let status = response.status();
-    if let Some((log, sent)) = told {
+    if let Some((log, sent)) = logged {
         log.exchange(&sent, status.as_u16(), &String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()));
     }
     let wait = retry_after(response.headers(), terminal.clock());
@@ -61,16 +61,17 @@ pub(crate) async fn call<B: Body>(terminal: &Terminal, request: RequestBuilder) 
     if status == StatusCode::OK {
         let body: B =
             serde_json::from_slice(&bytes).map_err(|_| unexpected("its fields are not the documented ones"))?;
-        return body.read(asked_at, now).map_err(unexpected);
+        return body.parse(requested_at, now).map_err(unexpected);
     }
     let envelope = serde_json::from_slice(&bytes).map_err(|_| unexpected("it is no error envelope"))?;
     Err(CallError::Api(Box::new(api_error(status, envelope, wait))))
 }
 
-async fn bounded(response: &mut Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+/// The body; `None` if it exceeds [`MAX_BODY_BYTES`].
+async fn read_limited(response: &mut Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+        if bytes.len() + chunk.len() > MAX_BODY_BYTES {
             return Ok(None);
         }
         bytes.extend_from_slice(&chunk);
@@ -88,7 +89,7 @@ fn api_error(status: StatusCode, Envelope { error }: Envelope, retry_after: Opti
     ApiError { http_status: status.as_u16(), code, message, details, trace_id, retry_after }
 }
 
-fn lost(error: reqwest::Error, trace_id: &str) -> CallError {
+fn transport_error(error: reqwest::Error, trace_id: &str) -> CallError {
     let trace_id = trace_id.to_owned();
     if error.is_timeout() {
         CallError::TimedOut { trace_id }

@@ -1,4 +1,4 @@
-//! What can go wrong, and what a terminal should make of it.
+//! Errors of calls and of pairing, and which of them are worth a retry.
 
 use std::error::Error;
 use std::fmt;
@@ -6,20 +6,20 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// A failure that the server told in its own envelope.
+/// An error response in the API's envelope.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiError {
     /// The HTTP status.
     pub http_status: u16,
     /// The API's code, for example `4004`.
     pub code: String,
-    /// What happened, in English.
+    /// The error message, in English.
     pub message: String,
-    /// More, depending on the code.
+    /// Structured details, depending on the code.
     pub details: Option<Value>,
-    /// Finds the request in the server's log.
+    /// The trace id of the request in the server's log.
     pub trace_id: String,
-    /// How long the server asks to wait before the next attempt.
+    /// Delay before the next attempt, from `Retry-After`.
     pub retry_after: Option<Duration>,
 }
 
@@ -32,36 +32,36 @@ impl fmt::Display for ApiError {
 
 impl Error for ApiError {}
 
-/// Why a call gave no answer.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// The server refused, or failed and said so.
+    /// The server returned an error envelope.
     #[error(transparent)]
     Api(Box<ApiError>),
-    /// No complete answer within [`crate::TimeLimits`].
-    #[error("no answer in time (trace {trace_id})")]
+    /// No complete response within [`crate::TimeLimits`].
+    #[error("the request timed out (trace {trace_id})")]
     TimedOut {
         /// The trace id that was sent.
         trace_id: String,
     },
-    /// No connection, or it broke.
+    /// The connection failed or was broken.
     #[error("the server cannot be reached (trace {trace_id})")]
     Unreachable {
         /// The trace id that was sent.
         trace_id: String,
-        /// What the network said.
+        /// The transport's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Something answered, but not this API: a proxy, a login page, an incompatible server. The body is not kept, as
-    /// it may hold a code.
-    #[error("HTTP {http_status} with an answer that is not this API's: {problem} (trace {trace_id})")]
+    /// The response is not one of this API: a proxy, a login page, an incompatible server. The body is dropped, because
+    /// it may contain a code.
+    #[error("HTTP {http_status} with a response that is not this API's: {problem} (trace {trace_id})")]
     Unexpected {
         /// The HTTP status.
         http_status: u16,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         problem: &'static str,
-        /// How long the answer asks to wait before the next attempt.
+        /// Delay before the next attempt, from `Retry-After`.
         retry_after: Option<Duration>,
         /// The trace id that was sent.
         trace_id: String,
@@ -69,7 +69,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// How long the answer asked to wait, if it was one that may ask (429 and 503).
+    /// The delay that the response asked for. Only 429 and 503 may ask for one.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -79,16 +79,16 @@ impl CallError {
         }
     }
 
-    /// The server's refusal, if trying the same again cannot help: any 4xx in the API's envelope but 408 and 429.
+    /// The server's refusal if a retry cannot succeed: any 4xx in the API's envelope except 408 and 429.
     ///
     /// # Errors
-    /// Gives the error back when it may pass.
+    /// Returns the error itself if a retry may succeed.
     pub fn into_refusal(self) -> Result<Box<ApiError>, Self> {
         match self {
             Self::Api(error) if (400..500).contains(&error.http_status) && !matches!(error.http_status, 408 | 429) => {
                 Ok(error)
             }
-            passing => Err(passing),
+            transient => Err(transient),
         }
     }
 }
@@ -96,10 +96,10 @@ impl CallError {
 /// Why pairing ended without a claim.
 #[derive(Debug, thiserror::Error)]
 pub enum PairError {
-    /// The server refuses this terminal (an unknown device, an unacceptable header): asking again will not help.
-    #[error("the server refuses this terminal")]
+    /// The server rejects this terminal (an unknown device, an unacceptable header); a retry cannot succeed.
+    #[error("the server rejected this terminal")]
     Refused(#[source] Box<ApiError>),
-    /// [`crate::Pairing::give_up_after`] has passed.
-    #[error("nobody claimed the device in time")]
+    /// The limit of [`crate::Pairing::give_up_after`] has passed.
+    #[error("the device was not claimed in time")]
     DeadlinePassed,
 }

@@ -1,10 +1,10 @@
-//! The terminal's side of activation, as an async client.
+//! Async client for the terminal side of the activation API.
 //!
-//! A [`Terminal`] knows one server and one device. Its three calls are the documented ones: [`Terminal::bootstrap`],
-//! [`Terminal::request_pairing_code`] and [`Terminal::status`]. [`Terminal::pair`] strings them together the way a
-//! terminal should: it asks for a code, hands it to the screen, polls every 3 to 5 seconds, shows a new code when the
-//! old one has expired, waits as long as the server asks it to, backs off while the network or the server is away, and
-//! returns when a merchant has claimed the device.
+//! A [`Terminal`] connects one device to one server. It makes the three documented calls: [`Terminal::bootstrap`],
+//! [`Terminal::request_pairing_code`] and [`Terminal::status`]. [`Terminal::pair`] combines them into the documented
+//! pairing loop: it requests a code, passes it to the display, polls every 3 to 5 seconds, requests a new code when the
+//! current one expires, honours `Retry-After`, backs off while the network or the server is unavailable, and returns
+//! when a merchant has claimed the device.
 //!
 //! ```no_run
 //! use pos_terminal::Terminal;
@@ -27,10 +27,10 @@
 //! # }
 //! ```
 //!
-//! To follow every step (a status line on the screen, a deadline, a way to stop), drive [`Pairing`] by hand.
+//! To observe each step (a status line on the screen, a deadline, cancellation), call [`Pairing::next`] in a loop.
 //!
-//! Time, waiting and chance come in through [`pos_port_clock::Clock`], [`Sleeper`] and [`pos_port_clock::Entropy`], so
-//! a test of anything built on this crate can run hours of polling in a moment: see [`ManualSleeper`].
+//! Time, sleeping and randomness are injected through [`pos_port_clock::Clock`], [`Sleeper`] and
+//! [`pos_port_clock::Entropy`], so a test can run hours of polling in milliseconds: see [`ManualSleeper`].
 
 mod answer;
 mod builder;
@@ -53,7 +53,8 @@ pub use answer::{Bootstrap, ShownCode, Status};
 pub use builder::{InvalidTerminal, TerminalBuilder};
 pub use error::{ApiError, CallError, PairError};
 pub use pairing::{Pairing, PairingStep};
-pub use pos_domain::{AppVersion, DeviceId, DeviceStatus, PairingCodeStatus};
+pub use pos_domain::device::{AppVersion, DeviceStatus, PairingCodeStatus};
+pub use pos_domain::shared::DeviceId;
 pub use sleeper::{ManualSleeper, Sleeper, TokioSleeper};
 pub use terminal::Terminal;
 pub use transport::{TimeLimits, Transport, TransportUnavailable};

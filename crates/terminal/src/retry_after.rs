@@ -1,25 +1,25 @@
-//! `Retry-After`, in both of its forms (RFC 9110, section 10.2.3).
+//! Parser for `Retry-After` in both forms, seconds and date (RFC 9110, section 10.2.3).
 
 use std::time::{Duration, SystemTime};
 
 use pos_port_clock::Clock;
 use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
 
-/// How long the headers ask to wait; `None` when they do not, or cannot be read.
+/// The delay that the headers ask for; `None` if `Retry-After` is missing or malformed.
 ///
-/// A date counts from the answer's own `Date`, since a terminal's clock may be far off; only without one from `clock`.
+/// A date is relative to the response's own `Date`, because a terminal's clock may be wrong. `clock` is the fallback.
 pub(crate) fn retry_after(headers: &HeaderMap, clock: &dyn Clock) -> Option<Duration> {
-    let asked = text(headers, RETRY_AFTER)?;
-    if !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
+    let delay = header_text(headers, RETRY_AFTER)?;
+    if !delay.is_empty() && delay.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(delay.parse().unwrap_or(u64::MAX)));
     }
-    let until = httpdate::parse_http_date(asked).ok()?;
-    let from = text(headers, DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    let from = from.unwrap_or_else(|| SystemTime::from(clock.now()));
-    Some(until.duration_since(from).unwrap_or_default())
+    let retry_at = httpdate::parse_http_date(delay).ok()?;
+    let now = header_text(headers, DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    let now = now.unwrap_or_else(|| SystemTime::from(clock.now()));
+    Some(retry_at.duration_since(now).unwrap_or_default())
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+fn header_text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
@@ -31,11 +31,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_both_forms_and_nothing_else() {
+    fn parses_both_forms_and_rejects_anything_else() {
         let clock = ManualClock::at(datetime!(2025-12-13 14:25:30 UTC));
         const IN_TEN: &str = "Sat, 13 Dec 2025 14:25:40 GMT";
-        type Sent = &'static [(HeaderName, &'static str)];
-        let cases: [(Sent, Option<u64>); 9] = [
+        type Headers = &'static [(HeaderName, &'static str)];
+        let cases: [(Headers, Option<u64>); 9] = [
             (&[], None),
             (&[(RETRY_AFTER, "12")], Some(12)),
             (&[(RETRY_AFTER, " 0 ")], Some(0)),

@@ -1,31 +1,31 @@
-//! How long to wait: the documented rhythm of polling, and the delays when something is wrong.
+//! Delay policy: the documented poll interval with jitter, and exponential back-off after failures.
 
 use std::time::Duration;
 
 use pos_port_clock::Entropy;
 
-/// Between two polls, chosen evenly ("poll every 3–5 seconds").
+/// Range of the poll interval, uniformly distributed ("poll every 3–5 seconds").
 const POLL: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(5));
-/// The longest first wait after a fault; each further one in a row doubles it.
+/// Upper bound of the delay after one failure; each further consecutive failure doubles it.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(6);
-/// The longest wait after any number of faults.
+/// Upper bound of the delay after any number of failures.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(60);
-/// The longest the server can send a terminal away with `Retry-After`: a slip of the pen there must not brick it.
+/// Upper bound for `Retry-After`: a wrong value from the server must not disable a terminal.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
-/// Added to `Retry-After`, so that all the terminals that were sent away together do not come back together.
+/// Jitter added to `Retry-After`, so that terminals that were rejected together do not retry together.
 const RETRY_SPREAD: Duration = Duration::from_secs(2);
 
-/// The wait before the next poll.
+/// The delay before the next poll.
 pub(crate) fn poll(entropy: &dyn Entropy) -> Duration {
     between(entropy, POLL.0, POLL.1)
 }
 
-/// The wait after `faults` faults in a row, the last of which said `retry_after`.
-pub(crate) fn after_fault(entropy: &dyn Entropy, faults: u32, retry_after: Option<Duration>) -> Duration {
-    if let Some(asked) = retry_after {
-        return asked.min(LONGEST_RETRY_AFTER) + between(entropy, Duration::ZERO, RETRY_SPREAD);
+/// The delay after `failures` consecutive failures, the last of which carried `retry_after`.
+pub(crate) fn after_failure(entropy: &dyn Entropy, failures: u32, retry_after: Option<Duration>) -> Duration {
+    if let Some(requested) = retry_after {
+        return requested.min(LONGEST_RETRY_AFTER) + between(entropy, Duration::ZERO, RETRY_SPREAD);
     }
-    let doublings = faults.saturating_sub(1).min(16);
+    let doublings = failures.saturating_sub(1).min(16);
     let longest = FIRST_BACK_OFF.saturating_mul(1 << doublings).min(LONGEST_BACK_OFF);
     between(entropy, longest / 2, longest)
 }
@@ -50,33 +50,33 @@ mod tests {
 
     #[test]
     fn polls_every_three_to_five_seconds() {
-        let draw = ScriptedEntropy::new([LOWEST, 1 << 31, HIGHEST]);
-        assert_eq!(poll(&draw), Duration::from_secs(3));
-        assert_eq!(poll(&draw), Duration::from_secs(4));
-        assert_eq!(poll(&draw), Duration::from_secs(5));
+        let entropy = ScriptedEntropy::new([LOWEST, 1 << 31, HIGHEST]);
+        assert_eq!(poll(&entropy), Duration::from_secs(3));
+        assert_eq!(poll(&entropy), Duration::from_secs(4));
+        assert_eq!(poll(&entropy), Duration::from_secs(5));
     }
 
     #[test]
-    fn backs_off_further_with_every_fault_up_to_a_minute() {
-        let range = |faults| {
-            let draw = ScriptedEntropy::new([LOWEST, HIGHEST]);
-            (secs(after_fault(&draw, faults, None)), secs(after_fault(&draw, faults, None)))
+    fn back_off_doubles_with_every_failure_up_to_a_minute() {
+        let range = |failures| {
+            let entropy = ScriptedEntropy::new([LOWEST, HIGHEST]);
+            (secs(after_failure(&entropy, failures, None)), secs(after_failure(&entropy, failures, None)))
         };
         let ranges: Vec<_> = [1, 2, 3, 4, 5, 6, u32::MAX].into_iter().map(range).collect();
         assert_eq!(ranges, [(3, 6), (6, 12), (12, 24), (24, 48), (30, 60), (30, 60), (30, 60)]);
     }
 
     #[test]
-    fn never_comes_back_before_retry_after_and_not_with_the_herd() {
-        let draw = ScriptedEntropy::new([LOWEST, HIGHEST]);
-        let asked = Some(Duration::from_secs(7));
-        assert_eq!(after_fault(&draw, 1, asked), Duration::from_secs(7));
-        assert_eq!(secs(after_fault(&draw, 9, asked)), 9);
+    fn retries_after_retry_after_with_jitter() {
+        let entropy = ScriptedEntropy::new([LOWEST, HIGHEST]);
+        let requested = Some(Duration::from_secs(7));
+        assert_eq!(after_failure(&entropy, 1, requested), Duration::from_secs(7));
+        assert_eq!(secs(after_failure(&entropy, 9, requested)), 9);
     }
 
     #[test]
-    fn an_absurd_retry_after_is_cut_to_an_hour() {
-        let draw = ScriptedEntropy::new([LOWEST]);
-        assert_eq!(after_fault(&draw, 1, Some(Duration::MAX)), Duration::from_secs(3600));
+    fn retry_after_is_limited_to_one_hour() {
+        let entropy = ScriptedEntropy::new([LOWEST]);
+        assert_eq!(after_failure(&entropy, 1, Some(Duration::MAX)), Duration::from_secs(3600));
     }
 }

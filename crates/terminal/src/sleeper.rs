@@ -1,4 +1,4 @@
-//! Waiting as a port.
+//! Sleep port, with an implementation on tokio's timer and a manual one for tests.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,14 +7,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pos_port_clock::ManualClock;
 
-/// Waits.
+/// Port for sleeping.
 #[async_trait]
 pub trait Sleeper: Send + Sync {
-    /// Returns after `duration`, or a little later. Dropping the future ends the wait.
+    /// Returns after `duration`, or a little later. Dropping the future cancels the sleep.
     async fn sleep(&self, duration: Duration);
 }
 
-/// Waits on tokio's timer.
+/// Sleeps on tokio's timer.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TokioSleeper;
 
@@ -25,20 +25,20 @@ impl Sleeper for TokioSleeper {
     }
 }
 
-/// The fake: moves a [`ManualClock`] on instead of waiting, and keeps a list of the waits.
+/// Test double: advances a [`ManualClock`] instead of sleeping, and records the durations.
 pub struct ManualSleeper {
     clock: Arc<ManualClock>,
     waits: Mutex<Vec<Duration>>,
 }
 
 impl ManualSleeper {
-    /// A sleeper that moves `clock`.
+    /// A sleeper that advances `clock`.
     #[must_use]
     pub fn new(clock: Arc<ManualClock>) -> Self {
         Self { clock, waits: Mutex::default() }
     }
 
-    /// Every wait so far, in order; one of zero length is not counted as a wait by [`crate::Pairing`] and not asked for.
+    /// The recorded durations, in order. [`crate::Pairing`] skips sleeps of zero length, so they are not recorded.
     #[must_use]
     pub fn waits(&self) -> Vec<Duration> {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -56,7 +56,7 @@ impl Sleeper for ManualSleeper {
     async fn sleep(&self, duration: Duration) {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).push(duration);
         self.clock.advance(time::Duration::try_from(duration).unwrap_or(time::Duration::MAX));
-        // A loop that only ever waits on this fake must still let others run.
+        // A loop that only sleeps on this test double must still yield to other tasks.
         tokio::task::yield_now().await;
     }
 }

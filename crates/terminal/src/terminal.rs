@@ -1,10 +1,11 @@
-//! A terminal and its three calls.
+//! Terminal client: one device at one server, and its three API calls.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pos_domain::{AppVersion, DeviceId};
+use pos_domain::device::AppVersion;
+use pos_domain::shared::DeviceId;
 use pos_port_clock::{Clock, Entropy};
 use reqwest::header::USER_AGENT;
 use reqwest::{Method, RequestBuilder, Url};
@@ -18,12 +19,12 @@ use crate::sleeper::Sleeper;
 use crate::transport::Transport;
 use crate::wire_log::WireLog;
 
-/// One device that talks to one server. Cheap to clone; clones are the same device and share its connections.
+/// Client of one device at one server. Cheap to clone; clones are the same device and share its connections.
 #[derive(Clone)]
 pub struct Terminal(Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) introduction: Introduction,
+    pub(crate) identity: Identity,
     pub(crate) transport: Transport,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
@@ -31,7 +32,7 @@ pub(crate) struct Inner {
     pub(crate) wire_log: Option<Arc<dyn WireLog>>,
 }
 
-pub(crate) struct Introduction {
+pub(crate) struct Identity {
     pub(crate) base_url: Url,
     pub(crate) device_id: DeviceId,
     pub(crate) app_version: AppVersion,
@@ -39,8 +40,8 @@ pub(crate) struct Introduction {
 }
 
 impl Terminal {
-    /// Starts to describe a terminal: the server's address (`https://api.viopay.io`; a path in it is kept) and the
-    /// device id the terminal left the factory with.
+    /// Creates a builder. `base_url` is the server's address (`https://api.viopay.io`; a path in it is kept),
+    /// `device_id` the id that was assigned in the factory.
     pub fn builder(base_url: &str, device_id: &str) -> TerminalBuilder {
         TerminalBuilder::new(base_url, device_id)
     }
@@ -49,8 +50,8 @@ impl Terminal {
         Self(Arc::new(inner))
     }
 
-    /// Checks that the server can be reached and knows the device; tells the server's time and the oldest supported
-    /// app version.
+    /// Checks that the server is reachable and knows the device. Returns the server's time and the oldest supported app
+    /// version.
     ///
     /// # Errors
     /// [`CallError`]; an unknown device is [`CallError::Api`] with HTTP status 404 and code `4004`.
@@ -58,15 +59,15 @@ impl Terminal {
         self.call::<BootstrapBody>(Method::POST, "pos/bootstrap").await
     }
 
-    /// Gets a new code for the screen. The device's earlier code ends by it.
+    /// Requests a new code. It supersedes the device's earlier code.
     ///
     /// # Errors
-    /// [`CallError`]; a device that is claimed already is [`CallError::Api`] with HTTP status 400 and code `4220`.
+    /// [`CallError`]; a device that is already claimed is [`CallError::Api`] with HTTP status 400 and code `4220`.
     pub async fn request_pairing_code(&self) -> Result<ShownCode, CallError> {
         self.call::<PairingCodeBody>(Method::POST, "pos/pairing-code").await
     }
 
-    /// Asks how the device and its latest code stand.
+    /// Returns the status of the device and of its latest code.
     ///
     /// # Errors
     /// [`CallError`].
@@ -74,9 +75,9 @@ impl Terminal {
         self.call::<StatusBody>(Method::GET, "pos/status").await
     }
 
-    /// The same, but the server may hold the answer back for up to `wait` (whole seconds) while the code is pending and
-    /// nothing changes (`Prefer: wait=`, RFC 7240), so that a claim is seen at once. The transport's limit for the whole
-    /// call must be longer.
+    /// Long-polling variant of [`Terminal::status`]: the server may hold the response for up to `wait` (whole seconds)
+    /// while the code is pending and nothing changes (`Prefer: wait=`, RFC 7240), so that a claim is reported at once.
+    /// [`crate::TimeLimits::whole_call`] must be longer.
     ///
     /// # Errors
     /// [`CallError`].
@@ -85,31 +86,31 @@ impl Terminal {
         self.send::<StatusBody>(request.header("Prefer", format!("wait={}", wait.as_secs()))).await
     }
 
-    /// Pairs: shows codes through `on_code` until a merchant has claimed the device, and tells its status then. Network
-    /// faults and failures of the server are waited out for as long as it takes; drop the future to stop, or drive
-    /// [`Terminal::pairing`] for a deadline and for more to see.
+    /// Pairs the device: passes each code to `on_code` until a merchant has claimed the device, and returns its status.
+    /// Network and server failures are retried without limit. Drop the future to cancel; use [`Terminal::pairing`] for a
+    /// deadline or to observe each step.
     ///
     /// # Errors
-    /// [`PairError::Refused`] when the server refuses this terminal for good.
+    /// [`PairError::Refused`] when the server rejects this terminal.
     pub async fn pair(&self, on_code: impl FnMut(&ShownCode)) -> Result<Status, PairError> {
         self.pairing().run(on_code).await
     }
 
-    /// Pairing step by step.
+    /// Pairing, step by step.
     pub fn pairing(&self) -> Pairing {
         Pairing::new(self.clone())
     }
 
-    /// Whether this app's version is one the server still supports.
+    /// Whether the server still supports this app's version.
     #[must_use]
     pub fn is_supported(&self, bootstrap: &Bootstrap) -> bool {
-        bootstrap.supports(&self.0.introduction.app_version)
+        bootstrap.supports(&self.0.identity.app_version)
     }
 
     /// The device's id.
     #[must_use]
     pub fn device_id(&self) -> &DeviceId {
-        &self.0.introduction.device_id
+        &self.0.identity.device_id
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -137,7 +138,7 @@ impl Terminal {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let Introduction { base_url, device_id, user_agent, .. } = &self.0.introduction;
+        let Identity { base_url, device_id, user_agent, .. } = &self.0.identity;
         let url = format!("{base_url}{path}");
         let request = self.0.transport.0.request(method, url).header("X-Device-Id", device_id.as_str());
         request.header(USER_AGENT, user_agent).header("X-Client-Type", "pos")
@@ -146,7 +147,7 @@ impl Terminal {
 
 impl fmt::Debug for Terminal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Introduction { base_url, device_id, user_agent, .. } = &self.0.introduction;
+        let Identity { base_url, device_id, user_agent, .. } = &self.0.identity;
         f.debug_struct("Terminal")
             .field("base_url", &base_url.as_str())
             .field("device_id", device_id)

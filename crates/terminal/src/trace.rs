@@ -1,8 +1,8 @@
-//! W3C Trace Context, level 1: the header that ties a request to its log lines on the server.
+//! W3C Trace Context, level 1: the `traceparent` header that correlates a request with the server's log.
 
 use pos_port_clock::Entropy;
 
-/// A fresh `traceparent` and the trace id within it.
+/// A new `traceparent` and its trace id.
 pub(crate) struct Trace {
     /// 32 lower-case hex digits.
     pub(crate) id: String,
@@ -18,7 +18,7 @@ impl Trace {
     }
 }
 
-/// An all-zero id is invalid (Trace Context, section 3.2.2.3).
+/// A random number, at least 1: an all-zero id is invalid (Trace Context, section 3.2.2.3).
 fn non_zero<const N: usize>(entropy: &dyn Entropy, number: impl Fn([u8; N]) -> u128) -> u128 {
     let mut bytes = [0; N];
     entropy.fill(&mut bytes);
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_id_is_all_zero() {
+    fn ids_are_never_all_zero() {
         let trace = Trace::fresh(&ScriptedEntropy::new([0; 6]));
         assert_eq!(trace.id, format!("{:032x}", 1));
         assert_eq!(trace.parent, format!("00-{:032x}-{:016x}-01", 1, 1));

@@ -1,15 +1,15 @@
-//! Connections.
+//! HTTP connection pool and its time limits.
 
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
 
-/// How long one call may take.
+/// Time limits of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeLimits {
-    /// Until the connection stands, TLS included.
+    /// Limit for connecting, TLS included.
     pub connect: Duration,
-    /// From the start of the call until the last byte of the answer, connecting included.
+    /// Limit from the start of the call to the last byte of the response, connecting included.
     pub whole_call: Duration,
 }
 
@@ -20,18 +20,18 @@ impl Default for TimeLimits {
     }
 }
 
-/// A pool of connections. Cheap to clone; a program that plays many terminals gives them all the same one.
+/// A connection pool. Cheap to clone; a program that simulates many terminals shares one among them.
 #[derive(Debug, Clone)]
 pub struct Transport(pub(crate) reqwest::Client);
 
 /// The TLS library could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("no connections can be made from here")]
+#[error("the TLS library cannot be set up")]
 pub struct TransportUnavailable(#[source] reqwest::Error);
 
 impl Transport {
-    /// A new pool. The proxy variables of the environment are not read. Redirects are not followed: this API has none, and a network that redirects a terminal to a login
-    /// page must not pass for the server.
+    /// Creates a pool. Proxy variables of the environment are ignored. Redirects are not followed: this API has none, and
+    /// a network that redirects to a login page must not be taken for the server.
     ///
     /// # Errors
     /// [`TransportUnavailable`].

@@ -1,22 +1,22 @@
-//! A look at what goes over the wire, for a demo or a fault that must be found.
+//! Wire log: an observer of requests and responses, for demos and debugging.
 
 use reqwest::Request;
 
-/// A request as it was sent.
+/// A sent request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sent {
     /// `GET` or `POST`.
     pub method: String,
-    /// The whole address.
+    /// The full URL.
     pub url: String,
-    /// Names, as sent, and values, in order.
+    /// Header names and values, in the order sent.
     pub headers: Vec<(String, String)>,
 }
 
-/// Is told of every call that was answered, with the answer's status and body. The body of an answer to a pairing-code
-/// request holds the code: such a log is for eyes at the terminal, not for a file.
+/// Receives every call that was answered. The body of a pairing-code response contains the code: show it at the
+/// terminal only, never write it to a file.
 pub trait WireLog: Send + Sync {
-    /// One call and its answer.
+    /// Receives one call with the status and body of its response.
     fn exchange(&self, sent: &Sent, http_status: u16, body: &str);
 }
 

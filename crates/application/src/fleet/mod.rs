@@ -1,30 +1,27 @@
-//! Whose device, whose merchant: resellers and merchants manage their own.
+//! Fleet management: resellers and merchants manage their own devices, locations and merchants.
 //!
-//! Every call is made with a [`Mandate`]: who acts, on whose behalf, and in whose affairs. Each use case asks it whether
-//! the act is permitted (`permit`), and hands its scope to the store, which finds nothing of anybody else's. An operator
-//! has a mandate for everything, and no key: only tenants' calls are idempotent.
+//! Every request has an [`Authorization`](crate::support::Authorization): the caller, its role, and the merchant it acts for. Each use case checks the
+//! permission (`authorize`) and passes the scope to the store, which finds nothing of other tenants. An operator is
+//! authorized for everything and has no idempotency key: only requests of tenants are idempotent.
 
-mod amend;
-mod answers;
-mod change;
-mod decommission;
-mod error;
-mod locations;
-mod mandate;
-mod merchants;
-mod move_device;
-mod provision;
-mod release;
-mod view;
+mod decommission_device;
+mod device_queries;
+mod import_devices;
+mod provision_devices;
+mod release_device;
+mod transfer_device;
+mod update_device;
+mod verify_device_chains;
 
-pub use amend::{AmendDevice, DetailsPatch};
-pub use answers::{Answers, Created, KeyedCall, NoAnswer};
-pub use decommission::DecommissionDevice;
-pub use error::{FleetError, StateRefusal};
-pub use locations::ManageLocations;
-pub use mandate::Mandate;
-pub use merchants::ManageMerchants;
-pub use move_device::MoveDevice;
-pub use provision::{NewDevice, ProvisionDevices};
-pub use release::ReleaseDevice;
-pub use view::{DeviceFilter, Page, ViewDevices};
+pub use decommission_device::DecommissionDevice;
+pub use device_queries::{DeviceFilter, DeviceQueries};
+pub use import_devices::{
+    FileFault, ImportDevices, ImportError, ImportFiles, ImportFormat, ImportLimits, ImportOrder, ImportReport,
+    ImportStores, ImportTotals, MAX_ROW_BYTES, NoImportFiles, ReadRow, ReceiveError, Received, Receiver, RowParser,
+    Upload, max_file_bytes,
+};
+pub use provision_devices::{NewDevice, ProvisionDevices};
+pub use release_device::ReleaseDevice;
+pub use transfer_device::TransferDevice;
+pub use update_device::{DetailsPatch, UpdateDevice};
+pub use verify_device_chains::{VerifiedChains, VerifyDeviceChains, VerifyDeviceChainsError};

@@ -1,99 +1,104 @@
+//! Use case: session of a verified token.
+
 use std::sync::Arc;
 
-use pos_domain::{Action, Claimant, Denial, Member, MerchantId, Party, Relation, Role, Session, permit};
+use pos_domain::shared::Claimant;
+use pos_domain::shared::{MerchantId, Party, Role};
+use pos_domain::tenancy::{Action, Denial, Member, Relation, Session, authorize};
 use pos_port_clock::Clock;
 use pos_port_identity::Principal;
-use pos_port_storage::{SessionRepository, StorageError};
+use pos_port_storage::shared::StorageError;
+use pos_port_storage::tenancy::SessionRepository;
 
-/// Finds the session of a verified token, on every request: what ended it, on whatever replica, holds from the next
-/// look on.
+/// Finds the session of a verified token on every request, so that the end of a session on any replica takes effect with the
+/// next look-up.
 pub struct CurrentSession {
     sessions: Arc<dyn SessionRepository>,
     clock: Arc<dyn Clock>,
 }
 
-/// Why a caller does not act for a merchant, or for a reseller.
+/// Why a caller may not act for a merchant or a reseller.
 #[derive(Debug, thiserror::Error)]
-pub enum NotActing {
-    /// No session was initiated with this token's session, or it is over.
+pub enum ActingError {
+    /// No session was initiated for the token, or it has ended.
     #[error("Session has not been initiated")]
     NotInitiated,
-    /// The session is a reseller's.
+    /// The session belongs to a reseller.
     #[error("Session does not act for a merchant")]
     NotAMerchants,
-    /// The session is a merchant's.
+    /// The session belongs to a merchant.
     #[error("Session does not act for a reseller")]
     NotAResellers,
     /// The role does not allow it.
     #[error("Role does not allow this")]
     Denied(Denial),
-    /// The store did not answer.
+    /// The store is unavailable or failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl CurrentSession {
-    /// Looks sessions up in `sessions`, as of `clock`.
+    /// Creates the use case.
     #[must_use]
     pub fn new(sessions: Arc<dyn SessionRepository>, clock: Arc<dyn Clock>) -> Self {
         Self { sessions, clock }
     }
 
-    /// The session of a token, with the role that counts now: what the session has, or less when the token gives less
-    /// by now.
+    /// Finds the session of a token, with the effective role: the session's, or a lower one if the token has a lower one now.
     ///
     /// # Errors
-    /// Only [`StorageError`]'s own.
+    /// [`StorageError`].
     pub async fn find(&self, principal: &Principal) -> Result<Option<Session>, StorageError> {
         let found = self.sessions.find(&principal.session.token(), self.clock.now()).await?;
         let own = found.filter(|session| session.member.user_id == principal.user_id);
         Ok(own.and_then(|mut session| {
-            session.member.role = role_now(&session, principal)?;
+            session.member.role = effective_role(&session, principal)?;
             Some(session)
         }))
     }
 
-    /// As whom a caller claims devices: for the session's merchant, if its role allows.
+    /// Returns the claimant for the session's merchant, if its role may claim.
     ///
     /// # Errors
-    /// [`NotActing`].
-    pub async fn claimant(&self, principal: &Principal) -> Result<Claimant, NotActing> {
-        let merchant_id = may_claim(&self.in_force(principal).await?)?;
+    /// [`ActingError`].
+    pub async fn claimant(&self, principal: &Principal) -> Result<Claimant, ActingError> {
+        let merchant_id = claiming_merchant(&self.required(principal).await?)?;
         Ok(Claimant { merchant_id, user_id: principal.user_id.clone() })
     }
 
-    /// As whom a caller manages its merchant's affairs: as the session says.
+    /// Returns the member of a merchant's session.
     ///
     /// # Errors
-    /// [`NotActing`].
-    pub async fn of_merchant(&self, principal: &Principal) -> Result<Member, NotActing> {
-        let Session { member, .. } = self.in_force(principal).await?;
+    /// [`ActingError`].
+    pub async fn of_merchant(&self, principal: &Principal) -> Result<Member, ActingError> {
+        let Session { member, .. } = self.required(principal).await?;
         match member.party {
             Party::Merchant(_) => Ok(member),
-            Party::Reseller(_) => Err(NotActing::NotAMerchants),
+            Party::Reseller(_) => Err(ActingError::NotAMerchants),
         }
     }
 
-    /// As whom a caller manages a reseller's affairs: as the session says.
+    /// Returns the member of a reseller's session.
     ///
     /// # Errors
-    /// [`NotActing`].
-    pub async fn of_reseller(&self, principal: &Principal) -> Result<Member, NotActing> {
-        let Session { member, .. } = self.in_force(principal).await?;
+    /// [`ActingError`].
+    pub async fn of_reseller(&self, principal: &Principal) -> Result<Member, ActingError> {
+        let Session { member, .. } = self.required(principal).await?;
         match member.party {
             Party::Reseller(_) => Ok(member),
-            Party::Merchant(_) => Err(NotActing::NotAResellers),
+            Party::Merchant(_) => Err(ActingError::NotAResellers),
         }
     }
 
-    /// The session of a token, which there must be.
-    async fn in_force(&self, principal: &Principal) -> Result<Session, NotActing> {
-        self.find(principal).await?.ok_or(NotActing::NotInitiated)
+    /// Finds the session of a token, or fails.
+    async fn required(&self, principal: &Principal) -> Result<Session, ActingError> {
+        self.find(principal).await?.ok_or(ActingError::NotInitiated)
     }
 }
 
-/// A machine's token may leave its roles out, for its client has one; a user's may not.
-fn role_now(session: &Session, principal: &Principal) -> Option<Role> {
+/// The lower of the session's and the token's role. A token of an API client may have no role, because the client has one; a
+/// user's may not.
+fn effective_role(session: &Session, principal: &Principal) -> Option<Role> {
     match (principal.highest_role(session.member.party), &session.client) {
         (Some(highest), _) => Some(session.member.role.min(highest)),
         (None, Some(_)) => Some(session.member.role),
@@ -101,12 +106,12 @@ fn role_now(session: &Session, principal: &Principal) -> Option<Role> {
     }
 }
 
-fn may_claim(session: &Session) -> Result<MerchantId, NotActing> {
+fn claiming_merchant(session: &Session) -> Result<MerchantId, ActingError> {
     let merchant_id = match session.member.party {
         Party::Merchant(id) => id,
-        Party::Reseller(_) => return Err(NotActing::NotAMerchants),
+        Party::Reseller(_) => return Err(ActingError::NotAMerchants),
     };
     let relation = Relation::of(session.member.party, merchant_id, session.reseller);
-    permit(session.member.role, relation, Action::ClaimDevice).map_err(NotActing::Denied)?;
+    authorize(session.member.role, relation, Action::ClaimDevice).map_err(ActingError::Denied)?;
     Ok(merchant_id)
 }

@@ -1,56 +1,61 @@
+//! Use cases: API clients and their secrets.
+
 use std::error::Error;
 use std::sync::Arc;
 
-use pos_domain::{Act, ApiClient, ApiClientId, AuditEvent, AuditKind, GrantId, Party, Role, SecretHash, Subject};
+use pos_domain::audit::{AuditEvent, AuditKind, Subject};
+use pos_domain::shared::{ApiClientId, AuditContext, GrantId, Party, Role};
+use pos_domain::tenancy::{ApiClient, SecretHash};
 use pos_port_clock::{Clock, Entropy};
-use pos_port_storage::{ApiClientRepository, GrantError, StorageError};
+use pos_port_storage::shared::StorageError;
+use pos_port_storage::tenancy::{ApiClientRepository, GrantError};
 use secrecy::{ExposeSecret as _, SecretString};
 use time::OffsetDateTime;
 
-use crate::draw;
+use crate::support::random;
 
-/// Makes API clients, gives them other secrets, revokes them.
+/// Adds and revokes API clients, and rotates their secrets.
 pub struct ManageClients {
     clients: Arc<dyn ApiClientRepository>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
-/// A secret that was just drawn: 256 bits as 64 hex digits. To be shown once; only its hash is kept.
+/// A new secret: 256 random bits as 64 hex digits. Shown once; only its hash is stored.
 #[derive(Debug)]
 pub struct NewSecret {
-    /// Whose it is.
+    /// Client of the secret.
     pub client_id: ApiClientId,
     /// The secret.
     pub secret: SecretString,
 }
 
-/// Why a client was not made or changed.
+/// Why a client was not added or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageClientsError {
-    /// See [`GrantError`].
+    /// The grant was refused.
     #[error(transparent)]
     NotGiven(#[from] GrantError),
-    /// No client that is not revoked has this id.
+    /// No active client has this id.
     #[error("there is no such client, or it is revoked")]
     UnknownClient,
-    /// The secret could not be shown, so nothing was stored.
-    #[error("the secret could not be shown, so nothing was changed")]
+    /// The secret could not be printed, so nothing was stored.
+    #[error("the secret could not be printed, so nothing was changed")]
     NotShown(#[source] Box<dyn Error + Send + Sync>),
-    /// The store did not answer.
+    /// The store is unavailable or failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl ManageClients {
-    /// Ids and secrets are drawn from `entropy`.
+    /// Creates the use case; ids and secrets are generated from `entropy`.
     #[must_use]
     pub fn new(clients: Arc<dyn ApiClientRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { clients, clock, entropy }
     }
 
-    /// Makes a client of a party, under a given id or a fresh one. The secret is shown by `reveal` before it is stored:
-    /// a secret that opens nothing harms nobody, one that nobody knows does.
+    /// Adds a client of a party, with the given or a generated id. `reveal` shows the secret before it is stored: a shown secret
+    /// that was not stored does no harm, a stored secret that was not shown does.
     ///
     /// # Errors
     /// [`ManageClientsError`].
@@ -59,36 +64,36 @@ impl ManageClients {
         id: Option<ApiClientId>,
         party: Party,
         role: Role,
-        by: Act,
+        by: AuditContext,
         reveal: impl FnOnce(&NewSecret) -> Result<(), Box<dyn Error + Send + Sync>>,
     ) -> Result<NewSecret, ManageClientsError> {
         let id = match id {
             Some(id) if self.clients.find(&id).await?.is_some() => return Err(GrantError::Taken.into()),
             Some(id) => id,
-            None => ApiClientId::parse(&format!("pos-{}", draw::hex::<8>(&*self.entropy)))
+            None => ApiClientId::parse(&format!("pos-{}", random::hex::<8>(&*self.entropy)))
                 .map_err(|_| ManageClientsError::UnknownClient)?,
         };
         let secret = self.secret();
         let hash = SecretHash::of_secret(secret.expose_secret());
-        let grant = GrantId(draw::uuid(&*self.entropy));
+        let grant = GrantId(random::uuid(&*self.entropy));
         let client = ApiClient { id, grant, party, role, created_at: self.clock.now(), revoked_at: None };
-        let told = of_client(AuditKind::ClientAdded, &client.id, party, by, client.created_at).with("role", role);
+        let audit = of_client(AuditKind::ClientAdded, &client.id, party, by, client.created_at).with("role", role);
         let new = NewSecret { client_id: client.id.clone(), secret };
         reveal(&new).map_err(ManageClientsError::NotShown)?;
-        self.clients.add(&client, &hash, &told).await?;
+        self.clients.add(&client, &hash, &audit).await?;
         tracing::info!(client_id = %client.id, %party, %role, "API client added");
         Ok(new)
     }
 
-    /// Gives a client another secret, which is shown by `reveal` before it is stored. The one before is void and its
-    /// sessions are over.
+    /// Replaces the secret of a client. `reveal` shows the new one before it is stored. The old one becomes void, and the
+    /// client's sessions end.
     ///
     /// # Errors
     /// [`ManageClientsError`].
     pub async fn rotate(
         &self,
         id: &ApiClientId,
-        by: Act,
+        by: AuditContext,
         reveal: impl FnOnce(&NewSecret) -> Result<(), Box<dyn Error + Send + Sync>>,
     ) -> Result<NewSecret, ManageClientsError> {
         let party = self.party_of(id).await?;
@@ -96,29 +101,29 @@ impl ManageClients {
         let hash = SecretHash::of_secret(secret.expose_secret());
         let new = NewSecret { client_id: id.clone(), secret };
         reveal(&new).map_err(ManageClientsError::NotShown)?;
-        let told = of_client(AuditKind::ClientRotated, id, party, by, self.clock.now());
-        if !self.clients.rotate(id, GrantId(draw::uuid(&*self.entropy)), &hash, &told).await? {
+        let audit = of_client(AuditKind::ClientRotated, id, party, by, self.clock.now());
+        if !self.clients.rotate(id, GrantId(random::uuid(&*self.entropy)), &hash, &audit).await? {
             return Err(ManageClientsError::UnknownClient);
         }
         tracing::info!(client_id = %id, "API client's secret rotated");
         Ok(new)
     }
 
-    /// Revokes a client for good. Its sessions are over.
+    /// Revokes a client permanently. Its sessions end.
     ///
     /// # Errors
     /// [`ManageClientsError`].
-    pub async fn revoke(&self, id: &ApiClientId, by: Act) -> Result<(), ManageClientsError> {
+    pub async fn revoke(&self, id: &ApiClientId, by: AuditContext) -> Result<(), ManageClientsError> {
         let (party, now) = (self.party_of(id).await?, self.clock.now());
-        let told = of_client(AuditKind::ClientRevoked, id, party, by, now);
-        if !self.clients.revoke(id, now, &told).await? {
+        let audit = of_client(AuditKind::ClientRevoked, id, party, by, now);
+        if !self.clients.revoke(id, now, &audit).await? {
             return Err(ManageClientsError::UnknownClient);
         }
         tracing::info!(client_id = %id, "API client revoked");
         Ok(())
     }
 
-    /// Whose a client is that is not revoked. The party never changes.
+    /// Party of an active client. It never changes.
     async fn party_of(&self, id: &ApiClientId) -> Result<Party, ManageClientsError> {
         let found = self.clients.find(id).await?;
         let (client, _) =
@@ -127,11 +132,11 @@ impl ManageClients {
     }
 
     fn secret(&self) -> SecretString {
-        SecretString::from(draw::hex::<32>(&*self.entropy))
+        SecretString::from(random::hex::<32>(&*self.entropy))
     }
 }
 
-fn of_client(kind: AuditKind, id: &ApiClientId, party: Party, by: Act, at: OffsetDateTime) -> AuditEvent {
+fn of_client(kind: AuditKind, id: &ApiClientId, party: Party, by: AuditContext, at: OffsetDateTime) -> AuditEvent {
     AuditEvent::of(kind, Subject::Client(id.clone()), by, at)
         .for_merchant(party.merchant())
         .with("party", Subject::from(party))

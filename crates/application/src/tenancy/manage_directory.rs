@@ -1,36 +1,38 @@
+//! Use cases: resellers and merchants, for operators.
+
 use std::sync::Arc;
 
-use pos_domain::{
-    Act, AuditEvent, AuditKind, Merchant, MerchantId, Name, Reseller, ResellerId, Subject, reseller_text,
-};
+use pos_domain::audit::{AuditEvent, AuditKind, Subject, reseller_text};
+use pos_domain::shared::{AuditContext, MerchantId, Name, ResellerId};
+use pos_domain::tenancy::{Merchant, Reseller};
 use pos_port_clock::{Clock, Entropy};
-use pos_port_storage::{AddPartyError, DirectoryRepository};
+use pos_port_storage::tenancy::{AddPartyError, DirectoryRepository};
 
-use crate::draw;
+use crate::support::random;
 
-/// Makes resellers and merchants known.
+/// Adds resellers and merchants.
 pub struct ManageDirectory {
     directory: Arc<dyn DirectoryRepository>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
-/// Why a reseller or a merchant was not made known.
+/// Why a reseller or a merchant was not added.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageDirectoryError {
-    /// See [`AddPartyError`].
+    /// The store refused it.
     #[error(transparent)]
     NotAdded(#[from] AddPartyError),
 }
 
 impl ManageDirectory {
-    /// Ids that nobody names are drawn from `entropy`.
+    /// Creates the use case; ids that are not given are generated from `entropy`.
     #[must_use]
     pub fn new(directory: Arc<dyn DirectoryRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { directory, clock, entropy }
     }
 
-    /// Makes a reseller known, under a given id or a fresh one, and answers it.
+    /// Adds a reseller, with the given or a generated id, and returns it.
     ///
     /// # Errors
     /// [`ManageDirectoryError`].
@@ -38,17 +40,17 @@ impl ManageDirectory {
         &self,
         name: Name,
         id: Option<ResellerId>,
-        by: Act,
+        by: AuditContext,
     ) -> Result<Reseller, ManageDirectoryError> {
-        let id = id.unwrap_or_else(|| ResellerId(draw::uuid(&*self.entropy)));
+        let id = id.unwrap_or_else(|| ResellerId(random::uuid(&*self.entropy)));
         let reseller = Reseller { id, name, created_at: self.clock.now() };
-        let told = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), by, reseller.created_at);
-        self.directory.add_reseller(&reseller, &told).await?;
+        let audit = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), by, reseller.created_at);
+        self.directory.add_reseller(&reseller, &audit).await?;
         tracing::info!(reseller_id = %id, "reseller added");
         Ok(reseller)
     }
 
-    /// Makes a merchant known, of a reseller if one is named, under a given id or a fresh one, and answers it.
+    /// Adds a merchant, optionally of a reseller, with the given or a generated id, and returns it.
     ///
     /// # Errors
     /// [`ManageDirectoryError`].
@@ -57,13 +59,13 @@ impl ManageDirectory {
         name: Name,
         reseller: Option<ResellerId>,
         id: Option<MerchantId>,
-        by: Act,
+        by: AuditContext,
     ) -> Result<Merchant, ManageDirectoryError> {
-        let id = id.unwrap_or_else(|| MerchantId(draw::uuid(&*self.entropy)));
+        let id = id.unwrap_or_else(|| MerchantId(random::uuid(&*self.entropy)));
         let merchant = Merchant { id, name, reseller, created_at: self.clock.now() };
-        let told = AuditEvent::of(AuditKind::MerchantAdded, Subject::Merchant(id), by, merchant.created_at);
-        let told = told.for_merchant(id).with("reseller", reseller_text(reseller));
-        self.directory.add_merchant(&merchant, None, &told).await?;
+        let audit = AuditEvent::of(AuditKind::MerchantAdded, Subject::Merchant(id), by, merchant.created_at);
+        let audit = audit.for_merchant(id).with("reseller", reseller_text(reseller));
+        self.directory.add_merchant(&merchant, None, &audit).await?;
         tracing::info!(merchant_id = %id, "merchant added");
         Ok(merchant)
     }

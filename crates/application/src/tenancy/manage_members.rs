@@ -1,46 +1,52 @@
+//! Use cases: memberships of users.
+
 use std::sync::Arc;
 
-use pos_domain::{Act, AuditEvent, AuditKind, GrantId, Member, Membership, Party, Subject, UserId};
+use pos_domain::audit::{AuditEvent, AuditKind, Subject};
+use pos_domain::shared::{AuditContext, GrantId, Party, UserId};
+use pos_domain::tenancy::{Member, Membership};
 use pos_port_clock::{Clock, Entropy};
-use pos_port_storage::{GrantError, MemberRepository, StorageError};
+use pos_port_storage::shared::StorageError;
+use pos_port_storage::tenancy::{GrantError, MemberRepository};
 use time::OffsetDateTime;
 
-use crate::{MAX_ATTEMPTS, draw};
+use crate::support::MAX_ATTEMPTS;
+use crate::support::random;
 
-/// Gives memberships and takes them away.
+/// Adds and removes memberships.
 pub struct ManageMembers {
     members: Arc<dyn MemberRepository>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
 
-/// Why a membership was not given or taken away.
+/// Why a membership was not added or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum ManageMembersError {
-    /// See [`GrantError`].
+    /// The grant was refused.
     #[error(transparent)]
     NotGiven(#[from] GrantError),
-    /// The user has none at that party.
+    /// The user is not a member of the party.
     #[error("there is no such member")]
     UnknownMember,
-    /// The store did not answer.
+    /// The store is unavailable or failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl ManageMembers {
-    /// Grants are drawn from `entropy`.
+    /// Creates the use case; grant ids are generated from `entropy`.
     #[must_use]
     pub fn new(members: Arc<dyn MemberRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { members, clock, entropy }
     }
 
-    /// Gives a membership and answers the one it takes the place of. The same role again changes nothing, and leaves
-    /// nothing on record; another one ends the user's sessions at that party.
+    /// Adds a membership and returns the one it replaces. The same role again changes nothing and is not audited; another role
+    /// ends the user's sessions at that party.
     ///
     /// # Errors
-    /// [`ManageMembersError`]; [`GrantError::Changed`] only in a storm of changes of that very membership.
-    pub async fn add(&self, member: Member, by: Act) -> Result<Option<Membership>, ManageMembersError> {
+    /// [`ManageMembersError`]; [`GrantError::Changed`] only after many concurrent changes of this membership.
+    pub async fn add(&self, member: Member, by: AuditContext) -> Result<Option<Membership>, ManageMembersError> {
         for _ in 0..MAX_ATTEMPTS {
             let before = self.members.find(member.party, &member.user_id).await?;
             if before.as_ref().is_some_and(|before| before.member.role == member.role) {
@@ -55,26 +61,27 @@ impl ManageMembers {
         Err(GrantError::Changed.into())
     }
 
-    async fn replace(&self, before: Option<&Membership>, member: &Member, by: &Act) -> Result<(), GrantError> {
-        let grant = GrantId(draw::uuid(&*self.entropy));
+    async fn replace(&self, before: Option<&Membership>, member: &Member, by: &AuditContext) -> Result<(), GrantError> {
+        let grant = GrantId(random::uuid(&*self.entropy));
         let membership = Membership { grant, member: member.clone(), created_at: self.clock.now() };
         let Member { user_id, party, role } = member;
-        let mut told = of_member(AuditKind::MemberAdded, *party, user_id, by, membership.created_at).with("role", role);
+        let mut audit =
+            of_member(AuditKind::MemberAdded, *party, user_id, by, membership.created_at).with("role", role);
         if let Some(before) = before {
-            told = told.with("role_before", before.member.role);
+            audit = audit.with("role_before", before.member.role);
         }
-        self.members.put(&membership, before.map(|before| before.grant), &told).await?;
+        self.members.put(&membership, before.map(|before| before.grant), &audit).await?;
         tracing::info!(%user_id, %party, %role, "member added");
         Ok(())
     }
 
-    /// Takes a membership away, and ends the sessions that stand on it.
+    /// Removes a membership, and ends the sessions that depend on it.
     ///
     /// # Errors
     /// [`ManageMembersError`].
-    pub async fn remove(&self, party: Party, user_id: &UserId, by: Act) -> Result<(), ManageMembersError> {
-        let told = of_member(AuditKind::MemberRemoved, party, user_id, &by, self.clock.now());
-        if !self.members.remove(party, user_id, &told).await? {
+    pub async fn remove(&self, party: Party, user_id: &UserId, by: AuditContext) -> Result<(), ManageMembersError> {
+        let audit = of_member(AuditKind::MemberRemoved, party, user_id, &by, self.clock.now());
+        if !self.members.remove(party, user_id, &audit).await? {
             return Err(ManageMembersError::UnknownMember);
         }
         tracing::info!(%user_id, %party, "member removed");
@@ -82,7 +89,7 @@ impl ManageMembers {
     }
 }
 
-fn of_member(kind: AuditKind, party: Party, user: &UserId, by: &Act, at: OffsetDateTime) -> AuditEvent {
+fn of_member(kind: AuditKind, party: Party, user: &UserId, by: &AuditContext, at: OffsetDateTime) -> AuditEvent {
     AuditEvent::of(kind, Subject::User(user.clone()), by.clone(), at)
         .for_merchant(party.merchant())
         .with("party", Subject::from(party))

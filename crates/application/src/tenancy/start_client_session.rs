@@ -1,98 +1,101 @@
+//! Use case: session of an API client, by client id and secret.
+
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use pos_domain::{
-    Actor, ApiClient, ApiClientId, AuditKind, CallContext, ClaimLimit, ClaimStanding, FailureWindow, Member, Party,
-    Place, Session, TooManyFailures,
+use pos_domain::audit::AuditKind;
+use pos_domain::shared::{
+    Actor, ApiClientId, AttemptCounts, AttemptLimit, FailureWindow, Party, RequestContext, TooManyFailures,
 };
+use pos_domain::tenancy::{ApiClient, ClientApp, Member, Session};
 use pos_port_clock::Clock;
 use pos_port_identity::{ClientTokenError, ClientTokens, Principal, TokenVerifier, VerifyError};
-use pos_port_storage::{
-    ApiClientRepository, ClientFailureRepository, DirectoryRepository, SessionRepository, StartError, StorageError,
+use pos_port_storage::shared::StorageError;
+use pos_port_storage::tenancy::{
+    ApiClientRepository, ClientFailureRepository, DirectoryRepository, SessionRepository, StartError,
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use time::{Duration, OffsetDateTime};
 
-use super::initiate_session::{InitiatedSession, introduce};
-use super::on_record::of_session;
+use crate::tenancy::initiate_session::{InitiatedSession, with_parties};
+use crate::tenancy::session_audit::of_session;
 
-/// Lets a machine in by its client id and secret: the secret is held against our hash, the identity provider is asked
-/// for an access token with the same credentials, and the token's session is initiated in the same step (contract,
-/// section 4).
+/// Authenticates an API client. The secret is compared with the stored hash, the identity provider is asked for an access
+/// token with the same credentials, and the token's session is initiated in the same step (contract, section 4).
 ///
-/// Wrong secrets are counted for the address they come from: see [`ClaimLimit`]. Past the limit they are refused as too
-/// many, and the right secret is let in from any address: nobody who knows a client's id can lock it out. Addresses are
-/// counted in a fixed number of places, so that many of them do not fill the store.
+/// Wrong secrets are counted per address: see [`AttemptLimit`]. Above the limit, wrong secrets are refused as too many, and the
+/// right secret is accepted from any address, so nobody who knows a client id can lock the client out. Addresses are hashed
+/// into a fixed number of buckets, so that many addresses do not fill the store.
 pub struct StartClientSession {
     stores: ClientStores,
     tokens: Arc<dyn ClientTokens>,
     verifier: Arc<dyn TokenVerifier>,
     clock: Arc<dyn Clock>,
-    place: Place,
-    limit: ClaimLimit,
+    client_app: ClientApp,
+    limit: AttemptLimit,
     max_lifetime: Duration,
 }
 
-/// Where it looks and what it keeps.
+/// Repositories of the use case.
 #[derive(Clone)]
 pub struct ClientStores {
-    /// The clients.
+    /// API clients.
     pub clients: Arc<dyn ApiClientRepository>,
-    /// Their wrong secrets.
+    /// Failure windows of addresses.
     pub failures: Arc<dyn ClientFailureRepository>,
-    /// Merchants' and resellers' names.
+    /// Names of merchants and resellers.
     pub directory: Arc<dyn DirectoryRepository>,
-    /// The sessions.
+    /// Sessions.
     pub sessions: Arc<dyn SessionRepository>,
 }
 
-/// A machine that is in.
+/// Session of an authenticated API client.
 #[derive(Debug)]
 pub struct ClientSession {
-    /// The provider's token, for the requests that follow.
+    /// Access token of the identity provider, for the requests that follow.
     pub access_token: SecretString,
-    /// How long the token still lasts.
+    /// Remaining lifetime of the token.
     pub expires_in: Duration,
-    /// Its session.
+    /// The session.
     pub initiated: InitiatedSession,
 }
 
-/// Why a machine is not let in.
+/// Why an API client was not authenticated.
 #[derive(Debug, thiserror::Error)]
 pub enum StartClientSessionError {
-    /// No such client, not its secret, revoked, or the identity provider does not let it in. Which, is not told.
+    /// The client is unknown or revoked, the secret is wrong, or the identity provider refused it. The caller is not told which.
     #[error("Client credentials are invalid")]
     Refused,
-    /// The address sent wrong secrets too often.
+    /// The address sent too many wrong secrets.
     #[error(transparent)]
     TooManyFailures(#[from] TooManyFailures),
-    /// A claim of the identity provider's token cannot be used.
+    /// A claim of the identity provider's token is not usable.
     #[error(transparent)]
     Token(VerifyError),
-    /// The identity provider does not answer.
+    /// The identity provider is unavailable.
     #[error("identity provider unavailable")]
     ProviderAway(#[source] Option<ClientTokenError>),
-    /// The store did not answer.
+    /// The store is unavailable or failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
 
 impl StartClientSession {
-    /// Machines come in at `place`; wrong secrets are bounded by `limit`.
+    /// Creates the use case. Sessions get the application and channel of `client_app`; wrong secrets are limited by `limit`.
     #[must_use]
     pub fn new(
         stores: ClientStores,
         tokens: Arc<dyn ClientTokens>,
         verifier: Arc<dyn TokenVerifier>,
         clock: Arc<dyn Clock>,
-        place: Place,
-        limit: ClaimLimit,
+        client_app: ClientApp,
+        limit: AttemptLimit,
         max_lifetime: Duration,
     ) -> Self {
-        Self { stores, tokens, verifier, clock, place, limit, max_lifetime }
+        Self { stores, tokens, verifier, clock, client_app, limit, max_lifetime }
     }
 
-    /// Lets a client in.
+    /// Authenticates a client and initiates its session.
     ///
     /// # Errors
     /// [`StartClientSessionError`].
@@ -100,26 +103,28 @@ impl StartClientSession {
         &self,
         client_id: &str,
         secret: &SecretString,
-        context: CallContext,
+        context: RequestContext,
     ) -> Result<ClientSession, StartClientSessionError> {
-        let client = self.authenticated(client_id, secret, context.origin).await?;
+        let client = self.authenticated(client_id, secret, context.client_ip).await?;
         let access_token = self.tokens.token_for(&client.id, secret).await.map_err(|error| match error {
-            ClientTokenError::Refused(word) => {
-                tracing::warn!(client_id = %client.id, word, "the identity provider refuses a client that we know");
+            ClientTokenError::Refused(reason) => {
+                tracing::warn!(client_id = %client.id, reason, "the identity provider refused a registered client");
                 StartClientSessionError::Refused
             }
-            away @ ClientTokenError::Unavailable { .. } => StartClientSessionError::ProviderAway(Some(away)),
+            unavailable @ ClientTokenError::Unavailable { .. } => {
+                StartClientSessionError::ProviderAway(Some(unavailable))
+            }
         })?;
         let principal = self.principal_of(&client, &access_token).await?;
         let now = self.clock.now();
         let session = self.session(&client, &principal, now).ok_or(StartClientSessionError::Refused)?;
-        let initiated = introduce(&*self.stores.directory, session).await?;
-        let by = context.by(Actor::User(principal.user_id.clone()));
-        let told = of_session(AuditKind::SessionStarted, &initiated.session, by, now);
-        match self.stores.sessions.start(&initiated.session, &told).await {
+        let initiated = with_parties(&*self.stores.directory, session).await?;
+        let by = context.with_actor(Actor::User(principal.user_id.clone()));
+        let audit = of_session(AuditKind::SessionStarted, &initiated.session, by, now);
+        match self.stores.sessions.start(&initiated.session, &audit).await {
             Ok(()) => {}
             Err(StartError::NoGrant | StartError::LoggedOut | StartError::Ended) => {
-                tracing::info!(client_id = %client.id, "client was revoked, rotated, ended or logged out meanwhile");
+                tracing::info!(client_id = %client.id, "the client was revoked, rotated, ended or logged out concurrently");
                 return Err(StartClientSessionError::Refused);
             }
             Err(StartError::Storage(error)) => return Err(error.into()),
@@ -129,13 +134,13 @@ impl StartClientSession {
         Ok(ClientSession { access_token, expires_in, initiated })
     }
 
-    /// The client, if the secret is its own; else a failure of the address is counted. The secret is compared first, so
-    /// that wrong ones from the same address keep nobody out who has the right one.
+    /// Returns the client if the secret is its own; otherwise counts a failure of the address. The secret is compared first, so
+    /// that wrong secrets from the same address do not lock out a client with the right one.
     async fn authenticated(
         &self,
         client_id: &str,
         secret: &SecretString,
-        origin: Option<IpAddr>,
+        client_ip: Option<IpAddr>,
     ) -> Result<ApiClient, StartClientSessionError> {
         let found = match ApiClientId::parse(client_id) {
             Ok(id) => self.stores.clients.find(&id).await?,
@@ -149,16 +154,16 @@ impl StartClientSession {
                 return Ok(client);
             }
         }
-        let (subject, now) = (place_of(origin), self.clock.now());
-        // Past the limit nothing is written.
-        self.limit.admit(&standing(self.stores.failures.window(&subject).await?), now)?;
+        let (subject, now) = (address_bucket(client_ip), self.clock.now());
+        // Above the limit nothing is written.
+        self.limit.admit(&counts_of(self.stores.failures.window(&subject).await?), now)?;
         let window = self.stores.failures.record(&subject, &self.limit, now).await?;
-        self.limit.admit_counted(&standing(Some(window)), now)?;
+        self.limit.admit_counted(&counts_of(Some(window)), now)?;
         tracing::info!("client credentials refused");
         Err(StartClientSessionError::Refused)
     }
 
-    /// Whom the provider's token names, if we accept it and it is this client's.
+    /// Verifies the provider's token, and checks that it was issued to this client.
     async fn principal_of(
         &self,
         client: &ApiClient,
@@ -167,7 +172,7 @@ impl StartClientSession {
         match self.verifier.verify(token.expose_secret()).await {
             Ok(principal) if principal.authorized_party.as_deref() == Some(client.id.as_str()) => Ok(principal),
             Ok(_) => {
-                tracing::warn!(client_id = %client.id, "the identity provider's token is not this client's");
+                tracing::warn!(client_id = %client.id, "the identity provider's token was issued to another client");
                 Err(StartClientSessionError::Refused)
             }
             Err(VerifyError::Rejected(reason)) => {
@@ -182,10 +187,10 @@ impl StartClientSession {
         }
     }
 
-    /// The session of a client's token; `None` when the token names somebody else to act for.
+    /// Builds the session of a client's token; `None` if the token names another party.
     ///
-    /// A service account's token often says neither for whom nor as what: then the client's own row is the word. Where
-    /// it does say, it must agree, and of the two roles the lesser counts.
+    /// A service account's token often names neither a party nor a role; then the client's own row decides. A party that it
+    /// names must be the client's, and of two roles the lower one counts.
     fn session(&self, client: &ApiClient, principal: &Principal, now: OffsetDateTime) -> Option<Session> {
         let agrees = match client.party {
             Party::Merchant(own) => principal.merchant_id.is_none_or(|named| named == own),
@@ -204,7 +209,7 @@ impl StartClientSession {
             grant: client.grant,
             member: Member { user_id: principal.user_id.clone(), party: client.party, role },
             reseller: None,
-            place: self.place.clone(),
+            client_app: self.client_app.clone(),
             client: Some(client.id.clone()),
             token: Some(token.token),
             token_issued_at: token.issued_at,
@@ -214,22 +219,21 @@ impl StartClientSession {
     }
 }
 
-fn standing(window: Option<FailureWindow>) -> ClaimStanding {
-    ClaimStanding { merchant: None, user: window }
+fn counts_of(window: Option<FailureWindow>) -> AttemptCounts {
+    AttemptCounts { merchant: None, user: window }
 }
 
-/// How many places there are in which addresses are counted. Those that share one cost each other nothing but the kind of
-/// refusal that a wrong secret gets.
-const PLACES: u32 = 65_536;
+/// Number of buckets for addresses. Addresses in one bucket affect only the kind of refusal that a wrong secret gets.
+const ADDRESS_BUCKETS: u32 = 65_536;
 
-/// Where wrong secrets of an address are counted; of IPv6 a subscriber has a whole /64.
-fn place_of(origin: Option<IpAddr>) -> String {
-    let bits = match origin {
+/// Bucket that counts the wrong secrets of an address. An IPv6 subscriber has a whole /64, so it counts as one address.
+fn address_bucket(client_ip: Option<IpAddr>) -> String {
+    let bits = match client_ip {
         None => return "address:unknown".to_owned(),
         Some(IpAddr::V4(address)) => address.to_ipv6_mapped().to_bits(),
         Some(IpAddr::V6(address)) => Ipv6Addr::to_bits(address) & (u128::MAX << 64),
     };
-    // FNV-1a: any even spread will do, nothing hangs on who lands where.
-    let spread = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    format!("address:{}", bits.to_be_bytes().into_iter().fold(0x811C_9DC5, spread) % PLACES)
+    // FNV-1a; any even distribution will do, because the bucket has no other effect.
+    let hash = |sum: u32, byte: u8| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    format!("address:{}", bits.to_be_bytes().into_iter().fold(0x811C_9DC5, hash) % ADDRESS_BUCKETS)
 }

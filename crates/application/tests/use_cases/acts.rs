@@ -1,22 +1,25 @@
-//! Who acted, as it goes on record; and nothing where nothing was done.
+//! Tests of the audit events of administrative requests.
 
 use std::collections::BTreeMap;
 
-use pos_application::{ManageClientsError, ManageMembersError};
-use pos_domain::{Act, Actor, ApiClientId, AuditEvent, AuditKind, Member, Party, Role, Subject};
-use pos_port_storage::{GrantError, Span};
+use pos_application::tenancy::{ManageClientsError, ManageMembersError};
+use pos_domain::audit::{AuditEvent, AuditKind, Subject};
+use pos_domain::shared::{Actor, ApiClientId, AuditContext, Party, Role};
+use pos_domain::tenancy::Member;
+use pos_port_storage::shared::TimeRange;
+use pos_port_storage::tenancy::GrantError;
 
-use crate::sessions::{Tenancy, ann};
+use crate::sessions::{TenancyFixture, ann};
 use crate::{MERCHANT, START, from, user};
 
-async fn on_record(tenancy: &Tenancy) -> Vec<AuditEvent> {
-    let all = Span { limit: 1_000, ..Span::default() };
-    let kept = tenancy.storage.events.audit_by_time(&all, None).await.unwrap();
-    kept.into_iter().map(|kept| kept.event).collect()
+async fn audit_events(tenancy: &TenancyFixture) -> Vec<AuditEvent> {
+    let all = TimeRange { limit: 1_000, ..TimeRange::default() };
+    let stored = tenancy.storage.trail.audit_by_time(&all, None).await.unwrap();
+    stored.into_iter().map(|stored| stored.event).collect()
 }
 
-fn boss() -> Act {
-    from(7).by(Actor::User(user(MERCHANT, "boss").user_id))
+fn boss() -> AuditContext {
+    from(7).with_actor(Actor::User(user(MERCHANT, "boss").user_id))
 }
 
 fn event(kind: AuditKind, subject: Subject, details: &[(&str, &str)]) -> AuditEvent {
@@ -27,33 +30,33 @@ fn event(kind: AuditKind, subject: Subject, details: &[(&str, &str)]) -> AuditEv
 }
 
 #[tokio::test]
-async fn a_membership_is_told_with_the_role_before() {
-    let tenancy = Tenancy::new().await;
-    let before = on_record(&tenancy).await.len();
+async fn a_membership_is_audited_with_the_previous_role() {
+    let tenancy = TenancyFixture::new().await;
+    let before = audit_events(&tenancy).await.len();
     let bob = user(MERCHANT, "bob").user_id;
     let as_a = |role| Member { user_id: bob.clone(), party: Party::Merchant(MERCHANT), role };
     for role in [Role::Viewer, Role::Viewer, Role::Operator] {
         tenancy.members.add(as_a(role), boss()).await.unwrap();
     }
     tenancy.members.remove(Party::Merchant(MERCHANT), &bob, boss()).await.unwrap();
-    let gone = tenancy.members.remove(Party::Merchant(MERCHANT), &bob, boss()).await;
-    assert!(matches!(gone, Err(ManageMembersError::UnknownMember)), "{gone:?}");
-    let nowhere = Member { party: Party::Merchant(crate::OTHER_MERCHANT), ..as_a(Role::Viewer) };
-    let refused = tenancy.members.add(nowhere, boss()).await;
+    let again = tenancy.members.remove(Party::Merchant(MERCHANT), &bob, boss()).await;
+    assert!(matches!(again, Err(ManageMembersError::UnknownMember)), "{again:?}");
+    let unknown = Member { party: Party::Merchant(crate::OTHER_MERCHANT), ..as_a(Role::Viewer) };
+    let refused = tenancy.members.add(unknown, boss()).await;
     assert!(matches!(refused, Err(ManageMembersError::NotGiven(GrantError::UnknownParty))), "{refused:?}");
-    let told = |kind, details: &[_]| event(kind, Subject::User(bob.clone()), details);
-    let wanted = [
-        told(AuditKind::MemberAdded, &[("role", "viewer")]),
-        told(AuditKind::MemberAdded, &[("role", "operator"), ("role_before", "viewer")]),
-        told(AuditKind::MemberRemoved, &[]),
+    let audit = |kind, details: &[_]| event(kind, Subject::User(bob.clone()), details);
+    let expected = [
+        audit(AuditKind::MemberAdded, &[("role", "viewer")]),
+        audit(AuditKind::MemberAdded, &[("role", "operator"), ("role_before", "viewer")]),
+        audit(AuditKind::MemberRemoved, &[]),
     ];
-    assert_eq!(on_record(&tenancy).await[before..], wanted);
+    assert_eq!(audit_events(&tenancy).await[before..], expected);
 }
 
 #[tokio::test]
-async fn a_client_is_told_by_its_name_and_never_by_its_secret() {
-    let tenancy = Tenancy::new().await;
-    let before = on_record(&tenancy).await.len();
+async fn a_client_is_audited_with_its_id_and_never_its_secret() {
+    let tenancy = TenancyFixture::new().await;
+    let before = audit_events(&tenancy).await.len();
     let till = ApiClientId::parse("till").unwrap();
     let party = Party::Merchant(MERCHANT);
     tenancy.clients.add(Some(till.clone()), party, Role::Operator, boss(), |_| Ok(())).await.unwrap();
@@ -67,29 +70,31 @@ async fn a_client_is_told_by_its_name_and_never_by_its_secret() {
     ] {
         assert!(matches!(refused, Some(ManageClientsError::UnknownClient)), "{refused:?}");
     }
-    let told = |kind, details: &[_]| event(kind, Subject::Client(till.clone()), details);
-    let wanted = [
-        told(AuditKind::ClientAdded, &[("role", "operator")]),
-        told(AuditKind::ClientRotated, &[]),
-        told(AuditKind::ClientRevoked, &[]),
+    let audit = |kind, details: &[_]| event(kind, Subject::Client(till.clone()), details);
+    let expected = [
+        audit(AuditKind::ClientAdded, &[("role", "operator")]),
+        audit(AuditKind::ClientRotated, &[]),
+        audit(AuditKind::ClientRevoked, &[]),
     ];
-    assert_eq!(on_record(&tenancy).await[before..], wanted);
+    assert_eq!(audit_events(&tenancy).await[before..], expected);
 }
 
 #[tokio::test]
-async fn a_session_that_is_over_by_itself_is_not_ended_again() {
-    let tenancy = Tenancy::new().await;
+async fn an_expired_session_is_not_ended_again() {
+    let tenancy = TenancyFixture::new().await;
     let close = tenancy.close();
     assert!(!close.end(&ann(), from(1)).await.unwrap());
     tenancy.initiate.execute(&ann(), "portal.example", from(1)).await.unwrap();
-    let before = on_record(&tenancy).await;
+    let before = audit_events(&tenancy).await;
     tenancy.clock.advance(crate::sessions::LIFETIME);
     assert!(!close.end(&ann(), from(1)).await.unwrap());
-    assert_eq!(on_record(&tenancy).await, before);
+    assert_eq!(audit_events(&tenancy).await, before);
     tenancy.initiate.execute(&ann(), "portal.example", from(1)).await.unwrap();
     assert!(close.end(&ann(), from(2)).await.unwrap());
-    let kinds: Vec<_> =
-        on_record(&tenancy).await[before.len()..].iter().map(|event| (event.kind, event.act.clone())).collect();
-    let by = |number| from(number).by(Actor::User(ann().user_id));
+    let kinds: Vec<_> = audit_events(&tenancy).await[before.len()..]
+        .iter()
+        .map(|event| (event.kind, event.audit_context.clone()))
+        .collect();
+    let by = |number| from(number).with_actor(Actor::User(ann().user_id));
     assert_eq!(kinds, [(AuditKind::SessionStarted, by(1)), (AuditKind::SessionEnded, by(2))]);
 }

@@ -1,4 +1,4 @@
-//! The use cases on fakes: fast, and to the instant.
+//! Tests of the use cases with an in-memory store, a manual clock and scripted entropy.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,23 +14,26 @@ mod claiming;
 mod fleet;
 mod imports;
 mod provisioning;
-mod reclaiming;
+mod retention;
 mod sessions;
 mod terminal;
 mod waiting;
 
 use std::sync::Arc;
 
-use pos_application::{
-    Bootstrap, CheckStatus, CheckedStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, ExportAudit, IssuePairingCode,
-    ManageDirectory, ManageDirectoryError, Mandate, NewDevice, ProvisionDevices, ReleaseDevice, TerminalCall,
-    VerifyAudit,
+use pos_application::audit::ExportAudit;
+use pos_application::fleet::{NewDevice, ProvisionDevices, ReleaseDevice, VerifyDeviceChains};
+use pos_application::pairing::{
+    Bootstrap, CheckStatus, CheckedStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode, TerminalCall,
 };
-use pos_domain::{
-    Act, CallContext, ClaimLimit, Claimant, DeviceDetails, DeviceId, MerchantId, Name, TraceId, UserAgent, UserId,
-};
+use pos_application::support::Authorization;
+use pos_application::tenancy::{ManageDirectory, ManageDirectoryError};
+use pos_domain::device::{DeviceDetails, PairingCode, UserAgent};
+use pos_domain::shared::Claimant;
+use pos_domain::shared::{AttemptLimit, AuditContext, DeviceId, MerchantId, Name, RequestContext, TraceId, UserId};
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
-use pos_port_storage::{AddPartyError, InMemoryStore, Storage};
+use pos_port_storage::tenancy::AddPartyError;
+use pos_port_storage::{InMemoryStore, Storage};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -39,10 +42,10 @@ const START: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
 const TTL: Duration = Duration::seconds(300);
 const MERCHANT: MerchantId = MerchantId(Uuid::from_u128(1));
 const OTHER_MERCHANT: MerchantId = MerchantId(Uuid::from_u128(2));
-const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(60) };
+const LIMIT: AttemptLimit = AttemptLimit { max_failures: 3, window: Duration::seconds(60) };
 
-/// All use cases around one store, one clock and one script of chance.
-struct House {
+/// All use cases on one store, with one clock and one entropy script.
+struct TestApp {
     clock: Arc<ManualClock>,
     storage: Storage,
     bootstrap: Bootstrap,
@@ -51,11 +54,11 @@ struct House {
     claim: ClaimDevice,
     provision: ProvisionDevices,
     release: ReleaseDevice,
-    verify: VerifyAudit,
+    verify: VerifyDeviceChains,
     export: ExportAudit,
 }
 
-impl House {
+impl TestApp {
     fn new(script: impl IntoIterator<Item = u32>) -> Self {
         let clock = Arc::new(ManualClock::at(START));
         let time: Arc<dyn Clock> = clock.clone();
@@ -74,14 +77,14 @@ impl House {
             claim: ClaimDevice::new(devices.clone(), storage.failures.clone(), time.clone(), LIMIT),
             provision: ProvisionDevices::new(storage.fleet.clone(), time.clone(), entropy),
             release: ReleaseDevice::new(storage.fleet.clone(), time),
-            verify: VerifyAudit::new(storage.fleet.clone(), storage.events.clone()),
-            export: ExportAudit::new(storage.events.clone()),
+            verify: VerifyDeviceChains::new(storage.fleet.clone(), storage.events.clone()),
+            export: ExportAudit::new(storage.events.clone(), storage.trail.clone()),
             clock,
             storage,
         }
     }
 
-    /// Adds `MERCHANT`, unless it is there.
+    /// Adds `MERCHANT` if it does not exist.
     async fn merchant(&self) {
         let directory = ManageDirectory::new(
             self.storage.directory.clone(),
@@ -89,7 +92,7 @@ impl House {
             Arc::new(ScriptedEntropy::new([])),
         );
         let shop = Name::parse("Corner Shop").unwrap();
-        match directory.add_merchant(shop, None, Some(MERCHANT), Act::operator()).await {
+        match directory.add_merchant(shop, None, Some(MERCHANT), AuditContext::operator()).await {
             Ok(_) | Err(ManageDirectoryError::NotAdded(AddPartyError::Taken)) => {}
             Err(error) => panic!("{error}"),
         }
@@ -101,7 +104,7 @@ impl House {
         let call = call(id);
         let new =
             NewDevice { merchant_id: MERCHANT, id: Some(call.device_id.clone()), details: DeviceDetails::default() };
-        self.provision.one(&Mandate::operator(), &new, None).await.unwrap();
+        self.provision.one(&Authorization::operator(), &new, None).await.unwrap();
         call
     }
 
@@ -113,9 +116,9 @@ impl House {
         self.claim.execute(by, &attempt(code)).await
     }
 
-    /// A claim that no limit stops.
+    /// Claims without an effective limit.
     async fn unlimited_claim(&self, by: &Claimant, attempt: ClaimAttempt) -> Result<DeviceId, ClaimDeviceError> {
-        let limit = ClaimLimit { max_failures: 100, ..LIMIT };
+        let limit = AttemptLimit { max_failures: 100, ..LIMIT };
         let (devices, failures) = (self.storage.devices.clone(), self.storage.failures.clone());
         ClaimDevice::new(devices, failures, self.clock.clone(), limit).execute(by, &attempt).await
     }
@@ -133,14 +136,14 @@ fn call(id: &str) -> TerminalCall {
     }
 }
 
-/// A call from the address of this number, with this trace id.
-fn from(number: u8) -> CallContext {
-    let origin = Some(std::net::Ipv4Addr::new(198, 51, 100, number).into());
-    CallContext { origin, trace_id: TraceId::from_bits(number.into()) }
+/// Context of a request from the address with this number, and with this trace id.
+fn from(number: u8) -> RequestContext {
+    let client_ip = Some(std::net::Ipv4Addr::new(198, 51, 100, number).into());
+    RequestContext { client_ip, trace_id: TraceId::from_bits(number.into()) }
 }
 
 fn attempt(code: &str) -> ClaimAttempt {
-    ClaimAttempt { typed_code: code.to_owned(), device_id: None, context: from(2) }
+    ClaimAttempt { code: PairingCode::from_typed(code).ok(), device_id: None, context: from(2) }
 }
 
 fn user(merchant_id: MerchantId, name: &str) -> Claimant {

@@ -1,12 +1,13 @@
-//! Sessions and machines on fakes: what depends on a precise order, or on a port that fails.
+//! Tests of sessions of users and API clients.
 
 use std::sync::Arc;
 
-use pos_application::{
-    ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError, LogOutError,
-    ManageClients, ManageDirectory, ManageMembers, NotActing, StartClientSession, StartClientSessionError,
+use pos_application::tenancy::{
+    ActingError, ClientStores, CloseSession, CurrentSession, Hosts, InitiateSession, InitiateSessionError, LogOutError,
+    ManageClients, ManageDirectory, ManageMembers, StartClientSession, StartClientSessionError,
 };
-use pos_domain::{Act, ApiClientId, ClaimLimit, Member, Name, Party, Place, ResellerId, Role, Slug, UserId};
+use pos_domain::shared::{ApiClientId, AttemptLimit, AuditContext, Name, Party, ResellerId, Role, UserId};
+use pos_domain::tenancy::{ClientApp, Member, Slug};
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
 use pos_port_identity::{FixedClientTokens, FixedLogouts, FixedVerifier, LogoutNotice, Principal};
 use pos_port_storage::{InMemoryStore, Storage};
@@ -17,9 +18,10 @@ use uuid::Uuid;
 use crate::{MERCHANT, START, from};
 
 pub(crate) const LIFETIME: Duration = Duration::hours(10);
-const LIMIT: ClaimLimit = ClaimLimit { max_failures: 3, window: Duration::seconds(60) };
+const LIMIT: AttemptLimit = AttemptLimit { max_failures: 3, window: Duration::seconds(60) };
 
-pub(crate) struct Tenancy {
+/// Use cases of tenancy on one store, with one merchant and its member `ann`.
+pub(crate) struct TenancyFixture {
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) storage: Storage,
     pub(crate) initiate: InitiateSession,
@@ -28,21 +30,24 @@ pub(crate) struct Tenancy {
     pub(crate) clients: ManageClients,
 }
 
-fn place() -> Place {
-    Place { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() }
+fn client_app() -> ClientApp {
+    ClientApp { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() }
 }
 
 pub(crate) fn ann() -> Principal {
     Principal::fixed(UserId::parse("ann").unwrap(), Some(MERCHANT))
 }
 
-impl Tenancy {
+impl TenancyFixture {
     pub(crate) async fn new() -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let (time, chance): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(ScriptedEntropy::new([])));
+        let (time, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) = (clock.clone(), Arc::new(ScriptedEntropy::new([])));
         let storage = Storage::of(Arc::new(InMemoryStore::default()));
-        let directory = ManageDirectory::new(storage.directory.clone(), time.clone(), chance.clone());
-        directory.add_merchant(Name::parse("Shop").unwrap(), None, Some(MERCHANT), Act::operator()).await.unwrap();
+        let directory = ManageDirectory::new(storage.directory.clone(), time.clone(), entropy.clone());
+        directory
+            .add_merchant(Name::parse("Shop").unwrap(), None, Some(MERCHANT), AuditContext::operator())
+            .await
+            .unwrap();
         let (members, sessions) = (storage.members.clone(), storage.sessions.clone());
         let tenancy = Self {
             initiate: InitiateSession::new(
@@ -50,12 +55,12 @@ impl Tenancy {
                 members.clone(),
                 sessions.clone(),
                 time.clone(),
-                Hosts::new([("portal.example".to_owned(), place())]),
+                Hosts::new([("portal.example".to_owned(), client_app())]),
                 LIFETIME,
             ),
             current: CurrentSession::new(sessions, time.clone()),
-            members: ManageMembers::new(members, time.clone(), chance.clone()),
-            clients: ManageClients::new(storage.clients.clone(), time, chance),
+            members: ManageMembers::new(members, time.clone(), entropy.clone()),
+            clients: ManageClients::new(storage.clients.clone(), time, entropy),
             clock,
             storage,
         };
@@ -70,7 +75,7 @@ impl Tenancy {
 
     async fn member(&self, role: Role) {
         let member = Member { user_id: ann().user_id, party: Party::Merchant(MERCHANT), role };
-        self.members.add(member, Act::operator()).await.unwrap();
+        self.members.add(member, AuditContext::operator()).await.unwrap();
     }
 
     fn start(&self, token: &str, principal: Principal) -> StartClientSession {
@@ -85,7 +90,7 @@ impl Tenancy {
             Arc::new(FixedClientTokens::new([("till".to_owned(), token.to_owned())])),
             Arc::new(FixedVerifier::new([("token".to_owned(), principal)])),
             self.clock.clone(),
-            place(),
+            client_app(),
             LIMIT,
             LIFETIME,
         )
@@ -94,23 +99,23 @@ impl Tenancy {
     async fn till(&self) -> SecretString {
         let id = ApiClientId::parse("till").unwrap();
         self.clients
-            .add(Some(id), Party::Merchant(MERCHANT), Role::Operator, Act::operator(), |_| Ok(()))
+            .add(Some(id), Party::Merchant(MERCHANT), Role::Operator, AuditContext::operator(), |_| Ok(()))
             .await
             .unwrap()
             .secret
     }
 }
 
-/// The service account of the client that is called `till`.
+/// Principal of the service account of the client `till`.
 fn till() -> Principal {
     let authorized_party = Some("till".to_owned());
     Principal { authorized_party, ..Principal::fixed(UserId::parse("service-till").unwrap(), None) }
 }
 
 #[tokio::test]
-async fn a_claimant_needs_the_session_it_initiated() {
-    let tenancy = Tenancy::new().await;
-    assert!(matches!(tenancy.current.claimant(&ann()).await, Err(NotActing::NotInitiated)));
+async fn a_claimant_needs_an_initiated_session() {
+    let tenancy = TenancyFixture::new().await;
+    assert!(matches!(tenancy.current.claimant(&ann()).await, Err(ActingError::NotInitiated)));
     let unknown = tenancy.initiate.execute(&ann(), "elsewhere.example", from(1)).await;
     assert!(matches!(unknown, Err(InitiateSessionError::UnknownHost)));
     let initiated = tenancy.initiate.execute(&ann(), "Portal.Example", from(1)).await.unwrap();
@@ -120,12 +125,12 @@ async fn a_claimant_needs_the_session_it_initiated() {
     let misled = tenancy.initiate.execute(&reseller, "portal.example", from(1)).await;
     assert!(matches!(misled, Err(InitiateSessionError::NotAMember)), "the merchant is not of that reseller");
     tenancy.clock.advance(LIFETIME);
-    assert!(matches!(tenancy.current.claimant(&ann()).await, Err(NotActing::NotInitiated)));
+    assert!(matches!(tenancy.current.claimant(&ann()).await, Err(ActingError::NotInitiated)));
 }
 
 #[tokio::test]
-async fn a_notice_that_names_nobody_ends_nothing() {
-    let tenancy = Tenancy::new().await;
+async fn a_logout_notice_without_session_and_user_is_rejected() {
+    let tenancy = TenancyFixture::new().await;
     tenancy.initiate.execute(&ann(), "portal.example", from(1)).await.unwrap();
     let notice = LogoutNotice { session: None, user_id: None, issued_at: START };
     let logouts = Arc::new(FixedLogouts::new([("empty".to_owned(), notice)]));
@@ -137,8 +142,8 @@ async fn a_notice_that_names_nobody_ends_nothing() {
 }
 
 #[tokio::test]
-async fn a_machine_gets_in_only_with_a_token_that_is_its_own() {
-    let tenancy = Tenancy::new().await;
+async fn a_client_session_needs_a_token_that_was_issued_to_the_client() {
+    let tenancy = TenancyFixture::new().await;
     let secret = tenancy.till().await;
     let expired = Principal { authorized_party: Some("other".to_owned()), ..till() };
     let elsewhere = Principal { merchant_id: Some(crate::OTHER_MERCHANT), ..till() };
@@ -151,14 +156,14 @@ async fn a_machine_gets_in_only_with_a_token_that_is_its_own() {
         assert!(matches!(refused, Err(StartClientSessionError::Refused)), "{name}: {refused:?}");
     }
     let started = tenancy.start("token", till()).execute("till", &secret, from(1)).await.unwrap();
-    assert_eq!(started.initiated.session.member.role, Role::Operator, "the row's, as the token names none");
+    assert_eq!(started.initiated.session.member.role, Role::Operator, "the client's role, as the token names none");
     assert!(!format!("{started:?}").contains("token\""), "no token in Debug");
     assert_eq!(tenancy.current.claimant(&till()).await.unwrap().merchant_id, MERCHANT);
 }
 
 #[tokio::test]
-async fn past_the_limit_the_right_secret_gets_in_and_no_other() {
-    let tenancy = Tenancy::new().await;
+async fn above_the_limit_only_the_right_secret_is_accepted() {
+    let tenancy = TenancyFixture::new().await;
     let secret = tenancy.till().await;
     let start = tenancy.start("token", till());
     for id in ["till", "nobody", "till"] {

@@ -1,83 +1,84 @@
-//! A terminal that has its status held back until something changes.
+//! Tests of held status requests.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pos_application::{CheckStatus, CheckedStatus, StatusAnswer, TerminalCall};
-use pos_domain::{DeviceId, DeviceStatus, PairingCodeStatus};
+use pos_application::pairing::{CheckStatus, CheckedStatus, StatusAnswer, TerminalCall};
+use pos_domain::device::{DeviceStatus, PairingCodeStatus};
+use pos_domain::shared::DeviceId;
 use pos_port_clock::ManualClock;
-use pos_port_storage::{DeviceChanges, Watch, Woken};
+use pos_port_storage::pairing::{DeviceChangeNotifier, DeviceSubscription, Wake};
 
-use crate::{House, MERCHANT, START, user};
+use crate::{MERCHANT, START, TestApp, user};
 
-/// Nothing changes, and time passes as it is asked to.
-struct Uneventful(Arc<ManualClock>);
+/// Nothing changes; time passes until the timeout.
+struct NoChange(Arc<ManualClock>);
 
 #[async_trait]
-impl Watch for Uneventful {
-    async fn changed(&mut self, at_most: Duration) -> Woken {
+impl DeviceSubscription for NoChange {
+    async fn changed(&mut self, at_most: Duration) -> Wake {
         self.0.advance(at_most.try_into().unwrap());
-        Woken::ByTime
+        Wake::TimedOut
     }
 }
 
-impl DeviceChanges for Uneventful {
-    fn watch(&self, _: &DeviceId) -> Option<Box<dyn Watch>> {
+impl DeviceChangeNotifier for NoChange {
+    fn subscribe(&self, _: &DeviceId) -> Option<Box<dyn DeviceSubscription>> {
         Some(Box::new(Self(self.0.clone())))
     }
 }
 
-/// The device is claimed during the wait, but word of it is lost.
-struct Unheard(Arc<House>, String);
+/// The device is claimed during the wait, but the notification is lost.
+struct LostNotification(Arc<TestApp>, String);
 
 #[async_trait]
-impl Watch for Unheard {
-    async fn changed(&mut self, at_most: Duration) -> Woken {
+impl DeviceSubscription for LostNotification {
+    async fn changed(&mut self, at_most: Duration) -> Wake {
         self.0.clock.advance(at_most.try_into().unwrap());
         let _ = self.0.claim(&user(MERCHANT, "ann"), &self.1).await;
-        Woken::ByTime
+        Wake::TimedOut
     }
 }
 
-impl DeviceChanges for Unheard {
-    fn watch(&self, _: &DeviceId) -> Option<Box<dyn Watch>> {
+impl DeviceChangeNotifier for LostNotification {
+    fn subscribe(&self, _: &DeviceId) -> Option<Box<dyn DeviceSubscription>> {
         Some(Box::new(Self(self.0.clone(), self.1.clone())))
     }
 }
 
-/// Is woken again and again by what is no change, a second each time.
-struct Restless(Arc<ManualClock>);
+/// Notifies every second without a change of the status.
+struct SpuriousNotifications(Arc<ManualClock>);
 
 #[async_trait]
-impl Watch for Restless {
-    async fn changed(&mut self, _: Duration) -> Woken {
+impl DeviceSubscription for SpuriousNotifications {
+    async fn changed(&mut self, _: Duration) -> Wake {
         self.0.advance(time::Duration::SECOND);
-        Woken::ByChange
+        Wake::Changed
     }
 }
 
-impl DeviceChanges for Restless {
-    fn watch(&self, _: &DeviceId) -> Option<Box<dyn Watch>> {
+impl DeviceChangeNotifier for SpuriousNotifications {
+    fn subscribe(&self, _: &DeviceId) -> Option<Box<dyn DeviceSubscription>> {
         Some(Box::new(Self(self.0.clone())))
     }
 }
 
-/// Has no room.
+/// Accepts no subscription.
 struct Full;
 
-impl DeviceChanges for Full {
-    fn watch(&self, _: &DeviceId) -> Option<Box<dyn Watch>> {
+impl DeviceChangeNotifier for Full {
+    fn subscribe(&self, _: &DeviceId) -> Option<Box<dyn DeviceSubscription>> {
         None
     }
 }
 
-fn status(house: &House, changes: impl DeviceChanges + 'static) -> CheckStatus {
-    CheckStatus::new(house.storage.devices.clone(), Arc::new(changes), house.clock.clone(), Duration::from_secs(5))
+fn status(app: &TestApp, changes: impl DeviceChangeNotifier + 'static) -> CheckStatus {
+    CheckStatus::new(app.storage.devices.clone(), Arc::new(changes), app.clock.clone(), Duration::from_secs(5))
 }
 
-/// The answer at the end of a wait that nobody stops, and whether it was held back.
-async fn at_the_end(status: &CheckStatus, call: &TerminalCall, seconds: u64) -> (CheckedStatus, bool) {
+/// Returns the status at the end of an uninterrupted wait, and whether the request was held.
+async fn wait_to_the_end(status: &CheckStatus, call: &TerminalCall, seconds: u64) -> (CheckedStatus, bool) {
     let mut answer = status.begin_wait(call, Duration::from_secs(seconds)).await.unwrap();
     let mut held = false;
     loop {
@@ -92,66 +93,66 @@ async fn at_the_end(status: &CheckStatus, call: &TerminalCall, seconds: u64) -> 
     }
 }
 
-fn waited(house: &House) -> i64 {
-    (pos_port_clock::Clock::now(&*house.clock) - START).whole_seconds()
+fn waited(app: &TestApp) -> i64 {
+    (pos_port_clock::Clock::now(&*app.clock) - START).whole_seconds()
 }
 
 #[tokio::test]
-async fn where_nothing_changes_the_wait_ends_in_time() {
-    let house = House::new([]);
-    let call = house.device("POS-00000001").await;
-    house.code(&call).await;
-    let (checked, _) = at_the_end(&status(&house, Uneventful(house.clock.clone())), &call, 12).await;
+async fn without_a_change_the_wait_ends_at_its_timeout() {
+    let app = TestApp::new([]);
+    let call = app.device("POS-00000001").await;
+    app.code(&call).await;
+    let (checked, _) = wait_to_the_end(&status(&app, NoChange(app.clock.clone())), &call, 12).await;
     assert_eq!(checked.pairing_code_status, PairingCodeStatus::Pending);
-    assert_eq!(waited(&house), 12);
+    assert_eq!(waited(&app), 12);
 }
 
 #[tokio::test]
-async fn a_code_that_expires_ends_the_wait_at_that_instant() {
-    let house = House::new([]);
-    let call = house.device("POS-00000001").await;
-    house.code(&call).await;
-    let (checked, _) = at_the_end(&status(&house, Uneventful(house.clock.clone())), &call, 900).await;
+async fn a_code_that_expires_ends_the_wait_at_that_time() {
+    let app = TestApp::new([]);
+    let call = app.device("POS-00000001").await;
+    app.code(&call).await;
+    let (checked, _) = wait_to_the_end(&status(&app, NoChange(app.clock.clone())), &call, 900).await;
     assert_eq!(checked.pairing_code_status, PairingCodeStatus::Expired);
-    assert_eq!(waited(&house), 300);
+    assert_eq!(waited(&app), 300);
 }
 
 #[tokio::test]
-async fn a_claim_whose_word_is_lost_is_seen_within_seconds() {
-    let house = Arc::new(House::new([]));
-    let call = house.device("POS-00000001").await;
-    let code = house.code(&call).await;
-    let (checked, _) = at_the_end(&status(&house, Unheard(house.clone(), code)), &call, 60).await;
+async fn a_claim_with_a_lost_notification_is_detected_by_the_recheck() {
+    let app = Arc::new(TestApp::new([]));
+    let call = app.device("POS-00000001").await;
+    let code = app.code(&call).await;
+    let (checked, _) = wait_to_the_end(&status(&app, LostNotification(app.clone(), code)), &call, 60).await;
     assert_eq!(checked.device_status, DeviceStatus::Claimed);
-    assert_eq!(waited(&house), 5);
+    assert_eq!(waited(&app), 5);
 }
 
 #[tokio::test]
-async fn who_finds_no_room_is_answered_at_once() {
-    let house = House::new([]);
-    let call = house.device("POS-00000001").await;
-    house.code(&call).await;
-    let (checked, held) = at_the_end(&status(&house, Full), &call, 60).await;
-    assert_eq!((checked.pairing_code_status, held, waited(&house)), (PairingCodeStatus::Pending, false, 0));
+async fn without_a_free_subscription_the_request_is_answered_at_once() {
+    let app = TestApp::new([]);
+    let call = app.device("POS-00000001").await;
+    app.code(&call).await;
+    let (checked, held) = wait_to_the_end(&status(&app, Full), &call, 60).await;
+    assert_eq!((checked.pairing_code_status, held, waited(&app)), (PairingCodeStatus::Pending, false, 0));
 }
 
 #[tokio::test]
-async fn waking_for_nothing_does_not_lengthen_the_wait() {
-    let house = House::new([]);
-    let call = house.device("POS-00000001").await;
-    house.code(&call).await;
-    let restless = status(&house, Restless(house.clock.clone()));
-    let (_, held) = at_the_end(&restless, &call, 12).await;
-    assert_eq!((held, waited(&house)), (true, 12));
+async fn spurious_notifications_do_not_extend_the_wait() {
+    let app = TestApp::new([]);
+    let call = app.device("POS-00000001").await;
+    app.code(&call).await;
+    let spurious = status(&app, SpuriousNotifications(app.clock.clone()));
+    let (_, held) = wait_to_the_end(&spurious, &call, 12).await;
+    assert_eq!((held, waited(&app)), (true, 12));
 }
 
 #[tokio::test]
-async fn whoever_is_stopped_is_told_what_was_known() {
-    let house = House::new([]);
-    let call = house.device("POS-00000001").await;
-    house.code(&call).await;
-    let uneventful = status(&house, Uneventful(house.clock.clone()));
-    let answer = uneventful.begin_wait(&call, Duration::from_secs(60)).await.unwrap();
-    let StatusAnswer::Waiting(waiting) = answer else { panic!("there is something to wait for") };
-    assert_eq!((waiting.status().pairing_code_status, waited(&house)), (PairingCodeStatus::Pending, 0));
+async fn an_interrupted_wait_returns_the_latest_known_status() {
+    let app = TestApp::new([]);
+    let call = app.device("POS-00000001").await;
+    app.code(&call).await;
+    let no_change = status(&app, NoChange(app.clock.clone()));
+    let answer = no_change.begin_wait(&call, Duration::from_secs(60)).await.unwrap();
+    let StatusAnswer::Waiting(waiting) = answer else { panic!("expected a held request") };
+    assert_eq!((waiting.status().pairing_code_status, waited(&app)), (PairingCodeStatus::Pending, 0));
 }

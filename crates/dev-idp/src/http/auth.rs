@@ -1,4 +1,4 @@
-//! The authorization endpoint: a form to log in with, and the way back with a code.
+//! Authorization endpoint: the log-in form, and the redirect to the client with a code.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -33,8 +33,8 @@ pub(super) struct LogIn {
 }
 
 pub(super) async fn show(realm: Data<Realm>, Query(request): Query<AuthRequest>) -> HttpResponse {
-    match Way::back(&realm, &request) {
-        Ok(way) => page::log_in(&way.client.client_id, false),
+    match VerifiedRedirect::of(&realm, &request) {
+        Ok(verified) => page::log_in(&verified.client.client_id, false),
         Err(refusal) => *refusal,
     }
 }
@@ -44,54 +44,54 @@ pub(super) async fn log_in(
     Query(request): Query<AuthRequest>,
     Form(form): Form<LogIn>,
 ) -> HttpResponse {
-    let way = match Way::back(&realm, &request) {
-        Ok(way) => way,
+    let verified = match VerifiedRedirect::of(&realm, &request) {
+        Ok(verified) => verified,
         Err(refusal) => return *refusal,
     };
     let Some(user) = realm.settings.user(&form.username, &form.password) else {
-        return page::log_in(&way.client.client_id, true);
+        return page::log_in(&verified.client.client_id, true);
     };
     let granted = scope(request.scope.as_deref());
-    let session = realm.begin(Subject::of_user(user), way.client, granted, request.nonce.clone());
+    let session = realm.begin(Subject::of_user(user), verified.client, granted, request.nonce.clone());
     let session_id = session.id.clone();
-    let code = realm.issue_code(session, way.redirect_uri, request.code_challenge.clone());
-    way.redirect(&[("session_state", &session_id), ("code", &code)])
+    let code = realm.issue_code(session, verified.redirect_uri, request.code_challenge.clone());
+    verified.redirect(&[("session_state", &session_id), ("code", &code)])
 }
 
-/// The way back to a client that may be trusted with an answer.
-struct Way<'r> {
+/// A client and a redirect URI that have been checked to belong together.
+struct VerifiedRedirect<'r> {
     client: &'r DevClient,
     redirect_uri: &'r str,
     state: Option<&'r str>,
     issuer: &'r str,
 }
 
-impl<'r> Way<'r> {
-    /// Checks a request. Who asks and where the answer goes come first, because until both are known to belong
-    /// together there is nobody to answer to but the person in front (RFC 6749, section 4.1.2.1).
-    fn back(realm: &'r Realm, request: &'r AuthRequest) -> Result<Self, Box<HttpResponse>> {
+impl<'r> VerifiedRedirect<'r> {
+    /// Validates a request. Client and redirect URI come first: until both are valid, errors are shown to the user and
+    /// not sent to the redirect URI (RFC 6749, section 4.1.2.1).
+    fn of(realm: &'r Realm, request: &'r AuthRequest) -> Result<Self, Box<HttpResponse>> {
         let refuse = |sentence| Box::new(page::message(StatusCode::BAD_REQUEST, sentence));
         let client = request.client_id.as_deref().and_then(|id| realm.settings.client(id));
         let client = client.ok_or_else(|| refuse("Client not found"))?;
         let redirect_uri = request.redirect_uri.as_ref().filter(|uri| client.redirect_uris.contains(uri));
         let redirect_uri = redirect_uri.ok_or_else(|| refuse("Invalid parameter: redirect_uri"))?;
-        let way = Self { client, redirect_uri, state: request.state.as_deref(), issuer: &realm.issuer };
-        match fault(client, request) {
+        let verified = Self { client, redirect_uri, state: request.state.as_deref(), issuer: &realm.issuer };
+        match request_error(client, request) {
             Some((error, description)) => {
-                Err(way.redirect(&[("error", error), ("error_description", description)]).into())
+                Err(verified.redirect(&[("error", error), ("error_description", description)]).into())
             }
-            None => Ok(way),
+            None => Ok(verified),
         }
     }
 
-    fn redirect(&self, answer: &[(&str, &str)]) -> HttpResponse {
+    fn redirect(&self, parameters: &[(&str, &str)]) -> HttpResponse {
         let Ok(mut url) = Url::parse(self.redirect_uri) else {
             return page::message(StatusCode::BAD_REQUEST, "Invalid parameter: redirect_uri");
         };
         {
             let mut query = url.query_pairs_mut();
             query.extend_pairs(self.state.map(|state| ("state", state)));
-            query.extend_pairs(answer).append_pair("iss", self.issuer);
+            query.extend_pairs(parameters).append_pair("iss", self.issuer);
         }
         // 302 and not 303, like Keycloak; every browser turns the POST into a GET.
         HttpResponse::Found()
@@ -101,8 +101,8 @@ impl<'r> Way<'r> {
     }
 }
 
-/// What is wrong with a request whose client and redirect address are right.
-fn fault(client: &DevClient, request: &AuthRequest) -> Option<(&'static str, &'static str)> {
+/// The error of a request whose client and redirect URI are valid.
+fn request_error(client: &DevClient, request: &AuthRequest) -> Option<(&'static str, &'static str)> {
     if request.response_type.as_deref() != Some("code") {
         return Some(("unsupported_response_type", "Only response_type=code is offered"));
     }
@@ -118,7 +118,7 @@ fn fault(client: &DevClient, request: &AuthRequest) -> Option<(&'static str, &'s
     }
 }
 
-/// A base64url SHA-256 (RFC 7636, section 4.2).
+/// Whether the text is a base64url SHA-256 hash (RFC 7636, section 4.2).
 fn is_challenge(text: &str) -> bool {
     text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }

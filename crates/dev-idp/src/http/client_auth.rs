@@ -1,4 +1,4 @@
-//! Which client asks.
+//! Client authentication by HTTP Basic or form parameters (RFC 6749, section 2.3.1).
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
@@ -11,8 +11,7 @@ use super::oauth_error::OAuthError;
 use crate::realm::Realm;
 use crate::settings::DevClient;
 
-/// The client a request comes from, by HTTP Basic or by the form (RFC 6749, section 2.3.1). A client with a secret must
-/// prove it; one without a secret must not claim to have one.
+/// Authenticates the client of a request. A client with a secret must send it; a client without one must not send any.
 pub(super) fn authenticate<'r>(
     realm: &'r Realm,
     request: &HttpRequest,

@@ -1,3 +1,5 @@
+//! Discovery and key set endpoints.
+
 use actix_web::web::{Data, Json};
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! Log-out: by the browser (OpenID Connect RP-Initiated Logout 1.0) or by the client with its refresh token. Either way
-//! the session's client is told over the back channel before the answer goes out.
+//! End-session endpoint: log-out by the browser (OpenID Connect RP-Initiated Logout 1.0) or by the client with its
+//! refresh token. Both send the back-channel logout token before they respond.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
@@ -46,7 +46,7 @@ pub(super) async fn by_client(
 }
 
 async fn end_by_hint(realm: &Realm, request: &LogoutRequest) -> Result<HttpResponse, OAuthError> {
-    let hint = request.id_token_hint.as_deref().and_then(|token| realm.with_keys(|keys| keys.open(token)));
+    let hint = request.id_token_hint.as_deref().and_then(|token| realm.with_keys(|keys| keys.verify(token)));
     let claim = |name: &str| hint.as_ref().and_then(|claims| claims.get(name)).and_then(Value::as_str);
     if let Some(session_id) = claim("sid") {
         realm.log_out(session_id).await?;

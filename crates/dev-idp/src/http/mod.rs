@@ -1,4 +1,4 @@
-//! Keycloak's addresses.
+//! HTTP routes, with Keycloak's paths.
 
 mod auth;
 mod client_auth;
@@ -17,7 +17,7 @@ use url::Url;
 use crate::realm::Realm;
 use oauth_error::OAuthError;
 
-/// The handlers of one realm.
+/// The routes of one realm.
 pub(crate) fn routes(config: &mut ServiceConfig, realm: &Data<Realm>) {
     let ours = realm.settings.realm.clone();
     let known =
@@ -44,7 +44,7 @@ pub(crate) fn routes(config: &mut ServiceConfig, realm: &Data<Realm>) {
         .default_service(web::to(not_found));
 }
 
-/// Lets the pages of registered clients read the answers, as Keycloak does with the web origins `+`.
+/// CORS policy: the origins of registered clients may read responses, as in Keycloak with the web origins `+`.
 pub(crate) fn cors(realm: &Realm) -> Cors {
     let uris = realm.settings.clients.iter().flat_map(|client| &client.redirect_uris);
     let origins: Vec<_> =
@@ -70,5 +70,5 @@ async fn rotate_keys(realm: Data<Realm>, query: Query<RotateQuery>) -> Result<Ht
 }
 
 async fn not_found() -> HttpResponse {
-    HttpResponse::NotFound().json(serde_json::json!({ "error": "Realm or address does not exist" }))
+    HttpResponse::NotFound().json(serde_json::json!({ "error": "Realm or path does not exist" }))
 }

@@ -1,11 +1,13 @@
+//! OAuth 2.0 error responses (RFC 6749, section 5.2).
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use serde_json::json;
 
-use crate::keys::KeyFault;
+use crate::keys::KeyError;
 
-/// A refusal of the token endpoint (RFC 6749, section 5.2).
+/// An error of the token endpoint.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 pub(super) enum OAuthError {
     #[error("{0}")]
@@ -35,9 +37,9 @@ impl OAuthError {
     }
 }
 
-impl From<KeyFault> for OAuthError {
-    fn from(fault: KeyFault) -> Self {
-        tracing::error!(%fault, "development issuer failed");
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        tracing::error!(%error, "development issuer failed");
         Self::ServerError
     }
 }

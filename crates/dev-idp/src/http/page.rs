@@ -1,14 +1,14 @@
-//! The few pages a person sees. Nothing a request says is ever put into one.
+//! HTML pages of the log-in. They never contain text from a request.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, ContentType};
 
-const FRAME: &str = include_str!("page.html");
+const LAYOUT: &str = include_str!("page.html");
 
-/// The log-in form. It goes back to the address it came from, with the request in its query.
+/// The log-in form. It is posted to the URL that served it, whose query is the authorization request.
 ///
-/// `client_id` is one from the settings, whose alphabet needs no escaping.
+/// `client_id` comes from the settings, which allow no characters that need escaping.
 pub(super) fn log_in(client_id: &str, failed: bool) -> HttpResponse {
     let notice = if failed { r#"<p class="bad" role="alert">Invalid username or password.</p>"# } else { "" };
     let form = format!(
@@ -22,7 +22,7 @@ pub(super) fn log_in(client_id: &str, failed: bool) -> HttpResponse {
     page(StatusCode::OK, &form)
 }
 
-/// A page with one sentence.
+/// A page with one message.
 pub(super) fn message(status: StatusCode, sentence: &'static str) -> HttpResponse {
     page(status, &format!("<h1>{sentence}</h1>"))
 }
@@ -35,5 +35,5 @@ fn page(status: StatusCode, body: &str) -> HttpResponse {
             CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
         ))
-        .body(FRAME.replace("{{body}}", body))
+        .body(LAYOUT.replace("{{body}}", body))
 }

@@ -1,4 +1,4 @@
-//! The token endpoint.
+//! Token endpoint: the grants `password`, `client_credentials`, `authorization_code` and `refresh_token`.
 
 use actix_web::http::header::{CACHE_CONTROL, PRAGMA};
 use actix_web::web::{Data, Form};
@@ -94,8 +94,8 @@ fn required<'f>(parameter: Option<&'f str>, missing: &'static str) -> Result<&'f
     parameter.filter(|text| !text.is_empty()).ok_or(OAuthError::InvalidRequest(missing))
 }
 
-/// The scope that is granted: Keycloak's default ones, and `openid` when it was asked for.
-pub(super) fn scope(asked: Option<&str>) -> String {
-    let openid = asked.is_some_and(|asked| asked.split(' ').any(|scope| scope == "openid"));
+/// The granted scope: Keycloak's default scopes, and `openid` if it was requested.
+pub(super) fn scope(requested: Option<&str>) -> String {
+    let openid = requested.is_some_and(|requested| requested.split(' ').any(|scope| scope == "openid"));
     if openid { "openid profile email".to_owned() } else { "profile email".to_owned() }
 }

@@ -1,10 +1,12 @@
-use crate::{LocationId, Name};
+//! Device details: label and location.
 
-/// What people keep of a device beside its state: no rule of pairing reads it.
+use crate::shared::{LocationId, Name};
+
+/// Details of a device that no pairing rule reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceDetails {
-    /// What they call it, such as the till it stands at.
+    /// Display name, such as the name of its till.
     pub label: Option<Name>,
-    /// Where it stands: a location of its merchant.
+    /// Location of its merchant where it is installed.
     pub location_id: Option<LocationId>,
 }

@@ -1,42 +1,50 @@
-//! The device aggregate: a terminal and its current pairing code, which live and change together.
+//! Device aggregate: state machine of a terminal and its current pairing code.
 //!
 //! ```text
-//!                      issue_pairing_code (retires the code before)
+//!                      issue_pairing_code (supersedes the code before)
 //!                           ┌────┐
 //!   provision ──▶ inactive ─┴────┴─ claim ──▶ claimed ── activate ──▶ activated
 //!                    ▲                           │                        │
 //!                    └───────── release ─────────┴────────────────────────┘
 //!
-//!   inactive ── move_to ──▶ inactive, at another merchant, without a code
-//!   every state ── amend ──▶ the same state
-//!   every state ── decommission ──▶ decommissioned, for good
+//!   inactive ── transfer ──▶ inactive, at another merchant, without a code
+//!   every state but decommissioned ── update ──▶ the same state
+//!   every state ── decommission ──▶ decommissioned, permanently
 //! ```
 
+mod app_version;
 mod details;
-mod pace;
+mod event;
+mod hash_chain;
+mod pairing_code;
 mod record;
 mod refusal;
+mod retention;
 mod state;
+mod user_agent;
 
+use crate::shared::Claimant;
 use time::{Duration, OffsetDateTime};
 
-use crate::{
-    Act, Actor, CallContext, ChainHead, CodeEnd, DeviceEvent, DeviceEventKind, DeviceId, EndedCode, MerchantId,
-    PairingCode, UserAgent, UserId,
-};
+use crate::shared::{Actor, AuditContext, DeviceId, MerchantId, RequestContext};
 
+pub use app_version::{AppVersion, InvalidAppVersion};
 pub use details::DeviceDetails;
-pub use pace::PollWindow;
+pub use event::{DeviceEvent, DeviceEventKind};
+pub use hash_chain::{ChainFault, ChainFinding, ChainTip, ChainVerifier};
+pub use pairing_code::{CodeEnd, InvalidPairingCode, PairingCode, PastCode};
 pub use record::{CorruptDevice, DeviceRecord};
 pub use refusal::{
-    ActivateRefusal, AmendRefusal, ClaimRefusal, DecommissionRefusal, IssueRefusal, MoveRefusal, ReleaseRefusal,
+    ActivateRefusal, ClaimRefusal, DecommissionRefusal, IssueRefusal, ReleaseRefusal, TransferRefusal, UpdateRefusal,
 };
+pub use retention::{ChainCheckpoint, SHORTEST_EVENT_RETENTION, first_needed_event};
 pub use state::{Claim, DeviceState, DeviceStatus, IssuedCode, PairingCodeStatus};
+pub use user_agent::{InvalidUserAgent, UserAgent};
 
-/// One terminal, from provisioning to activation.
+/// One terminal, from provisioning to decommissioning.
 ///
-/// A value is the device as it was at one version. A change consumes it and answers a [`Transition`] with the next
-/// version; a store keeps that only if the version before is still the one it holds.
+/// A value is the device at one version. A change consumes it and returns a [`Transition`] with the next version; a
+/// store saves that only if it still holds the previous version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     id: DeviceId,
@@ -45,64 +53,56 @@ pub struct Device {
     provisioned_at: OffsetDateTime,
     state: DeviceState,
     details: DeviceDetails,
-    last_seen: Option<Sighting>,
-    chain: Option<ChainHead>,
+    last_seen: Option<TerminalInfo>,
+    chain: Option<ChainTip>,
 }
 
-/// What a terminal last said of itself. Not part of the state machine: no rule reads it, no version counts it.
+/// Terminal info from `User-Agent`. Not part of the state machine: no rule reads it, and it does not change the
+/// version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sighting {
-    /// The application, operating system and model.
+pub struct TerminalInfo {
+    /// Application version, operating system and model.
     pub agent: UserAgent,
-    /// When it said so.
+    /// When it was reported.
     pub at: OffsetDateTime,
 }
 
-/// Who asks for a device: a user, in the name of a merchant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimant {
-    /// The merchant the user acts for.
-    pub merchant_id: MerchantId,
-    /// The user.
-    pub user_id: UserId,
-}
-
-/// One legal step: the device after it, the event that tells of it, and the code it put out of use.
+/// A legal transition: the device after it, its event, and the code that it invalidated.
 ///
-/// Only the rules of [`Device`] make one, so a store that keeps nothing but transitions cannot keep an illegal state.
+/// Only the rules of [`Device`] create one, so a store that saves only transitions cannot contain an illegal state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     device: Device,
     event: DeviceEvent,
-    ended_code: Option<EndedCode>,
+    past_code: Option<PastCode>,
 }
 
 impl Transition {
-    /// The device after the step.
+    /// Returns the device after the transition.
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// What happened.
+    /// Returns the event of the transition.
     #[must_use]
     pub fn event(&self) -> &DeviceEvent {
         &self.event
     }
 
-    /// The code that left the device by this step.
+    /// Returns the code that the transition invalidated.
     #[must_use]
-    pub fn ended_code(&self) -> Option<&EndedCode> {
-        self.ended_code.as_ref()
+    pub fn past_code(&self) -> Option<&PastCode> {
+        self.past_code.as_ref()
     }
 
-    /// The version the store must still hold for this step to be kept; 0 for a device that is new.
+    /// Returns the version that the store must hold for the transition to be saved; 0 for a new device.
     #[must_use]
     pub fn expected_version(&self) -> u64 {
         self.device.version.saturating_sub(1)
     }
 
-    /// The device after the step, by value.
+    /// Returns the device after the transition, by value.
     #[must_use]
     pub fn into_device(self) -> Device {
         self.device
@@ -110,13 +110,13 @@ impl Transition {
 }
 
 impl Device {
-    /// Makes a terminal known, for a merchant. It starts inactive, without a code, at version 1.
+    /// Provisions a device for a merchant. It starts inactive, without a code, at version 1.
     #[must_use]
     pub fn provision(
         id: DeviceId,
         merchant_id: MerchantId,
         details: DeviceDetails,
-        by: Act,
+        by: AuditContext,
         now: OffsetDateTime,
     ) -> Transition {
         let state = DeviceState::Inactive { code: None };
@@ -130,19 +130,19 @@ impl Device {
             last_seen: None,
             chain: None,
         };
-        device.step(state, DeviceEventKind::Provisioned, by, now, None)
+        device.transition(state, DeviceEventKind::Provisioned, by, now, None)
     }
 
-    /// Gives the terminal a new code, valid for `ttl` from `now`, and retires the one before (contract, section 3).
+    /// Issues a new code, valid for `ttl` from `now`, which supersedes the one before (contract, section 3).
     ///
     /// # Errors
-    /// [`IssueRefusal::AlreadyClaimed`] for a device that is claimed or activated, [`IssueRefusal::Decommissioned`] for
-    /// one that is out of use.
+    /// [`IssueRefusal::AlreadyClaimed`] for a claimed or activated device, [`IssueRefusal::Decommissioned`] for a
+    /// decommissioned one.
     pub fn issue_pairing_code(
         self,
         code: PairingCode,
         ttl: Duration,
-        context: CallContext,
+        context: RequestContext,
         now: OffsetDateTime,
     ) -> Result<Transition, IssueRefusal> {
         match &self.state {
@@ -150,22 +150,28 @@ impl Device {
             DeviceState::Claimed(_) | DeviceState::Activated { .. } => return Err(IssueRefusal::AlreadyClaimed),
             DeviceState::Decommissioned { .. } => return Err(IssueRefusal::Decommissioned),
         }
-        let retired = self.ended_code(now);
+        let superseded = self.past_code(now);
         let issued = IssuedCode { code, issued_at: now, expires_at: now.saturating_add(ttl) };
         let next = DeviceState::Inactive { code: Some(issued) };
-        Ok(self.step(next, DeviceEventKind::PairingCodeIssued, context.by(Actor::Terminal), now, retired))
+        Ok(self.transition(
+            next,
+            DeviceEventKind::PairingCodeIssued,
+            context.with_actor(Actor::Terminal),
+            now,
+            superseded,
+        ))
     }
 
-    /// Links the terminal to the claimant's merchant, by the code that stands on its screen.
+    /// Claims the device for the claimant's merchant by the code on its screen.
     ///
     /// # Errors
     /// In this order (contract, section 3): [`ClaimRefusal::AlreadyUsed`], [`ClaimRefusal::Expired`] (also for a code
-    /// that is no longer this device's), [`ClaimRefusal::NotOwner`].
+    /// that is no longer the device's), [`ClaimRefusal::NotOwner`].
     pub fn claim(
         self,
         code: PairingCode,
         by: &Claimant,
-        context: CallContext,
+        context: RequestContext,
         now: OffsetDateTime,
     ) -> Result<Transition, ClaimRefusal> {
         let issued = match &self.state {
@@ -183,15 +189,21 @@ impl Device {
             return Err(ClaimRefusal::NotOwner);
         }
         let next = DeviceState::Claimed(Claim { code: issued, by: by.user_id.clone(), at: now });
-        Ok(self.step(next, DeviceEventKind::Claimed, context.by(Actor::User(by.user_id.clone())), now, None))
+        Ok(self.transition(
+            next,
+            DeviceEventKind::Claimed,
+            context.with_actor(Actor::User(by.user_id.clone())),
+            now,
+            None,
+        ))
     }
 
-    /// Makes a claimed terminal ready for payments.
+    /// Activates a claimed device, so that it is ready for payments.
     ///
     /// # Errors
-    /// [`ActivateRefusal::NotClaimed`] while it is inactive, [`ActivateRefusal::AlreadyActivated`] the second time,
-    /// [`ActivateRefusal::Decommissioned`] when it is out of use.
-    pub fn activate(self, context: CallContext, now: OffsetDateTime) -> Result<Transition, ActivateRefusal> {
+    /// [`ActivateRefusal::NotClaimed`] for an inactive device, [`ActivateRefusal::AlreadyActivated`] for an activated
+    /// one, [`ActivateRefusal::Decommissioned`] for a decommissioned one.
+    pub fn activate(self, context: RequestContext, now: OffsetDateTime) -> Result<Transition, ActivateRefusal> {
         let claim = match &self.state {
             DeviceState::Claimed(claim) => claim.clone(),
             DeviceState::Inactive { .. } => return Err(ActivateRefusal::NotClaimed),
@@ -199,74 +211,86 @@ impl Device {
             DeviceState::Decommissioned { .. } => return Err(ActivateRefusal::Decommissioned),
         };
         let next = DeviceState::Activated { claim, at: now };
-        Ok(self.step(next, DeviceEventKind::Activated, context.by(Actor::Terminal), now, None))
+        Ok(self.transition(next, DeviceEventKind::Activated, context.with_actor(Actor::Terminal), now, None))
     }
 
-    /// Takes the terminal back to inactive, without a code; the one it was claimed with stays known as used.
+    /// Releases the device: it becomes inactive, without a code. The code of the claim becomes a past code (used).
     ///
     /// # Errors
-    /// [`ReleaseRefusal::NotClaimed`] for a device that is inactive already, [`ReleaseRefusal::Decommissioned`] for one
-    /// that is out of use.
-    pub fn release(self, by: Act, now: OffsetDateTime) -> Result<Transition, ReleaseRefusal> {
+    /// [`ReleaseRefusal::NotClaimed`] for an inactive device, [`ReleaseRefusal::Decommissioned`] for a decommissioned
+    /// one.
+    pub fn release(self, by: AuditContext, now: OffsetDateTime) -> Result<Transition, ReleaseRefusal> {
         match &self.state {
             DeviceState::Claimed(_) | DeviceState::Activated { .. } => {}
             DeviceState::Inactive { .. } => return Err(ReleaseRefusal::NotClaimed),
             DeviceState::Decommissioned { .. } => return Err(ReleaseRefusal::Decommissioned),
         }
-        let used = self.ended_code(now);
-        Ok(self.step(DeviceState::Inactive { code: None }, DeviceEventKind::Released, by, now, used))
+        let used = self.past_code(now);
+        Ok(self.transition(DeviceState::Inactive { code: None }, DeviceEventKind::Released, by, now, used))
     }
 
-    /// Changes what is kept of the terminal beside its state.
+    /// Replaces the device's details.
     ///
     /// # Errors
-    /// [`AmendRefusal::Decommissioned`].
-    pub fn amend(mut self, details: DeviceDetails, by: Act, now: OffsetDateTime) -> Result<Transition, AmendRefusal> {
+    /// [`UpdateRefusal::Decommissioned`].
+    pub fn update(
+        mut self,
+        details: DeviceDetails,
+        by: AuditContext,
+        now: OffsetDateTime,
+    ) -> Result<Transition, UpdateRefusal> {
         if self.status() == DeviceStatus::Decommissioned {
-            return Err(AmendRefusal::Decommissioned);
+            return Err(UpdateRefusal::Decommissioned);
         }
         let state = self.state.clone();
         self.details = details;
-        Ok(self.step(state, DeviceEventKind::Amended, by, now, None))
+        Ok(self.transition(state, DeviceEventKind::Updated, by, now, None))
     }
 
-    /// Gives an inactive terminal to another merchant. Its code is retired, and what its former merchant kept of it
-    /// stays behind.
+    /// Transfers an inactive device to another merchant. Its code is superseded, and its details are reset, because
+    /// they belong to the former merchant.
     ///
     /// # Errors
-    /// [`MoveRefusal`]: a device that is claimed must be released first.
-    pub fn move_to(mut self, merchant_id: MerchantId, by: Act, now: OffsetDateTime) -> Result<Transition, MoveRefusal> {
+    /// [`TransferRefusal`]: a claimed device must be released first.
+    pub fn transfer_to(
+        mut self,
+        merchant_id: MerchantId,
+        by: AuditContext,
+        now: OffsetDateTime,
+    ) -> Result<Transition, TransferRefusal> {
         match &self.state {
-            DeviceState::Inactive { .. } if self.merchant_id == merchant_id => return Err(MoveRefusal::SameMerchant),
+            DeviceState::Inactive { .. } if self.merchant_id == merchant_id => {
+                return Err(TransferRefusal::SameMerchant);
+            }
             DeviceState::Inactive { .. } => {}
-            DeviceState::Claimed(_) | DeviceState::Activated { .. } => return Err(MoveRefusal::AlreadyClaimed),
-            DeviceState::Decommissioned { .. } => return Err(MoveRefusal::Decommissioned),
+            DeviceState::Claimed(_) | DeviceState::Activated { .. } => return Err(TransferRefusal::AlreadyClaimed),
+            DeviceState::Decommissioned { .. } => return Err(TransferRefusal::Decommissioned),
         }
-        let retired = self.ended_code(now);
+        let superseded = self.past_code(now);
         self.merchant_id = merchant_id;
         self.details = DeviceDetails::default();
-        Ok(self.step(DeviceState::Inactive { code: None }, DeviceEventKind::Moved, by, now, retired))
+        Ok(self.transition(DeviceState::Inactive { code: None }, DeviceEventKind::Transferred, by, now, superseded))
     }
 
-    /// Takes the terminal out of use for good, whatever it was doing; its code ends with it.
+    /// Decommissions the device permanently, in any state; its code becomes a past code.
     ///
     /// # Errors
     /// [`DecommissionRefusal::AlreadyDecommissioned`].
-    pub fn decommission(self, by: Act, now: OffsetDateTime) -> Result<Transition, DecommissionRefusal> {
+    pub fn decommission(self, by: AuditContext, now: OffsetDateTime) -> Result<Transition, DecommissionRefusal> {
         if self.status() == DeviceStatus::Decommissioned {
             return Err(DecommissionRefusal::AlreadyDecommissioned);
         }
-        let ended = self.ended_code(now);
-        Ok(self.step(DeviceState::Decommissioned { at: now }, DeviceEventKind::Decommissioned, by, now, ended))
+        let ended = self.past_code(now);
+        Ok(self.transition(DeviceState::Decommissioned { at: now }, DeviceEventKind::Decommissioned, by, now, ended))
     }
 
-    /// Inactive, claimed or activated.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> DeviceStatus {
         self.state.status()
     }
 
-    /// How the latest code stands at `now`. Expiry is this question, never the work of a sweeper.
+    /// Returns the status of the latest code at `now`. Expiry is computed here; no background job expires codes.
     #[must_use]
     pub fn pairing_code_status(&self, now: OffsetDateTime) -> PairingCodeStatus {
         self.state.pairing_code_status(now)
@@ -284,7 +308,7 @@ impl Device {
         self.merchant_id
     }
 
-    /// How many changes it has seen, from 1.
+    /// Number of changes, from 1.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -296,47 +320,47 @@ impl Device {
         self.provisioned_at
     }
 
-    /// The state with its facts.
+    /// The state with its data.
     #[must_use]
     pub fn state(&self) -> &DeviceState {
         &self.state
     }
 
-    /// What people keep of it.
+    /// Label and location.
     #[must_use]
     pub fn details(&self) -> &DeviceDetails {
         &self.details
     }
 
-    /// What the terminal last said of itself.
+    /// Terminal info last reported.
     #[must_use]
-    pub fn last_seen(&self) -> Option<&Sighting> {
+    pub fn last_seen(&self) -> Option<&TerminalInfo> {
         self.last_seen.as_ref()
     }
 
-    /// The end of its chain of events; none until the first event that is part of one.
+    /// Tip of its hash chain; none until the first chained event.
     #[must_use]
-    pub fn chain(&self) -> Option<ChainHead> {
+    pub fn chain(&self) -> Option<ChainTip> {
         self.chain
     }
 
-    /// How the current code ends when the device leaves its state.
-    fn ended_code(&self, at: OffsetDateTime) -> Option<EndedCode> {
+    /// Returns the current code as a past code, for a transition that invalidates it.
+    fn past_code(&self, at: OffsetDateTime) -> Option<PastCode> {
         let (issued, end) = match &self.state {
             DeviceState::Inactive { code: None } | DeviceState::Decommissioned { .. } => return None,
-            DeviceState::Inactive { code: Some(issued) } => (issued, CodeEnd::Retired),
+            DeviceState::Inactive { code: Some(issued) } => (issued, CodeEnd::Superseded),
             DeviceState::Claimed(claim) | DeviceState::Activated { claim, .. } => (&claim.code, CodeEnd::Used),
         };
-        Some(EndedCode { code: issued.code, device_id: self.id.clone(), end, at })
+        Some(PastCode { code: issued.code, device_id: self.id.clone(), end, at })
     }
 
-    fn step(
+    fn transition(
         mut self,
         state: DeviceState,
         kind: DeviceEventKind,
-        act: Act,
+        audit_context: AuditContext,
         at: OffsetDateTime,
-        ended_code: Option<EndedCode>,
+        past_code: Option<PastCode>,
     ) -> Transition {
         let version = self.version.saturating_add(1);
         let mut event = DeviceEvent {
@@ -344,16 +368,16 @@ impl Device {
             sequence: version,
             merchant_id: self.merchant_id,
             at,
-            act,
+            audit_context,
             kind,
             hash: None,
         };
-        let hash = event.link(self.chain.map(|chain| chain.hash));
+        let hash = event.chain_hash(self.chain.map(|chain| chain.hash));
         event.hash = Some(hash);
-        let chain = Some(ChainHead { start: self.chain.map_or(version, |chain| chain.start), hash });
+        let chain = Some(ChainTip { start: self.chain.map_or(version, |chain| chain.start), hash });
         self.state = state;
         self.version = version;
         self.chain = chain;
-        Transition { device: self, event, ended_code }
+        Transition { device: self, event, past_code }
     }
 }

@@ -1,58 +1,59 @@
-//! A device laid flat, the way a table keeps it, and the way back.
+//! Flat record of a device for storage adapters, and its validation when it is loaded.
 
 use time::OffsetDateTime;
 
-use super::{Claim, Device, DeviceDetails, DeviceState, DeviceStatus, IssuedCode, Sighting};
-use crate::{ChainHead, DeviceId, MerchantId, PairingCode, UserId};
+use crate::device::{ChainTip, PairingCode};
+use crate::device::{Claim, Device, DeviceDetails, DeviceState, DeviceStatus, IssuedCode, TerminalInfo};
+use crate::shared::{DeviceId, MerchantId, UserId};
 
-/// The facts of a device, side by side. For storage adapters: [`Device::record`] lays one out, [`Device::restore`]
-/// takes one back if, and only if, its facts fit its status.
+/// A device as one flat row. [`Device::record`] creates it; [`Device::restore`] turns it back into a device if its
+/// columns match its status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceRecord {
-    /// The terminal.
+    /// Id of the device.
     pub id: DeviceId,
-    /// Its merchant.
+    /// Id of its merchant.
     pub merchant_id: MerchantId,
-    /// Its version, at least 1.
+    /// Version, at least 1.
     pub version: u64,
     /// When it was provisioned.
     pub provisioned_at: OffsetDateTime,
-    /// Which state the facts below must fit.
+    /// Status that the columns below must match.
     pub status: DeviceStatus,
-    /// The current code; there whenever the two instants after it are.
+    /// Current code; set if and only if the two instants after it are.
     pub pairing_code: Option<PairingCode>,
-    /// When the code was given out.
+    /// When the code was issued.
     pub code_issued_at: Option<OffsetDateTime>,
-    /// When it ends.
+    /// When the code expires.
     pub code_expires_at: Option<OffsetDateTime>,
-    /// Who claimed the device; there once it is claimed.
+    /// User who claimed the device; set while it is claimed or activated.
     pub claimed_by: Option<UserId>,
-    /// When it was claimed; likewise.
+    /// When it was claimed; set while it is claimed or activated.
     pub claimed_at: Option<OffsetDateTime>,
-    /// When it was activated; there only then.
+    /// When it was activated; set only while it is activated.
     pub activated_at: Option<OffsetDateTime>,
-    /// When it was taken out of use; there only then.
+    /// When it was decommissioned; set only if it is.
     pub decommissioned_at: Option<OffsetDateTime>,
-    /// What people keep of it.
+    /// Label and location.
     pub details: DeviceDetails,
-    /// What the terminal last said of itself.
-    pub last_seen: Option<Sighting>,
-    /// The end of its chain of events.
-    pub chain: Option<ChainHead>,
+    /// Terminal info last reported.
+    pub last_seen: Option<TerminalInfo>,
+    /// Tip of its hash chain.
+    pub chain: Option<ChainTip>,
 }
 
-/// A record whose facts do not fit its status: somebody changed the store by hand, or an adapter is wrong.
+/// Error for a record whose columns do not match its status: the store was edited by hand, or an adapter is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("device {device_id}: {fault}")]
 pub struct CorruptDevice {
-    /// Which device.
+    /// Id of the device.
     pub device_id: DeviceId,
-    /// What does not fit.
+    /// What is inconsistent.
     pub fault: &'static str,
 }
 
 impl Device {
-    /// The device laid flat.
+    /// Returns the device as a flat record.
     #[must_use]
     pub fn record(&self) -> DeviceRecord {
         let (code, claim, activated_at) = match &self.state {
@@ -83,10 +84,10 @@ impl Device {
         }
     }
 
-    /// The device that a record lays out.
+    /// Returns the device of a record.
     ///
     /// # Errors
-    /// [`CorruptDevice`] when the facts do not fit the status.
+    /// [`CorruptDevice`] if the columns do not match the status.
     pub fn restore(record: DeviceRecord) -> Result<Self, CorruptDevice> {
         let DeviceRecord { id, merchant_id, version, provisioned_at, status, details, last_seen, chain, .. } = record;
         let corrupt = |fault| CorruptDevice { device_id: id.clone(), fault };
@@ -99,12 +100,12 @@ impl Device {
         let code = match (record.pairing_code, record.code_issued_at, record.code_expires_at) {
             (Some(code), Some(issued_at), Some(expires_at)) => Some(IssuedCode { code, issued_at, expires_at }),
             (None, None, None) => None,
-            _ => return Err(corrupt("a pairing code and its two instants must be there together")),
+            _ => return Err(corrupt("a pairing code, its issue time and its expiry must be set together")),
         };
         let claim = match (record.claimed_by, record.claimed_at) {
             (Some(by), Some(at)) => Some((by, at)),
             (None, None) => None,
-            _ => return Err(corrupt("who claimed and when must be there together")),
+            _ => return Err(corrupt("claimed_by and claimed_at must be set together")),
         };
         let claimed = |code, by, at| Claim { code, by, at };
         let state = match (status, code, claim, record.activated_at, record.decommissioned_at) {
@@ -119,7 +120,7 @@ impl Device {
             (
                 DeviceStatus::Inactive | DeviceStatus::Claimed | DeviceStatus::Activated | DeviceStatus::Decommissioned,
                 ..,
-            ) => return Err(corrupt("the facts do not fit the status")),
+            ) => return Err(corrupt("the columns do not match the status")),
         };
         Ok(Self { id, merchant_id, version, provisioned_at, state, details, last_seen, chain })
     }

@@ -1,23 +1,23 @@
-//! Why a rule said no, one small type a rule.
+//! Refusals of device transitions, one type per rule.
 
-/// Why a terminal gets no pairing code.
+/// Why no pairing code is issued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IssueRefusal {
     /// It is claimed or activated.
     #[error("Device has already been claimed")]
     AlreadyClaimed,
-    /// It is out of use.
+    /// It is decommissioned.
     #[error("Device has been decommissioned")]
     Decommissioned,
 }
 
-/// Why a code does not claim its device.
+/// Why a claim is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimRefusal {
-    /// The device was claimed with this very code before.
+    /// The device was already claimed with this code.
     #[error("Pairing code has already been used")]
     AlreadyUsed,
-    /// The code's time is over, or the device has had another code since.
+    /// The code has expired or was superseded.
     #[error("Pairing code has expired")]
     Expired,
     /// The device belongs to another merchant.
@@ -25,16 +25,16 @@ pub enum ClaimRefusal {
     NotOwner,
 }
 
-/// Why a terminal is not activated.
+/// Why a device is not activated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ActivateRefusal {
-    /// No merchant has claimed it.
+    /// It is not claimed.
     #[error("Device has not been claimed")]
     NotClaimed,
-    /// It is activated already.
+    /// It is already activated.
     #[error("Device has already been activated")]
     AlreadyActivated,
-    /// It is out of use.
+    /// It is decommissioned.
     #[error("Device has been decommissioned")]
     Decommissioned,
 }
@@ -42,40 +42,40 @@ pub enum ActivateRefusal {
 /// Why a device is not released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseRefusal {
-    /// There is no claim to take back.
+    /// It is not claimed.
     #[error("Device has not been claimed")]
     NotClaimed,
-    /// It is out of use.
+    /// It is decommissioned.
     #[error("Device has been decommissioned")]
     Decommissioned,
 }
 
-/// Why what is kept of a device is not changed.
+/// Why a device's details are not updated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AmendRefusal {
-    /// It is out of use.
+pub enum UpdateRefusal {
+    /// It is decommissioned.
     #[error("Device has been decommissioned")]
     Decommissioned,
 }
 
-/// Why a device does not go to another merchant.
+/// Why a device is not transferred to another merchant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MoveRefusal {
-    /// It is claimed or activated: release it first.
+pub enum TransferRefusal {
+    /// It is claimed or activated and must be released first.
     #[error("Device has already been claimed")]
     AlreadyClaimed,
-    /// It belongs to that merchant already.
+    /// It already belongs to that merchant.
     #[error("Device belongs to this merchant already")]
     SameMerchant,
-    /// It is out of use.
+    /// It is decommissioned.
     #[error("Device has been decommissioned")]
     Decommissioned,
 }
 
-/// Why a device is not taken out of use.
+/// Why a device is not decommissioned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DecommissionRefusal {
-    /// It is already.
+    /// It is already decommissioned.
     #[error("Device has already been decommissioned")]
     AlreadyDecommissioned,
 }

@@ -1,73 +1,74 @@
-//! The states a device can be in, each with the facts that only it has.
+//! Device states, each with the data that only it has.
 
 use time::OffsetDateTime;
 
-use crate::{PairingCode, UserId};
+use crate::device::PairingCode;
+use crate::shared::UserId;
 
-/// Where a device stands, with what is known there and nowhere else.
+/// State of a device, with the data specific to the state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeviceState {
-    /// Not linked; may be showing a code.
+    /// Not claimed; may have a code.
     Inactive {
-        /// The current code, if one was issued since the device was provisioned or released.
+        /// Current code, if one was issued since the device was provisioned, released or transferred.
         code: Option<IssuedCode>,
     },
-    /// A merchant typed the code; keys and configuration are still to come.
+    /// A merchant claimed the device; keys and configuration are not installed yet.
     Claimed(Claim),
     /// Ready for payments.
     Activated {
-        /// The claim that led here.
+        /// The claim before the activation.
         claim: Claim,
         /// When the terminal was activated.
         at: OffsetDateTime,
     },
-    /// Out of use for good.
+    /// Permanently out of use.
     Decommissioned {
-        /// When it was taken out of use.
+        /// When it was decommissioned.
         at: OffsetDateTime,
     },
 }
 
-/// A code on a terminal's screen.
+/// A pairing code that was issued to a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuedCode {
     /// The six symbols.
     pub code: PairingCode,
-    /// When it was given out.
+    /// When it was issued.
     pub issued_at: OffsetDateTime,
-    /// The first instant at which it is no longer valid.
+    /// First instant at which it is expired.
     pub expires_at: OffsetDateTime,
 }
 
 impl IssuedCode {
-    /// True from the instant `expires_at` on.
+    /// Returns true from the instant `expires_at` on.
     #[must_use]
     pub fn is_expired(&self, now: OffsetDateTime) -> bool {
         now >= self.expires_at
     }
 }
 
-/// The facts of a claim.
+/// A claim of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The code that was typed.
     pub code: IssuedCode,
-    /// Who typed it.
+    /// User who typed it.
     pub by: UserId,
-    /// When.
+    /// When it was typed.
     pub at: OffsetDateTime,
 }
 
-/// A device's state without its facts, as the status endpoint tells it.
+/// Status of a device: its state without the state's data, as returned by the status endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DeviceStatus {
-    /// Provisioned, not linked.
+    /// Provisioned, not claimed.
     Inactive,
-    /// Linked to its merchant.
+    /// Claimed by its merchant.
     Claimed,
     /// Ready for payments.
     Activated,
-    /// Out of use for good. To its terminal it is as if it had never been provisioned.
+    /// Permanently out of use. Its terminal gets the same responses as a device that was never provisioned.
     Decommissioned,
 }
 
@@ -75,7 +76,7 @@ impl DeviceStatus {
     /// Every status.
     pub const ALL: [Self; 4] = [Self::Inactive, Self::Claimed, Self::Activated, Self::Decommissioned];
 
-    /// The word on the wire and in a store.
+    /// Returns the word on the wire and in a store.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -86,13 +87,13 @@ impl DeviceStatus {
         }
     }
 
-    /// Reads that word; `None` for any other.
+    /// Parses that word; `None` for any other.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
     }
 
-    /// True once a merchant has claimed the device.
+    /// Returns whether the device is claimed or activated.
     #[must_use]
     pub fn is_claimed(self) -> bool {
         match self {
@@ -102,21 +103,21 @@ impl DeviceStatus {
     }
 }
 
-/// How a device's latest pairing code stands at some instant.
+/// Status of a device's latest pairing code at some instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PairingCodeStatus {
-    /// None was issued since the device was provisioned, released or moved.
+    /// No code was issued since the device was provisioned, released or transferred.
     None,
-    /// Waiting for a merchant to type it.
+    /// Issued and not claimed yet.
     Pending,
-    /// A merchant typed it.
+    /// A merchant claimed the device with it.
     Used,
-    /// Its time is over.
+    /// It has expired.
     Expired,
 }
 
 impl PairingCodeStatus {
-    /// The word on the wire.
+    /// Returns the word on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

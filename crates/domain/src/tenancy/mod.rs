@@ -1,21 +1,17 @@
-//! Who belongs to whom, and who may do what: reseller → merchant → location → device.
+//! Tenancy and authorization: reseller → merchant → location → device.
 //!
-//! A user or an API client is a [`Member`] of one [`Party`], a merchant or a reseller, with a [`Role`] there. How a
-//! party stands to a merchant is its [`Relation`], and [`permit`] says what a role in a relation may do. A [`Session`]
-//! is what a bearer token's session was resolved to once, for the requests that follow (contract, section 4).
+//! A user or an API client is a [`Member`] of one [`Party`](crate::shared::Party) (a merchant or a reseller) with a [`Role`](crate::shared::Role). A [`Relation`]
+//! relates the party to a merchant, and [`authorize`] decides what a role in a relation may do. A [`Session`] caches
+//! what a bearer token was resolved to, for the requests that follow (contract, section 4).
 
 mod api_client;
-mod ids;
+mod authorization;
 mod parties;
-mod permit;
-mod role;
 mod session;
 
-pub use api_client::{ApiClient, ApiClientId, InvalidApiClientId, SecretHash};
-pub use ids::{GrantId, InvalidName, LocationId, Name, ResellerId};
-pub use parties::{Location, Member, Membership, Merchant, Party, Relation, Reseller, Scope};
-pub use permit::{Action, Denial, permit};
-pub use role::{Role, UnknownRole};
+pub use api_client::{ApiClient, SecretHash};
+pub use authorization::{Action, Denial, authorize};
+pub use parties::{Location, Member, Membership, Merchant, Relation, Reseller};
 pub use session::{
-    EndedToken, InvalidSessionKey, InvalidSlug, Place, Session, SessionKey, SessionToken, Slug, TokenKey,
+    ClientApp, InvalidSessionKey, InvalidSlug, RevokedToken, Session, SessionKey, SessionToken, Slug, TokenKey,
 };

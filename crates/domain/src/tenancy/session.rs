@@ -1,27 +1,30 @@
+//! Sessions of bearer tokens, and the revocation of tokens.
+
 use std::fmt;
 
 use time::{Duration, OffsetDateTime};
 
-use super::{ApiClientId, GrantId, Member, ResellerId};
+use crate::shared::{ApiClientId, GrantId, ResellerId};
+use crate::tenancy::Member;
 
-/// What a session is found by: a SHA-256 over what the token says of its own session. It cannot be turned back into a
-/// token, yet whoever holds it can name the session, so `Debug` hides it.
+/// Key of a session: a SHA-256 over the token's session claims. It cannot be turned back into a token, but it
+/// identifies the session, so `Debug` hides it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(pub [u8; 32]);
 
-/// A text that is no [`SessionKey`].
+/// Error for a text that is not a [`SessionKey`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a session key has 64 lower-case hex digits")]
 pub struct InvalidSessionKey;
 
 impl SessionKey {
-    /// The key as a store keeps it: 64 lower-case hex digits.
+    /// Returns the stored form: 64 lower-case hex digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Reads what [`SessionKey::to_hex`] wrote.
+    /// Parses the output of [`SessionKey::to_hex`].
     ///
     /// # Errors
     /// [`InvalidSessionKey`].
@@ -46,19 +49,19 @@ impl fmt::Debug for SessionKey {
     }
 }
 
-/// A SHA-256 over what tells one token from every other: its id, or all that it says. `Debug` hides it, as it does a
+/// Key of one token: a SHA-256 over its id, or over all its claims if it has none. `Debug` hides it, as for
 /// [`SessionKey`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenKey(pub [u8; 32]);
 
 impl TokenKey {
-    /// The key as a store keeps it: 64 lower-case hex digits.
+    /// Returns the stored form: 64 lower-case hex digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
         SessionKey(self.0).to_hex()
     }
 
-    /// Reads what [`TokenKey::to_hex`] wrote.
+    /// Parses the output of [`TokenKey::to_hex`].
     ///
     /// # Errors
     /// [`InvalidSessionKey`].
@@ -73,48 +76,48 @@ impl fmt::Debug for TokenKey {
     }
 }
 
-/// One token of a session, as far as the session's end is concerned.
+/// The properties of a token that its revocation is checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionToken {
     /// The session it belongs to.
     pub session: SessionKey,
-    /// Which token it is.
+    /// Key of the token.
     pub token: TokenKey,
     /// When it was issued, by the identity provider's clock.
     pub issued_at: OffsetDateTime,
 }
 
-/// A token whose session was ended. It starts no session and finds none, for as long as it could hold.
+/// A revoked token. Until it expires it neither starts nor resolves a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EndedToken {
+pub struct RevokedToken {
     /// The session it belonged to.
     pub session: SessionKey,
-    /// Which token it was; none where the session did not record it.
+    /// Key of the token; none if the session did not record it.
     pub token: Option<TokenKey>,
-    /// Tokens of the session that were issued before this instant were ended with it.
+    /// Tokens of the session that were issued before this instant are revoked too.
     pub issued_at: OffsetDateTime,
 }
 
-impl EndedToken {
-    /// Whether `token` was ended: it is this token, or an earlier one of the same session. A later one is not, because
-    /// single sign-on gives the same session of the provider's to whoever logs in anew.
+impl RevokedToken {
+    /// Returns whether `token` is revoked: it is this token or an earlier one of the same session. A later token is
+    /// not, because single sign-on reuses the identity provider's session for the next log-in.
     #[must_use]
     pub fn covers(&self, token: &SessionToken) -> bool {
         self.session == token.session && (self.token == Some(token.token) || token.issued_at < self.issued_at)
     }
 }
 
-/// The short name of an application or a channel: 1 to 64 lower-case letters, digits and `-`.
+/// Identifier of an application or a channel: 1 to 64 lower-case letters, digits and `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slug(String);
 
-/// A text that is no [`Slug`].
+/// Error for a text that is not a [`Slug`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the name of an application or a channel has 1 to 64 lower-case letters, digits and '-'")]
 pub struct InvalidSlug;
 
 impl Slug {
-    /// Reads a name.
+    /// Parses a slug.
     ///
     /// # Errors
     /// [`InvalidSlug`].
@@ -124,7 +127,7 @@ impl Slug {
         if fits { Ok(Self(text.to_owned())) } else { Err(InvalidSlug) }
     }
 
-    /// The name as it is written.
+    /// Returns the slug as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -137,45 +140,45 @@ impl fmt::Display for Slug {
     }
 }
 
-/// Where a caller comes in: which application, over which channel.
+/// Client application and channel of a session.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// For example `merchant-portal`.
+pub struct ClientApp {
+    /// Application, for example `merchant-portal`.
     pub application: Slug,
-    /// For example `web`.
+    /// Channel, for example `web`.
     pub channel: Slug,
 }
 
-/// What a token's session was resolved to, for the requests that follow with it (contract, section 4).
+/// What a token was resolved to, for the requests that follow with it (contract, section 4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// What it is found by.
+    /// Key of the session.
     pub key: SessionKey,
-    /// The grant it stands on: it ends with it.
+    /// The grant it is based on. The session ends with its grant.
     pub grant: GrantId,
-    /// Who acts, for whom, and as what.
+    /// User or API client, its party and its role.
     pub member: Member,
-    /// The reseller of the merchant that is acted for, as it is now; the reseller itself when it acts.
+    /// Current reseller of the merchant that is acted for; the reseller itself if it acts.
     pub reseller: Option<ResellerId>,
-    /// Where the caller came in.
-    pub place: Place,
-    /// The API client, when it is a machine's.
+    /// Application and channel that the session was started from.
+    pub client_app: ClientApp,
+    /// The API client, for a machine's session.
     pub client: Option<ApiClientId>,
-    /// The initiating token; none when a server of an earlier version started it.
+    /// Key of the initiating token; none if an earlier server version started the session.
     pub token: Option<TokenKey>,
     /// When the initiating token was issued, by the identity provider's clock.
     pub token_issued_at: OffsetDateTime,
-    /// When it was initiated, the last time.
+    /// When it was last initiated.
     pub started_at: OffsetDateTime,
-    /// The first instant at which it is over by itself.
+    /// First instant at which it is expired.
     pub ends_at: OffsetDateTime,
 }
 
 impl Session {
-    /// When a session ends by itself that starts at `now`.
+    /// Returns when a session that starts at `now` expires.
     ///
-    /// A token that belongs to a session of the identity provider is followed by others of the same session, for
-    /// `max_lifetime` at most; one that does not is alone, and its session ends with it.
+    /// If the token belongs to a session of the identity provider, refreshed tokens of the same session may follow for
+    /// up to `max_lifetime`. Otherwise the session expires with its token.
     #[must_use]
     pub fn end(
         now: OffsetDateTime,
@@ -187,24 +190,24 @@ impl Session {
         if token_is_refreshed { latest } else { latest.min(token_expires_at) }
     }
 
-    /// The token that ends with this session. Without a record of which it was, all tokens end that were issued up to
-    /// its instant.
+    /// Returns the token to revoke when this session ends. If the session did not record its token, this covers all
+    /// tokens issued up to the initiating token's instant.
     #[must_use]
-    pub fn ended_token(&self) -> EndedToken {
+    pub fn revoked_token(&self) -> RevokedToken {
         let unknown = if self.token.is_some() { Duration::ZERO } else { Duration::MICROSECOND };
-        EndedToken { session: self.key, token: self.token, issued_at: self.token_issued_at.saturating_add(unknown) }
+        RevokedToken { session: self.key, token: self.token, issued_at: self.token_issued_at.saturating_add(unknown) }
     }
 
-    /// Whether the token that started it was ended.
+    /// Returns whether the initiating token is revoked.
     #[must_use]
-    pub fn is_ended_by(&self, ended: &EndedToken) -> bool {
+    pub fn is_revoked_by(&self, ended: &RevokedToken) -> bool {
         let same = self.token.is_some() && self.token == ended.token;
         self.key == ended.session && (same || self.token_issued_at < ended.issued_at)
     }
 
-    /// Whether it is over by itself: true from the instant `ends_at` on.
+    /// Returns whether it is expired: true from the instant `ends_at` on.
     #[must_use]
-    pub fn is_over(&self, now: OffsetDateTime) -> bool {
+    pub fn is_expired(&self, now: OffsetDateTime) -> bool {
         now >= self.ends_at
     }
 }

@@ -1,20 +1,21 @@
-//! Texts near the valid ones, held against statements of their rules that are made apart from the code.
+//! Property tests of the parsers with nearly valid texts, compared with independent statements of their rules.
 
 use std::cmp::Ordering;
 
-use pos_domain::{AppVersion, DeviceId, IdempotencyKey, PairingCode, UserAgent};
+use pos_domain::device::{AppVersion, PairingCode, UserAgent};
+use pos_domain::shared::{DeviceId, IdempotencyKey};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// A text, changed in a few places.
+/// A text with a few random edits.
 fn nearly(text: impl Strategy<Value = String>) -> impl Strategy<Value = String> {
     let change = (any::<prop::sample::Index>(), 0_usize..3, "[0-9.+ ()/;A-Za-zé\u{0}-]{0,2}");
     (text, vec(change, 0..3)).prop_map(|(text, changes)| {
         let mut symbols: Vec<char> = text.chars().collect();
-        for (at, replaced, scrap) in changes {
+        for (at, replaced, insertion) in changes {
             let from = at.index(symbols.len() + 1);
             let to = (from + replaced).min(symbols.len());
-            symbols.splice(from..to, scrap.chars());
+            symbols.splice(from..to, insertion.chars());
         }
         symbols.into_iter().collect()
     })
@@ -38,22 +39,22 @@ fn is_version(text: &str) -> bool {
         && suffix.chars().all(|c| c.is_ascii_alphanumeric() || ".-+".contains(c))
 }
 
-fn agent() -> impl Strategy<Value = String> {
+fn user_agent() -> impl Strategy<Value = String> {
     let whole = (version(), "( \\([A-Za-z0-9 .]{0,80};? ?[A-Za-z0-9-]{0,10}\\)?)?( okhttp/4)?");
     nearly(whole.prop_map(|(version, rest)| format!("Viopay-POS/{version}{rest}")))
 }
 
 proptest! {
     #[test]
-    fn a_user_agent_is_read_exactly_when_it_begins_with_product_and_version(text in agent()) {
+    fn a_user_agent_is_accepted_if_it_starts_with_product_and_version(text in user_agent()) {
         let printable = text.bytes().all(|b| (b' '..=b'~').contains(&b));
         let version = text.strip_prefix("Viopay-POS/").map(|rest| rest.split(' ').next().unwrap_or_default());
-        let good = printable && text.len() <= 512 && version.is_some_and(is_version);
-        let read = UserAgent::parse(&text);
-        prop_assert_eq!(read.is_ok(), good, "{:?}", text);
-        if let Ok(agent) = read {
-            prop_assert_eq!(Some(agent.app_version.as_str()), version);
-            for part in [&agent.os, &agent.model].into_iter().flatten() {
+        let valid = printable && text.len() <= 512 && version.is_some_and(is_version);
+        let parsed = UserAgent::parse(&text);
+        prop_assert_eq!(parsed.is_ok(), valid, "{:?}", text);
+        if let Ok(user_agent) = parsed {
+            prop_assert_eq!(Some(user_agent.app_version.as_str()), version);
+            for part in [&user_agent.os, &user_agent.model].into_iter().flatten() {
                 prop_assert!(!part.is_empty() && part.len() <= 64 && text.contains(part.as_str()), "{:?}", part);
                 prop_assert!(!part.contains([';', ')']) && part.trim_start() == part, "{:?}", part);
             }
@@ -61,12 +62,12 @@ proptest! {
     }
 
     #[test]
-    fn a_version_is_read_as_its_rule_says(text in version()) {
+    fn a_version_is_accepted_if_it_follows_the_rule(text in version()) {
         prop_assert_eq!(text.parse::<AppVersion>().is_ok(), is_version(&text), "{:?}", text);
     }
 
     #[test]
-    fn versions_have_one_order(texts in vec(version(), 3)) {
+    fn versions_have_a_total_order(texts in vec(version(), 3)) {
         let all: Vec<AppVersion> = texts.iter().filter_map(|text| text.parse().ok()).collect();
         for one in &all {
             prop_assert_eq!(one.cmp(one), Ordering::Equal);
@@ -81,28 +82,28 @@ proptest! {
     }
 
     #[test]
-    fn a_typed_code_is_a_code_in_either_case_with_space_and_hyphens_anywhere(
+    fn a_typed_code_may_have_any_case_white_space_and_hyphens(
         text in nearly("[ \t-]{0,2}([A-Za-z2-9][ \u{a0}\u{2010}\u{2011}-]{0,2}){6}[ \n-]{0,2}"),
     ) {
         let counted = text.replace(|c: char| c.is_whitespace() || "-\u{2010}\u{2011}".contains(c), "");
         let symbol = |c: char| "ABCDEFGHJKLMNPQRSTUVWXYZ23456789".contains(c.to_ascii_uppercase());
-        let good = counted.chars().count() == 6 && counted.chars().all(symbol);
-        let read = PairingCode::from_typed(&text);
-        prop_assert_eq!(read.is_ok(), good, "{:?}", text);
-        if let Ok(code) = read {
+        let valid = counted.chars().count() == 6 && counted.chars().all(symbol);
+        let parsed = PairingCode::from_typed(&text);
+        prop_assert_eq!(parsed.is_ok(), valid, "{:?}", text);
+        if let Ok(code) = parsed {
             prop_assert_eq!(code.as_str(), counted.to_ascii_uppercase());
         }
     }
 
     #[test]
-    fn an_id_is_known_by_its_prefix_and_visible_symbols(text in nearly("POS-[!-~]{0,62}")) {
-        let good = text.starts_with("POS-") && text.len() <= 64 && text.bytes().all(|b| (b'!'..=b'~').contains(&b));
-        prop_assert_eq!(DeviceId::parse(&text).map(|id| id.to_string()).ok(), good.then(|| text.clone()));
+    fn a_device_id_is_accepted_if_it_has_the_prefix_and_visible_characters(text in nearly("POS-[!-~]{0,62}")) {
+        let valid = text.starts_with("POS-") && text.len() <= 64 && text.bytes().all(|b| (b'!'..=b'~').contains(&b));
+        prop_assert_eq!(DeviceId::parse(&text).map(|id| id.to_string()).ok(), valid.then(|| text.clone()));
     }
 
     #[test]
-    fn an_idempotency_key_is_any_visible_text(text in nearly("[!-~]{0,257}")) {
-        let good = (1..=255).contains(&text.len()) && text.bytes().all(|b| (b'!'..=b'~').contains(&b));
-        prop_assert_eq!(IdempotencyKey::parse(&text).map(|key| key.to_string()).ok(), good.then(|| text.clone()));
+    fn an_idempotency_key_is_any_visible_ascii_text(text in nearly("[!-~]{0,257}")) {
+        let valid = (1..=255).contains(&text.len()) && text.bytes().all(|b| (b'!'..=b'~').contains(&b));
+        prop_assert_eq!(IdempotencyKey::parse(&text).map(|key| key.to_string()).ok(), valid.then(|| text.clone()));
     }
 }

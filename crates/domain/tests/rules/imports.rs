@@ -1,6 +1,6 @@
-//! Rows of an import, and the words for what is wrong with them.
+//! Tests of import modes and row refusals.
 
-use pos_domain::{ImportMode, RowRefusal};
+use pos_domain::fleet::{ImportMode, RowRefusal};
 
 fn refusals() -> [RowRefusal; 10] {
     [
@@ -18,32 +18,32 @@ fn refusals() -> [RowRefusal; 10] {
 }
 
 #[test]
-fn every_refusal_comes_back_from_its_word_and_detail() {
+fn every_refusal_is_restored_from_its_word_and_detail() {
     for refusal in refusals() {
         assert_eq!(RowRefusal::of(refusal.word(), refusal.detail().as_deref()), Some(refusal.clone()));
         assert!(!refusal.to_string().is_empty());
     }
     let words: std::collections::BTreeSet<_> = refusals().iter().map(RowRefusal::word).collect();
-    assert_eq!(words.len(), refusals().len(), "each has a word of its own");
+    assert_eq!(words.len(), refusals().len(), "each has its own word");
 }
 
 #[test]
-fn a_word_without_what_it_needs_is_none() {
+fn a_word_without_its_detail_is_not_a_refusal() {
     for (word, detail) in [("malformed", None), ("duplicate", None), ("duplicate", Some("x")), ("soon", None)] {
         assert_eq!(RowRefusal::of(word, detail), None, "{word} {detail:?}");
     }
 }
 
 #[test]
-fn what_a_row_says_of_itself_is_cut_and_harmless() {
+fn a_malformed_row_message_is_truncated_and_sanitized() {
     let long = "é\n\0".repeat(1_000);
-    let RowRefusal::Malformed(told) = RowRefusal::malformed(long) else { panic!("malformed") };
-    assert_eq!(told.chars().count(), RowRefusal::MAX_DETAIL);
-    assert!(!told.chars().any(char::is_control), "{told:?}");
+    let RowRefusal::Malformed(message) = RowRefusal::malformed(long) else { panic!("malformed") };
+    assert_eq!(message.chars().count(), RowRefusal::MAX_DETAIL);
+    assert!(!message.chars().any(char::is_control), "{message:?}");
 }
 
 #[test]
-fn modes_have_words() {
+fn modes_round_trip_through_their_words() {
     for mode in [ImportMode::AllOrNothing, ImportMode::BestEffort] {
         assert_eq!(mode.as_str().parse(), Ok(mode));
     }

@@ -1,27 +1,21 @@
-//! The rules of the domain, case by case and by chance.
+//! Tests of the domain rules: unit tests and property tests.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "all of this is tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
-mod chain;
-mod claim_limit;
+mod attempt_limit;
 mod fuzz;
+mod hash_chain;
 mod imports;
 mod model;
 mod names;
-mod pace;
+mod poll_interval;
 mod records;
 mod table;
 mod tenancy;
 
-use pos_domain::{
-    Act, CallContext, Claimant, Device, DeviceDetails, DeviceId, LocationId, MerchantId, Name, PairingCode, UserId,
-};
+use pos_domain::device::{Device, DeviceDetails, PairingCode};
+use pos_domain::shared::Claimant;
+use pos_domain::shared::{AuditContext, DeviceId, LocationId, MerchantId, Name, RequestContext, UserId};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
@@ -41,23 +35,23 @@ fn claimant(merchant_id: MerchantId) -> Claimant {
 
 fn inactive() -> Device {
     let id = DeviceId::parse_new("POS-8F3A2C91").unwrap();
-    Device::provision(id, MERCHANT, DeviceDetails::default(), Act::operator(), START).into_device()
+    Device::provision(id, MERCHANT, DeviceDetails::default(), AuditContext::operator(), START).into_device()
 }
 
 fn pending() -> Device {
-    inactive().issue_pairing_code(code(1), TTL, CallContext::default(), START).unwrap().into_device()
+    inactive().issue_pairing_code(code(1), TTL, RequestContext::default(), START).unwrap().into_device()
 }
 
 fn claimed() -> Device {
-    pending().claim(code(1), &claimant(MERCHANT), CallContext::default(), START).unwrap().into_device()
+    pending().claim(code(1), &claimant(MERCHANT), RequestContext::default(), START).unwrap().into_device()
 }
 
 fn activated() -> Device {
-    claimed().activate(CallContext::default(), START).unwrap().into_device()
+    claimed().activate(RequestContext::default(), START).unwrap().into_device()
 }
 
 fn decommissioned() -> Device {
-    claimed().decommission(Act::operator(), START).unwrap().into_device()
+    claimed().decommission(AuditContext::operator(), START).unwrap().into_device()
 }
 
 fn details() -> DeviceDetails {

@@ -1,8 +1,9 @@
-//! Random sequences of actions, held against a reference model so small that it can be read at a glance.
+//! Property test: random sequences of device transitions, compared with a small reference model.
 
 use std::collections::HashSet;
 
-use pos_domain::{Act, CallContext, Device, DeviceDetails, DeviceStatus, MerchantId, Name, PairingCodeStatus};
+use pos_domain::device::{Device, DeviceDetails, DeviceStatus, PairingCodeStatus};
+use pos_domain::shared::{AuditContext, MerchantId, Name, RequestContext};
 use proptest::prelude::{Strategy, any, prop_oneof, proptest};
 use proptest::prop_assert_eq;
 use time::{Duration, OffsetDateTime};
@@ -14,17 +15,17 @@ enum Action {
     Wait(i64),
     WaitUntilExpiry,
     Issue(u32),
-    /// The claim names one of the codes issued so far, by its place from the latest.
+    /// Claims with one of the codes issued so far, counted back from the latest.
     Claim {
         back: usize,
         own_merchant: bool,
     },
     Activate,
     Release,
-    Amend(u8),
-    /// To the merchant it started with, or to the other.
-    Move {
-        home: bool,
+    Update(u8),
+    /// To the first merchant, or to the other.
+    Transfer {
+        to_first: bool,
     },
     Decommission,
 }
@@ -39,25 +40,25 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(back, own_merchant)| Action::Claim { back, own_merchant }),
         proptest::strategy::Just(Action::Activate),
         proptest::strategy::Just(Action::Release),
-        any::<u8>().prop_map(Action::Amend),
-        any::<bool>().prop_map(|home| Action::Move { home }),
+        any::<u8>().prop_map(Action::Update),
+        any::<bool>().prop_map(|to_first| Action::Transfer { to_first }),
         rarely().prop_map(|now| if now { Action::Decommission } else { Action::Release }),
     ]
 }
 
-/// A device that is out of use does nothing more, so the sequences must be long enough before that.
+/// A decommissioned device accepts no more transitions, so decommissioning is rare enough for long sequences.
 fn rarely() -> impl Strategy<Value = bool> {
     (0..8_u8).prop_map(|number| number == 0)
 }
 
-/// A few facts instead of a state machine.
+/// Reference model: a few fields instead of a state machine.
 #[derive(Default)]
 struct Model {
     current: Option<(u32, OffsetDateTime)>,
     claimed: bool,
     activated: bool,
-    gone: bool,
-    elsewhere: bool,
+    decommissioned: bool,
+    at_other: bool,
     label: Option<u8>,
 }
 
@@ -72,7 +73,7 @@ impl Model {
     }
 
     fn status(&self) -> DeviceStatus {
-        match (self.gone, self.claimed, self.activated) {
+        match (self.decommissioned, self.claimed, self.activated) {
             (true, _, _) => DeviceStatus::Decommissioned,
             (false, false, _) => DeviceStatus::Inactive,
             (false, true, false) => DeviceStatus::Claimed,
@@ -92,7 +93,7 @@ impl Model {
     }
 
     fn merchant(&self) -> MerchantId {
-        if self.elsewhere { OTHER_MERCHANT } else { MERCHANT }
+        if self.at_other { OTHER_MERCHANT } else { MERCHANT }
     }
 
     fn claim(&mut self, number: u32, own_merchant: bool, now: OffsetDateTime) -> bool {
@@ -105,7 +106,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn a_device_does_what_the_model_does(actions in proptest::collection::vec(action(), 1..60)) {
+    fn a_device_behaves_like_the_model(actions in proptest::collection::vec(action(), 1..60)) {
         let (mut device, mut model, mut now) = (inactive(), Model::default(), START);
         let mut issued = vec![49_u32];
         let mut claims_by_issue: HashSet<usize> = HashSet::new();
@@ -115,8 +116,8 @@ proptest! {
                 Action::Wait(seconds) => { now += Duration::seconds(seconds); None }
                 Action::WaitUntilExpiry => { now = model.current.map_or(now, |(_, end)| now.max(end)); None }
                 Action::Issue(number) => {
-                    let step = device.clone().issue_pairing_code(code(number), TTL, CallContext::default(), now).ok();
-                    prop_assert_eq!(step.is_some(), !model.claimed && !model.gone);
+                    let step = device.clone().issue_pairing_code(code(number), TTL, RequestContext::default(), now).ok();
+                    prop_assert_eq!(step.is_some(), !model.claimed && !model.decommissioned);
                     if step.is_some() {
                         model.current = Some((number, now + TTL));
                         issued.push(number);
@@ -125,9 +126,9 @@ proptest! {
                 }
                 Action::Claim { back, own_merchant } => {
                     let number = issued[issued.len().saturating_sub(back + 1)];
-                    let stranger = if model.elsewhere { MERCHANT } else { OTHER_MERCHANT };
+                    let stranger = if model.at_other { MERCHANT } else { OTHER_MERCHANT };
                     let by = claimant(if own_merchant { model.merchant() } else { stranger });
-                    let step = device.clone().claim(code(number), &by, CallContext::default(), now).ok();
+                    let step = device.clone().claim(code(number), &by, RequestContext::default(), now).ok();
                     prop_assert_eq!(step.is_some(), model.claim(number, own_merchant, now));
                     if step.is_some() {
                         prop_assert_eq!(before.pairing_code_status(now), PairingCodeStatus::Pending);
@@ -136,7 +137,7 @@ proptest! {
                     step
                 }
                 Action::Activate => {
-                    let step = device.clone().activate(CallContext::default(), now).ok();
+                    let step = device.clone().activate(RequestContext::default(), now).ok();
                     prop_assert_eq!(step.is_some(), model.claimed && !model.activated);
                     if step.is_some() {
                         prop_assert_eq!(before.status(), DeviceStatus::Claimed, "activated only through claimed");
@@ -145,29 +146,30 @@ proptest! {
                     step
                 }
                 Action::Release => {
-                    let step = device.clone().release(Act::operator(), now).ok();
+                    let step = device.clone().release(AuditContext::operator(), now).ok();
                     prop_assert_eq!(step.is_some(), model.claimed);
                     if step.is_some() { model = model.without_code(); }
                     step
                 }
-                Action::Amend(number) => {
-                    let amended = Model { label: Some(number), ..Model::default() }.details();
-                    let step = device.clone().amend(amended, Act::operator(), now).ok();
-                    prop_assert_eq!(step.is_some(), !model.gone);
+                Action::Update(number) => {
+                    let updated = Model { label: Some(number), ..Model::default() }.details();
+                    let step = device.clone().update(updated, AuditContext::operator(), now).ok();
+                    prop_assert_eq!(step.is_some(), !model.decommissioned);
                     if step.is_some() { model.label = Some(number); }
                     step
                 }
-                Action::Move { home } => {
-                    let to = if home { MERCHANT } else { OTHER_MERCHANT };
-                    let step = device.clone().move_to(to, Act::operator(), now).ok();
-                    prop_assert_eq!(step.is_some(), !model.claimed && !model.gone && home == model.elsewhere);
-                    if step.is_some() { model = Model { elsewhere: !home, ..Model::default() }; }
+                Action::Transfer { to_first } => {
+                    let to = if to_first { MERCHANT } else { OTHER_MERCHANT };
+                    let step = device.clone().transfer_to(to, AuditContext::operator(), now).ok();
+                    let allowed = !model.claimed && !model.decommissioned && to_first == model.at_other;
+                    prop_assert_eq!(step.is_some(), allowed);
+                    if step.is_some() { model = Model { at_other: !to_first, ..Model::default() }; }
                     step
                 }
                 Action::Decommission => {
-                    let step = device.clone().decommission(Act::operator(), now).ok();
-                    prop_assert_eq!(step.is_some(), !model.gone);
-                    if step.is_some() { model = Model { gone: true, ..model.without_code() }; }
+                    let step = device.clone().decommission(AuditContext::operator(), now).ok();
+                    prop_assert_eq!(step.is_some(), !model.decommissioned);
+                    if step.is_some() { model = Model { decommissioned: true, ..model.without_code() }; }
                     step
                 }
             };

@@ -1,8 +1,11 @@
-//! Ids, codes, versions and user agents as texts.
+//! Tests of the text forms of ids, codes, versions, user agents and stored words.
 
-use pos_domain::{
-    Actor, ApiClientId, AppVersion, AuditKind, CodeEnd, DeviceEventKind, DeviceId, DeviceStatus, Fingerprint,
-    IdempotencyKey, InvalidDeviceId, InvalidUserAgent, LocationId, PairingCode, ResellerId, Subject, UserAgent, UserId,
+use pos_domain::audit::{AuditKind, Subject};
+use pos_domain::device::{
+    AppVersion, CodeEnd, DeviceEventKind, DeviceStatus, InvalidUserAgent, PairingCode, UserAgent,
+};
+use pos_domain::shared::{
+    Actor, ApiClientId, DeviceId, Fingerprint, IdempotencyKey, InvalidDeviceId, LocationId, ResellerId, UserId,
 };
 use proptest::prelude::{any, proptest};
 use proptest::prop_assert_eq;
@@ -37,13 +40,13 @@ fn a_new_device_id_has_eight_upper_case_hex_digits() {
 }
 
 #[test]
-fn the_alphabet_is_the_contracts() {
+fn the_alphabet_is_that_of_the_contract() {
     let wanted: Vec<u8> = (b'A'..=b'Z').chain(b'2'..=b'9').filter(|symbol| !b"OI".contains(symbol)).collect();
     assert_eq!(PairingCode::ALPHABET.to_vec(), wanted);
 }
 
 #[test]
-fn what_the_alphabet_has_is_read_and_nothing_else() {
+fn only_symbols_of_the_alphabet_are_accepted() {
     for symbol in 0..128_u8 {
         let text = String::from_utf8(vec![symbol; PairingCode::LEN]).unwrap();
         assert_eq!(PairingCode::parse(&text).is_ok(), PairingCode::ALPHABET.contains(&symbol), "{symbol}");
@@ -51,7 +54,7 @@ fn what_the_alphabet_has_is_read_and_nothing_else() {
 }
 
 #[test]
-fn what_is_no_code_is_refused() {
+fn invalid_codes_are_rejected() {
     let nul = "K7M3N\0";
     for bad in
         ["", "K7M3N", "K7M3NPQ", "K7M3NO", "K7M3NI", "K7M3N0", "K7M3N1", "k7m3np", "K7M 3NP", "K7M3Né", nul, "🙂"]
@@ -83,7 +86,7 @@ fn a_typed_code_may_be_lower_case_padded_and_divided() {
 }
 
 #[test]
-fn a_code_never_shows_itself() {
+fn debug_output_hides_a_code() {
     let code = PairingCode::parse("K7M3NP").unwrap();
     assert!(!format!("{code:?}").contains("K7M3NP"));
 }
@@ -107,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn a_user_agent_gives_its_parts(version in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}", os in "[A-Za-z][A-Za-z0-9. ]{0,20}[a-z]", model in "[A-Z][A-Za-z0-9-]{0,20}") {
+    fn a_user_agent_is_parsed_into_its_parts(version in "[0-9]{1,3}(\\.[0-9]{1,3}){0,3}", os in "[A-Za-z][A-Za-z0-9. ]{0,20}[a-z]", model in "[A-Z][A-Za-z0-9-]{0,20}") {
         let agent = UserAgent::parse(&format!("Viopay-POS/{version} ({os}; {model})")).unwrap();
         prop_assert_eq!(agent.app_version.as_str(), version);
         prop_assert_eq!((agent.os.as_deref(), agent.model.as_deref()), (Some(os.as_str()), Some(model.as_str())));
@@ -141,8 +144,8 @@ fn a_user_agent_needs_product_and_version_only() {
 #[test]
 fn versions_compare_by_number() {
     let ordered = ["0.9", "1.3.5", "1.4.0-rc.1", "1.4.0", "1.4.2", "1.10", "2", "10.0.0.1"];
-    for (place, smaller) in ordered.iter().enumerate() {
-        for larger in &ordered[place + 1..] {
+    for (index, smaller) in ordered.iter().enumerate() {
+        for larger in &ordered[index + 1..] {
             assert!(smaller.parse::<AppVersion>().unwrap() < larger.parse().unwrap(), "{smaller} < {larger}");
         }
     }
@@ -153,14 +156,14 @@ fn versions_compare_by_number() {
 }
 
 #[test]
-fn stored_words_are_read_back() {
+fn stored_words_round_trip() {
     for kind in DeviceEventKind::ALL {
         assert_eq!(kind.as_str().parse(), Ok(kind));
     }
     for status in DeviceStatus::ALL {
         assert_eq!(DeviceStatus::parse(status.as_str()), Some(status));
     }
-    for end in [CodeEnd::Retired, CodeEnd::Used] {
+    for end in [CodeEnd::Superseded, CodeEnd::Used] {
         assert_eq!(CodeEnd::parse(end.as_str()), Some(end));
     }
     for kind in AuditKind::ALL {
@@ -201,7 +204,7 @@ fn an_idempotency_key_is_visible_ascii() {
 }
 
 #[test]
-fn a_users_key_is_a_key_and_nobody_elses() {
+fn the_idempotency_key_of_a_user_is_valid_and_unique() {
     let (key, ann, bob) = (IdempotencyKey::parse("k").unwrap(), user("ann"), user("bob"));
     let own = key.of_user(&ann);
     assert_eq!(IdempotencyKey::parse(own.as_str()), Ok(own.clone()));
@@ -216,7 +219,7 @@ fn user(name: &str) -> UserId {
 }
 
 #[test]
-fn a_fingerprint_tells_where_a_part_ends() {
+fn a_fingerprint_depends_on_where_its_parts_end() {
     let of = Fingerprint::of;
     assert_eq!(of(&[b"POST", b"{}"]), of(&[b"POST", b"{}"]));
     assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));

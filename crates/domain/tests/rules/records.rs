@@ -1,23 +1,24 @@
-//! A record that fits no state is refused, naming the device.
+//! Tests of the flat record: it round-trips, and inconsistent columns are rejected with the device's id.
 
-use pos_domain::{Act, Device, DeviceRecord, DeviceStatus, Transition, UserId};
+use pos_domain::device::{Device, DeviceRecord, DeviceStatus, Transition};
+use pos_domain::shared::{AuditContext, UserId};
 
 use crate::{START, activated, claimed, decommissioned, details, inactive, pending};
 
 #[test]
-fn every_state_survives_being_laid_flat() {
+fn every_state_round_trips_through_its_record() {
     for device in [inactive(), pending(), claimed(), activated(), decommissioned()] {
-        let amended = device.clone().amend(details(), Act::operator(), START).map(Transition::into_device);
-        let gone = device.status() == DeviceStatus::Decommissioned;
-        assert_eq!(amended.is_err(), gone);
-        for device in [Some(device), amended.ok()].into_iter().flatten() {
+        let updated = device.clone().update(details(), AuditContext::operator(), START).map(Transition::into_device);
+        let decommissioned_already = device.status() == DeviceStatus::Decommissioned;
+        assert_eq!(updated.is_err(), decommissioned_already);
+        for device in [Some(device), updated.ok()].into_iter().flatten() {
             assert_eq!(Device::restore(device.record()), Ok(device));
         }
     }
 }
 
 #[test]
-fn facts_that_do_not_fit_are_refused() {
+fn inconsistent_columns_are_rejected() {
     let someone = || Some(UserId::parse("someone").unwrap());
     let faulty: Vec<(&str, DeviceRecord)> = vec![
         ("version 0", DeviceRecord { version: 0, ..inactive().record() }),

@@ -1,8 +1,9 @@
-//! Who may do what, and the names it is told by.
+//! Tests of tenancy: authorization table, relations, sessions, names and keys.
 
-use pos_domain::{
-    Action, ApiClientId, Denial, EndedToken, GrantId, Member, Merchant, MerchantId, Name, Party, Place, Relation,
-    ResellerId, Role, Scope, SecretHash, Session, SessionKey, SessionToken, Slug, TokenKey, UserId, permit,
+use pos_domain::shared::{ApiClientId, GrantId, MerchantId, Name, Party, ResellerId, Role, Scope, UserId};
+use pos_domain::tenancy::{
+    Action, ClientApp, Denial, Member, Merchant, Relation, RevokedToken, SecretHash, Session, SessionKey, SessionToken,
+    Slug, TokenKey, authorize,
 };
 use time::Duration;
 use uuid::Uuid;
@@ -12,8 +13,8 @@ use crate::{MERCHANT, OTHER_MERCHANT, START};
 const RESELLER: ResellerId = ResellerId(Uuid::from_u128(10));
 const OTHER_RESELLER: ResellerId = ResellerId(Uuid::from_u128(20));
 
-/// One line an action: what viewer, operator and admin are told as the merchant itself, then as its reseller, then as
-/// a stranger. `y` yes, `f` forbidden (403), `h` hidden (404).
+/// One row per action: the decisions for viewer, operator and admin, first as the merchant itself, then as its
+/// reseller, then as a stranger. `y` allowed, `f` forbidden (403), `h` hidden (404).
 const TABLE: &str = "
     ClaimDevice         fyy fff fff
     ViewDevices         yyy yyy hhh
@@ -25,30 +26,30 @@ const TABLE: &str = "
     CreateMerchant      fff ffy hhh
     ViewMerchant        yyy yyy hhh
     EditMerchant        ffy ffy hhh
-    MoveDevice          fff fyy hhh
+    TransferDevice      fff fyy hhh
     ImportDevices       fff fyy hhh
     ViewLocations       yyy yyy hhh
     EditLocations       fyy fyy hhh
 ";
 
 #[test]
-fn every_role_relation_and_action_has_its_answer() {
+fn every_role_relation_and_action_has_its_decision() {
     let mut seen = Vec::new();
     for line in TABLE.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let mut words = line.split_whitespace();
         let named = words.next().unwrap();
         let action = Action::ALL.into_iter().find(|action| format!("{action:?}") == named).expect(named);
         for relation in Relation::ALL {
-            let told: Vec<char> = words.next().expect(line).chars().collect();
-            assert_eq!(told.len(), Role::ALL.len(), "{line}");
-            for (role, told) in Role::ALL.into_iter().zip(told) {
-                let expected = match told {
+            let decisions: Vec<char> = words.next().expect(line).chars().collect();
+            assert_eq!(decisions.len(), Role::ALL.len(), "{line}");
+            for (role, decision) in Role::ALL.into_iter().zip(decisions) {
+                let expected = match decision {
                     'y' => Ok(()),
                     'f' => Err(Denial::Forbidden),
                     'h' => Err(Denial::Hidden),
                     other => panic!("{other} in {line}"),
                 };
-                assert_eq!(permit(role, relation, action), expected, "{role} as {relation:?}: {action:?}");
+                assert_eq!(authorize(role, relation, action), expected, "{role} as {relation:?}: {action:?}");
             }
         }
         assert_eq!(words.next(), None, "{line}");
@@ -59,10 +60,10 @@ fn every_role_relation_and_action_has_its_answer() {
 }
 
 #[test]
-fn a_higher_role_may_do_all_that_a_lower_one_may() {
+fn a_higher_role_includes_the_lower_ones() {
     for relation in Relation::ALL {
         for action in Action::ALL {
-            let allowed = Role::ALL.map(|role| permit(role, relation, action).is_ok());
+            let allowed = Role::ALL.map(|role| authorize(role, relation, action).is_ok());
             assert!(allowed.is_sorted(), "{relation:?} {action:?}: {allowed:?}");
         }
     }
@@ -84,12 +85,12 @@ fn a_party_is_its_merchant_its_parent_or_a_stranger() {
         assert_eq!(Scope::Of(party).sees(&merchant), expected != Relation::Stranger);
         assert!(Scope::Operator.sees(&merchant) && Scope::Operator.includes(party) && Scope::Of(party).includes(party));
     }
-    assert!(!Scope::Of(Party::Reseller(RESELLER)).includes(Party::Merchant(MERCHANT)), "members are a party's own");
+    assert!(!Scope::Of(Party::Reseller(RESELLER)).includes(Party::Merchant(MERCHANT)), "not its merchants' members");
     assert!(!Scope::Of(Party::Reseller(ResellerId(MERCHANT.0))).includes(Party::Merchant(MERCHANT)));
 }
 
 #[test]
-fn a_token_names_the_highest_role_at_the_party_that_acts() {
+fn the_highest_role_at_the_acting_party_is_chosen() {
     let at = |words: &[&str], party| Role::named_by(words.iter().copied(), party);
     let (merchant, reseller) = (Party::Merchant(MERCHANT), Party::Reseller(RESELLER));
     assert_eq!(at(&["merchant-viewer", "merchant-admin", "merchant-operator"], merchant), Some(Role::Admin));
@@ -101,7 +102,7 @@ fn a_token_names_the_highest_role_at_the_party_that_acts() {
 }
 
 #[test]
-fn roles_are_ordered_and_read_back() {
+fn roles_are_ordered_and_round_trip() {
     assert!(Role::Viewer < Role::Operator && Role::Operator < Role::Admin);
     for role in Role::ALL {
         assert_eq!(role.to_string().parse(), Ok(role));
@@ -110,10 +111,10 @@ fn roles_are_ordered_and_read_back() {
 }
 
 #[test]
-fn a_session_ends_with_its_token_or_with_what_can_be_refreshed() {
-    let (lifetime, in_five) = (Duration::hours(10), START + Duration::minutes(5));
-    assert_eq!(Session::end(START, in_five, true, lifetime), START + lifetime);
-    assert_eq!(Session::end(START, in_five, false, lifetime), in_five);
+fn a_session_expires_with_its_token_or_its_refresh_period() {
+    let (lifetime, in_five_minutes) = (Duration::hours(10), START + Duration::minutes(5));
+    assert_eq!(Session::end(START, in_five_minutes, true, lifetime), START + lifetime);
+    assert_eq!(Session::end(START, in_five_minutes, false, lifetime), in_five_minutes);
     assert_eq!(Session::end(START, START + Duration::days(9), false, lifetime), START + lifetime);
     let session = Session {
         key: SessionKey([7; 32]),
@@ -124,25 +125,25 @@ fn a_session_ends_with_its_token_or_with_what_can_be_refreshed() {
             role: Role::Admin,
         },
         reseller: None,
-        place: Place { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() },
+        client_app: ClientApp { application: Slug::parse("portal").unwrap(), channel: Slug::parse("web").unwrap() },
         client: None,
         token: None,
         token_issued_at: START,
         started_at: START,
-        ends_at: in_five,
+        ends_at: in_five_minutes,
     };
-    assert!(!session.is_over(in_five - Duration::microseconds(1)) && session.is_over(in_five));
+    assert!(!session.is_expired(in_five_minutes - Duration::microseconds(1)) && session.is_expired(in_five_minutes));
 }
 
 #[test]
-fn an_end_covers_the_token_and_those_before_it() {
+fn a_revocation_covers_the_token_and_earlier_ones() {
     let token = |session: u8, token: u8, seconds: i64| SessionToken {
         session: SessionKey([session; 32]),
         token: TokenKey([token; 32]),
         issued_at: START + Duration::seconds(seconds),
     };
     let SessionToken { session, token: key, issued_at } = token(1, 1, 10);
-    let ended = EndedToken { session, token: Some(key), issued_at };
+    let ended = RevokedToken { session, token: Some(key), issued_at };
     for (other, covered) in [
         (token(1, 1, 10), true),
         (token(1, 2, 9), true),
@@ -153,15 +154,15 @@ fn an_end_covers_the_token_and_those_before_it() {
     ] {
         assert_eq!(ended.covers(&other), covered, "{other:?}");
     }
-    let nameless = EndedToken { token: None, ..ended };
-    assert!(!nameless.covers(&token(1, 1, 10)) && nameless.covers(&token(1, 1, 9)));
+    let without_token = RevokedToken { token: None, ..ended };
+    assert!(!without_token.covers(&token(1, 1, 10)) && without_token.covers(&token(1, 1, 9)));
     assert_eq!(format!("{ended:?}").matches("******").count(), 2, "no key in Debug");
 }
 
 #[test]
-fn names_are_bounded() {
-    for (good, kept) in [("Shop", "Shop"), ("  Café 7 ", "Café 7"), (&"é".repeat(200), &*"é".repeat(200))] {
-        assert_eq!(Name::parse(good).map(|name| name.to_string()).as_deref(), Ok(kept));
+fn names_have_length_and_character_limits() {
+    for (good, parsed) in [("Shop", "Shop"), ("  Café 7 ", "Café 7"), (&"é".repeat(200), &*"é".repeat(200))] {
+        assert_eq!(Name::parse(good).map(|name| name.to_string()).as_deref(), Ok(parsed));
     }
     for bad in ["", "   ", "a\nb", "a\u{7f}", &"x".repeat(201)] {
         assert!(Name::parse(bad).is_err(), "{bad:?}");
@@ -177,7 +178,7 @@ fn names_are_bounded() {
 }
 
 #[test]
-fn keys_and_hashes_are_read_back_and_not_shown() {
+fn keys_and_hashes_round_trip_and_debug_hides_them() {
     let key = SessionKey(std::array::from_fn(|place| (place * 9) as u8));
     assert_eq!(SessionKey::from_hex(&key.to_hex()), Ok(key));
     for bad in ["", "00", &"0".repeat(63), &"0".repeat(65), &"A".repeat(64), &"g".repeat(64), &"é".repeat(32)] {

@@ -1,3 +1,5 @@
+//! Fakes of the clock and of the entropy source, for tests.
+
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
@@ -5,18 +7,18 @@ use time::{Duration, OffsetDateTime};
 
 use crate::{Clock, Entropy};
 
-/// A clock that stands still until it is moved.
+/// A clock that changes only when a test sets it.
 #[derive(Debug)]
 pub struct ManualClock(Mutex<OffsetDateTime>);
 
 impl ManualClock {
-    /// A clock that shows `now`, cut to whole microseconds.
+    /// Creates a clock at `now`, truncated to whole microseconds.
     #[must_use]
     pub fn at(now: OffsetDateTime) -> Self {
         Self(Mutex::new(whole_micros(now)))
     }
 
-    /// Moves the clock on, or back with a negative duration.
+    /// Advances the clock, or sets it back with a negative duration.
     pub fn advance(&self, by: Duration) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *now = whole_micros(now.saturating_add(by));
@@ -38,14 +40,14 @@ fn whole_micros(at: OffsetDateTime) -> OffsetDateTime {
     at.replace_nanosecond(at.microsecond() * 1_000).unwrap_or(at)
 }
 
-/// Entropy that gives 32-bit words from a script, in order, and counts upwards from zero once the script is over.
+/// Entropy source that returns 32-bit words from a script, in order, and then counts upwards from zero.
 ///
-/// A count is as good as chance for a test: it never repeats, and every run is the same.
+/// For a test, a counter is as good as random bytes: it never repeats, and every run is the same.
 #[derive(Debug, Default)]
 pub struct ScriptedEntropy(Mutex<(VecDeque<u32>, u32)>);
 
 impl ScriptedEntropy {
-    /// Gives `words` first.
+    /// Creates a source that returns `words` first.
     #[must_use]
     pub fn new(words: impl IntoIterator<Item = u32>) -> Self {
         Self(Mutex::new((words.into_iter().collect(), 0)))

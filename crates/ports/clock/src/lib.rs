@@ -1,10 +1,10 @@
-//! Time and randomness as ports.
+//! Clock and entropy ports.
 //!
-//! Nothing outside an adapter reads the machine's clock or asks it for random bytes: what needs the time is handed a
-//! [`Clock`], what needs a code or an id is handed an [`Entropy`]. A test moves a [`ManualClock`] instead of sleeping,
-//! and scripts the draw with [`ScriptedEntropy`].
+//! Only adapters read the machine's clock or its random source. Code that needs the time gets a [`Clock`], code that
+//! needs a random code or id gets an [`Entropy`]. A test advances a [`ManualClock`] instead of sleeping, and scripts
+//! the random words with [`ScriptedEntropy`].
 //!
-//! To add another: one small trait here, its fake beside it, and the real thing in `pos-adapters`.
+//! To add another port: one small trait here, its fake beside it, and the implementation in `pos-adapters`.
 
 mod fakes;
 
@@ -12,28 +12,46 @@ use time::OffsetDateTime;
 
 pub use fakes::{ManualClock, ScriptedEntropy};
 
-/// Tells the time.
+/// Source of the current time.
 pub trait Clock: Send + Sync {
-    /// The current instant: UTC, in whole microseconds, so that every store keeps it exactly.
+    /// Returns the current instant: UTC, in whole microseconds, so that every store preserves it exactly.
     fn now(&self) -> OffsetDateTime;
 
-    /// How long it has been since some instant in the past that stays the same. For rates: a real clock's never goes
-    /// back, whoever sets the time of day meanwhile.
+    /// Returns the time since some fixed instant in the past, for rates. A real clock's value is monotonic, even if the
+    /// time of day is set meanwhile.
     fn since_start(&self) -> std::time::Duration {
         (self.now() - OffsetDateTime::UNIX_EPOCH).unsigned_abs()
     }
 }
 
-/// Gives random bytes from a cryptographic source.
+/// Cryptographic source of random bytes.
 pub trait Entropy: Send + Sync {
-    /// Fills `bytes` with independent uniform bytes. Cannot fail: a source that may run dry must abort the process
-    /// rather than give weak bytes.
+    /// Fills `bytes` with independent uniform bytes. Cannot fail: a source that can be exhausted must abort the process
+    /// instead of returning weak bytes.
     fn fill(&self, bytes: &mut [u8]);
 
-    /// 32 uniform bits.
+    /// Returns 32 uniform bits.
     fn bits(&self) -> u32 {
         let mut bytes = [0; 4];
         self.fill(&mut bytes);
         u32::from_le_bytes(bytes)
+    }
+}
+
+/// Measures elapsed time for logs and metrics; no business rule depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Returns the time since [`Stopwatch::start`].
+    #[must_use]
+    pub fn elapsed(self) -> std::time::Duration {
+        self.0.elapsed()
     }
 }

@@ -1,12 +1,14 @@
-//! From a bearer token to the one who holds it.
+//! Identity ports: verification of bearer and logout tokens, and client credentials.
 //!
-//! A handler gives the token it was sent to a [`TokenVerifier`] and gets a [`Principal`], or the reason why not.
-//! [`FixedVerifier`] is the fake: a list of tokens and whom they name.
+//! A handler passes the token of a request to a [`TokenVerifier`], which returns a [`Principal`] or the reason of the
+//! rejection. [`FixedVerifier`] is the fake: a list of tokens and their principals.
 //!
-//! What machines need besides is in the same manner: [`ClientTokens`] for a token of the provider's, [`LogoutVerifier`] for what the provider says of a session's end.
+//! [`ClientTokens`] obtains access tokens for machines, and [`LogoutVerifier`] verifies the provider's logout tokens.
+//! Both have such a fake.
 
 mod credentials;
 mod logout;
+mod no_provider;
 mod principal;
 
 use std::collections::HashMap;
@@ -15,49 +17,49 @@ use async_trait::async_trait;
 
 pub use credentials::{ClientTokenError, ClientTokens, FixedClientTokens};
 pub use logout::{FixedLogouts, LogoutNotice, LogoutVerifier};
+pub use no_provider::NoProvider;
 pub use principal::{Principal, TokenSession};
 
-/// Why a token names nobody.
+/// Why a token is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// The token is malformed, forged, expired, not yet valid, or meant for somebody else. The text says which, for a
-    /// log; it never holds a part of the token.
+    /// The token is malformed, forged, expired, not yet valid, or issued for another audience. The text says which, for
+    /// the log; it never contains a part of the token.
     #[error("token rejected: {0}")]
     Rejected(&'static str),
-    /// The token is good, and a claim that the settings name cannot be used: the caller is known, and may not act.
+    /// The token is valid, but a claim named in the settings is unusable: the caller is authenticated but may not act.
     #[error("Access token claim {claim} must be {wanted}")]
     Claim {
-        /// The claim, as the settings name it.
+        /// Name of the claim, as in the settings.
         claim: String,
-        /// What it must be.
+        /// What the claim must be.
         wanted: &'static str,
     },
-    /// Whether the token is good cannot be told now, because the identity provider's keys cannot be had.
+    /// The token cannot be verified now, because the identity provider's keys are not available.
     #[error("identity provider unavailable")]
     Unavailable,
 }
 
-/// Checks bearer tokens.
+/// Verifies bearer tokens.
 #[async_trait]
 pub trait TokenVerifier: Send + Sync {
     /// Verifies `token`, the text after `Bearer `.
     ///
     /// # Errors
-    /// [`VerifyError::Rejected`] whenever the token itself is at fault, [`VerifyError::Claim`] when it is a good one with
-    /// a claim that cannot be used. [`VerifyError::Unavailable`] only when the
-    /// provider's keys are needed for the answer and are out of reach.
+    /// [`VerifyError::Rejected`] if the token itself is invalid, [`VerifyError::Claim`] if it is valid but has an
+    /// unusable claim. [`VerifyError::Unavailable`] only if the provider's keys are needed and cannot be fetched.
     async fn verify(&self, token: &str) -> Result<Principal, VerifyError>;
 
-    /// Whether tokens can be verified at the moment, for a health report. Does no I/O.
+    /// Returns whether tokens can currently be verified, for a health report. Does no I/O.
     fn is_ready(&self) -> bool;
 }
 
-/// A verifier that knows a fixed list of tokens.
+/// Fake verifier with a fixed list of tokens.
 #[derive(Debug, Default)]
 pub struct FixedVerifier(HashMap<String, Principal>);
 
 impl FixedVerifier {
-    /// Knows `tokens` and rejects every other.
+    /// Creates a verifier that accepts these tokens and rejects all others.
     #[must_use]
     pub fn new(tokens: impl IntoIterator<Item = (String, Principal)>) -> Self {
         Self(tokens.into_iter().collect())
@@ -67,7 +69,7 @@ impl FixedVerifier {
 #[async_trait]
 impl TokenVerifier for FixedVerifier {
     async fn verify(&self, token: &str) -> Result<Principal, VerifyError> {
-        self.0.get(token).cloned().ok_or(VerifyError::Rejected("not on the list"))
+        self.0.get(token).cloned().ok_or(VerifyError::Rejected("unknown token"))
     }
 
     fn is_ready(&self) -> bool {

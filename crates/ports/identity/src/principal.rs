@@ -1,43 +1,46 @@
+//! Principal of a verified token, and the token's session.
+
 use std::collections::BTreeSet;
 
-use pos_domain::{MerchantId, Party, ResellerId, Role, SessionKey, SessionToken, TokenKey, UserId};
+use pos_domain::shared::{MerchantId, Party, ResellerId, Role, UserId};
+use pos_domain::tenancy::{SessionKey, SessionToken, TokenKey};
 use time::OffsetDateTime;
 
-/// Who a verified token speaks for.
+/// Identity and claims of a verified token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// The user or API client (`sub`).
     pub user_id: UserId,
-    /// The merchant it acts for, when the token names one.
+    /// Merchant that it acts for, if the token names one.
     pub merchant_id: Option<MerchantId>,
-    /// The reseller it acts for, or the merchant's, when the token names one.
+    /// Reseller that it acts for, or the merchant's reseller, if the token names one.
     pub reseller_id: Option<ResellerId>,
-    /// The provider's words for its roles; `None` when the installation does not look for them in tokens.
+    /// Role names in the token; `None` if the installation does not read roles from tokens.
     pub roles: Option<BTreeSet<String>>,
-    /// The application the token was issued to (`azp`).
+    /// Application that the token was issued to (`azp`).
     pub authorized_party: Option<String>,
-    /// The token's session.
+    /// Session of the token.
     pub session: TokenSession,
 }
 
-/// What a token says of the session it belongs to.
+/// Session claims of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenSession {
-    /// What our session is kept under: a hash over the provider's session (`sid`), else over the token's own id
-    /// (`jti`), else over all that the token says.
+    /// Key of our session: a hash over the provider's session (`sid`), else over the token's id (`jti`), else over all
+    /// claims.
     pub key: SessionKey,
-    /// Which token of the session it is: a hash over its own id (`jti`), else over all that it says.
+    /// Key of the token: a hash over its id (`jti`), else over all claims.
     pub token: TokenKey,
-    /// Whether the token names a session of the provider, which later tokens go on with.
+    /// Whether the token names a session of the provider, so that refreshed tokens of the same session can follow.
     pub is_refreshed: bool,
-    /// When the token was issued, by the provider's clock; 1970 when it does not say.
+    /// When the token was issued, by the provider's clock; 1970 if it does not say.
     pub issued_at: OffsetDateTime,
-    /// When the token ends, without leeway.
+    /// When the token expires, without leeway.
     pub expires_at: OffsetDateTime,
 }
 
 impl TokenSession {
-    /// The token, as the store of sessions knows it.
+    /// Returns the token as the session store identifies it.
     #[must_use]
     pub fn token(&self) -> SessionToken {
         SessionToken { session: self.key, token: self.token, issued_at: self.issued_at }
@@ -45,12 +48,12 @@ impl TokenSession {
 }
 
 impl Principal {
-    /// A principal for fakes: a token that names a user and perhaps a merchant, of a session that is the user's, whose
-    /// roles are not looked at, and which lasts as long as any clock.
+    /// Returns a principal for fakes: a user and optionally a merchant, one session per user, no role claims, and no
+    /// expiry within the range of any clock.
     #[must_use]
     pub fn fixed(user_id: UserId, merchant_id: Option<MerchantId>) -> Self {
         let mut key = [0; 32];
-        key.iter_mut().zip(user_id.as_str().bytes()).for_each(|(place, byte)| *place = byte);
+        key.iter_mut().zip(user_id.as_str().bytes()).for_each(|(slot, byte)| *slot = byte);
         Self {
             user_id,
             merchant_id,
@@ -67,8 +70,8 @@ impl Principal {
         }
     }
 
-    /// The highest role that the token allows at a party: any, when roles are not looked for in tokens; `None` when
-    /// they are and it names none there.
+    /// Returns the highest role that the token allows at a party: any, if roles are not read from tokens; `None` if
+    /// they are and the token names none for the party.
     #[must_use]
     pub fn highest_role(&self, party: Party) -> Option<Role> {
         match &self.roles {

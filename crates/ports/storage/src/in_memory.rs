@@ -1,25 +1,37 @@
-//! The fake: a small store that tells the truth.
+//! In-memory fake of the device store, the event log and the claim failure counter.
+
+pub(crate) mod audit;
+pub(crate) mod fleet;
+pub(crate) mod imports;
+pub(crate) mod pairing;
+pub(crate) mod retention;
+pub(crate) mod sessions;
+pub(crate) mod tenancy;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use pos_domain::{
-    AuditEvent, Checkpoint, ClaimLimit, ClaimStanding, Claimant, Device, DeviceEvent, DeviceId, DeviceRecord,
-    DeviceStatus, EndedCode, EventAnchor, FailureWindow, MerchantId, PairingCode, RefusalRecord, RefusedClaim, Scope,
-    Seal, Sighting, Subject, Transition, UserId,
+use pos_domain::audit::{AuditEvent, Checkpoint, CheckpointEntry};
+use pos_domain::device::{
+    ChainCheckpoint, Device, DeviceEvent, DeviceRecord, DeviceStatus, PairingCode, PastCode, TerminalInfo, Transition,
+};
+use pos_domain::pairing::RefusedClaim;
+use pos_domain::shared::Claimant;
+use pos_domain::shared::{
+    AttemptCounts, AttemptLimit, AuditDecision, DeviceId, FailureWindow, MerchantId, Scope, UserId,
 };
 use time::OffsetDateTime;
 
-use crate::in_memory_changes::ChangeCounts;
-use crate::in_memory_imports::ImportTables;
-use crate::in_memory_tenancy::TenancyTables;
-use crate::{
-    AuditMark, ClaimFailureRepository, DeviceEventPage, DeviceRepository, EventLog, EventMark, History, KeptAuditEvent,
-    Once, SaveError, SaveOnceError, Span, StorageError, StorageHealth,
-};
+use crate::audit::{AuditPosition, StoredAuditEvent};
+use crate::device::{DeviceEventLog, DeviceEventPage, DeviceHistory, DeviceRepository, EventPosition};
+use crate::in_memory::imports::ImportTables;
+use crate::in_memory::pairing::ChangeCounts;
+use crate::in_memory::tenancy::TenancyTables;
+use crate::pairing::ClaimFailureRepository;
+use crate::shared::{IdempotencyRecord, SaveError, SaveIdempotentError, StorageError, StorageHealth, TimeRange};
 
-/// Keeps everything in this process, with the conflict semantics of a real store: one lock is one transaction.
+/// In-memory store with the conflict semantics of a real store: one lock is one transaction.
 #[derive(Debug, Default)]
 pub struct InMemoryStore(
     Mutex<Tables>,
@@ -32,17 +44,17 @@ pub struct InMemoryStore(
 pub(crate) struct Tables {
     pub(crate) devices: BTreeMap<DeviceId, Device>,
     pub(crate) events: Vec<DeviceEvent>,
-    /// Each with the sequence of the change that ended it.
-    pub(crate) ended_codes: Vec<(u64, EndedCode)>,
-    pub(crate) anchors: BTreeMap<DeviceId, EventAnchor>,
+    /// Past codes, each with the sequence of the change that invalidated it.
+    pub(crate) past_codes: Vec<(u64, PastCode)>,
+    pub(crate) chain_checkpoints: BTreeMap<DeviceId, ChainCheckpoint>,
     pub(crate) merchant_failures: HashMap<MerchantId, FailureWindow>,
     pub(crate) user_failures: HashMap<UserId, FailureWindow>,
-    pub(crate) audit: Vec<KeptAuditEvent>,
+    pub(crate) audit: Vec<StoredAuditEvent>,
     pub(crate) checkpoints: Vec<Checkpoint>,
-    /// Each with its checkpoint.
-    pub(crate) seals: Vec<(u64, Seal)>,
-    /// How many things were ever put on record.
-    told: u64,
+    /// Checkpoint entries, each with the sequence of its checkpoint.
+    pub(crate) entries: Vec<(u64, CheckpointEntry)>,
+    /// Number of the last audit event.
+    last_audit_number: u64,
 }
 
 impl InMemoryStore {
@@ -68,17 +80,17 @@ impl Tables {
             })
     }
 
-    pub(crate) fn tell(&mut self, event: AuditEvent) {
-        self.told += 1;
-        self.audit.push(KeptAuditEvent { number: self.told, hash: Some(event.digest()), event });
+    pub(crate) fn insert_audit_event(&mut self, event: AuditEvent) {
+        self.last_audit_number += 1;
+        self.audit.push(StoredAuditEvent { number: self.last_audit_number, hash: Some(event.digest()), event });
     }
 
     pub(crate) fn last_checkpoint(&self) -> Checkpoint {
         self.checkpoints.last().copied().unwrap_or_else(|| Checkpoint::first(0, OffsetDateTime::UNIX_EPOCH))
     }
 
-    fn standing(&self, claimant: &Claimant) -> ClaimStanding {
-        ClaimStanding {
+    fn attempt_counts(&self, claimant: &Claimant) -> AttemptCounts {
+        AttemptCounts {
             merchant: self.merchant_failures.get(&claimant.merchant_id).copied(),
             user: self.user_failures.get(&claimant.user_id).copied(),
         }
@@ -93,48 +105,52 @@ impl DeviceRepository for InMemoryStore {
 
     async fn find_by_pairing_code(&self, code: PairingCode) -> Result<Option<Device>, StorageError> {
         let tables = self.tables();
-        let best = tables
+        let found = tables
             .with_code(code)
             .max_by_key(|(_, record)| (record.status == DeviceStatus::Inactive, record.claimed_at))
             .map(|(device, _)| device.clone());
-        Ok(best)
+        Ok(found)
     }
 
-    async fn find_ended_code(&self, code: PairingCode) -> Result<Option<EndedCode>, StorageError> {
+    async fn find_past_code(&self, code: PairingCode) -> Result<Option<PastCode>, StorageError> {
         let tables = self.tables();
-        let ends = tables.ended_codes.iter().map(|(_, ended)| ended).filter(|ended| ended.code == code);
-        Ok(ends.max_by_key(|ended| ended.at).cloned())
+        let past = tables.past_codes.iter().map(|(_, past)| past).filter(|past| past.code == code);
+        Ok(past.max_by_key(|past| past.at).cloned())
     }
 
     async fn save(&self, transition: &Transition) -> Result<(), SaveError> {
-        self.keep(Scope::Operator, transition)
+        self.save_in_scope(Scope::Operator, transition)
     }
 
-    async fn save_once(&self, transition: &Transition, once: &Once) -> Result<(), SaveOnceError> {
-        self.keep_once(transition, once)
+    async fn save_idempotent(
+        &self,
+        transition: &Transition,
+        idempotency: &IdempotencyRecord,
+    ) -> Result<(), SaveIdempotentError> {
+        self.save_with_key(transition, idempotency)
     }
 
-    async fn record_sighting(&self, id: &DeviceId, sighting: &Sighting) -> Result<(), StorageError> {
+    async fn update_terminal_info(&self, id: &DeviceId, terminal_info: &TerminalInfo) -> Result<(), StorageError> {
         let mut tables = self.tables();
         if let Some(device) = tables.devices.get_mut(id) {
-            let record = DeviceRecord { last_seen: Some(sighting.clone()), ..device.record() };
+            let record = DeviceRecord { last_seen: Some(terminal_info.clone()), ..device.record() };
             *device = Device::restore(record).map_err(|corrupt| StorageError::Fault(corrupt.into()))?;
         }
         Ok(())
     }
 }
 
-fn within(span: &Span, at: OffsetDateTime) -> bool {
+fn within(span: &TimeRange, at: OffsetDateTime) -> bool {
     span.since.is_none_or(|since| at >= since) && span.until.is_none_or(|until| at < until)
 }
 
-pub(crate) fn most(limit: u32) -> usize {
+pub(crate) fn max_rows(limit: u32) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }
 
 #[async_trait]
-impl EventLog for InMemoryStore {
-    async fn events_of(&self, history: &History) -> Result<Vec<DeviceEvent>, StorageError> {
+impl DeviceEventLog for InMemoryStore {
+    async fn events_of(&self, history: &DeviceHistory) -> Result<Vec<DeviceEvent>, StorageError> {
         let tenancy = self.tenancy();
         let tables = self.tables();
         let own = |event: &&DeviceEvent| {
@@ -142,31 +158,35 @@ impl EventLog for InMemoryStore {
                 && event.sequence > history.after
                 && tenancy.sees(history.scope, event.merchant_id)
         };
-        Ok(tables.events.iter().filter(own).take(most(history.limit)).cloned().collect())
+        Ok(tables.events.iter().filter(own).take(max_rows(history.limit)).cloned().collect())
     }
 
     async fn events_by_device(&self, page: &DeviceEventPage) -> Result<Vec<DeviceEvent>, StorageError> {
         let tables = self.tables();
-        let place = |event: &DeviceEvent| (event.device_id.clone(), event.sequence);
+        let position = |event: &DeviceEvent| (event.device_id.clone(), event.sequence);
         let mut events: Vec<_> = tables
             .events
             .iter()
-            .filter(|event| place(event) > page.after && event.device_id <= page.through)
+            .filter(|event| position(event) > page.after && event.device_id <= page.through)
             .cloned()
             .collect();
-        events.sort_by_key(place);
-        events.truncate(most(page.limit));
+        events.sort_by_key(position);
+        events.truncate(max_rows(page.limit));
         Ok(events)
     }
 
-    async fn anchors(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<EventAnchor>, StorageError> {
-        let kept = |anchor: &&EventAnchor| (first..=last).contains(&&anchor.device_id);
-        Ok(self.tables().anchors.values().filter(kept).cloned().collect())
+    async fn chain_checkpoints(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<ChainCheckpoint>, StorageError> {
+        let in_range = |chain_checkpoint: &&ChainCheckpoint| (first..=last).contains(&&chain_checkpoint.device_id);
+        Ok(self.tables().chain_checkpoints.values().filter(in_range).cloned().collect())
     }
 
-    async fn events_by_time(&self, span: &Span, after: Option<&EventMark>) -> Result<Vec<DeviceEvent>, StorageError> {
+    async fn events_by_time(
+        &self,
+        span: &TimeRange,
+        after: Option<&EventPosition>,
+    ) -> Result<Vec<DeviceEvent>, StorageError> {
         let tables = self.tables();
-        let mark = |event: &DeviceEvent| EventMark {
+        let position = |event: &DeviceEvent| EventPosition {
             at: event.at,
             device_id: event.device_id.clone(),
             sequence: event.sequence,
@@ -174,54 +194,38 @@ impl EventLog for InMemoryStore {
         let mut events: Vec<_> = tables
             .events
             .iter()
-            .filter(|event| within(span, event.at) && after.is_none_or(|after| mark(event) > *after))
+            .filter(|event| within(span, event.at) && after.is_none_or(|after| position(event) > *after))
             .filter(|event| span.device_id.as_ref().is_none_or(|id| event.device_id == *id))
             .cloned()
             .collect();
-        events.sort_by_key(mark);
-        events.truncate(most(span.limit));
-        Ok(events)
-    }
-
-    async fn audit_by_time(&self, span: &Span, after: Option<AuditMark>) -> Result<Vec<KeptAuditEvent>, StorageError> {
-        let tables = self.tables();
-        let mark = |kept: &KeptAuditEvent| AuditMark { at: kept.event.at, number: kept.number };
-        let wanted = span.device_id.clone().map(Subject::Device);
-        let mut events: Vec<_> = tables
-            .audit
-            .iter()
-            .filter(|kept| within(span, kept.event.at) && after.is_none_or(|after| mark(kept) > after))
-            .filter(|kept| wanted.is_none() || kept.event.subject == wanted)
-            .cloned()
-            .collect();
-        events.sort_by_key(mark);
-        events.truncate(most(span.limit));
+        events.sort_by_key(position);
+        events.truncate(max_rows(span.limit));
         Ok(events)
     }
 }
 
 #[async_trait]
 impl ClaimFailureRepository for InMemoryStore {
-    async fn standing(&self, claimant: &Claimant) -> Result<ClaimStanding, StorageError> {
-        Ok(self.tables().standing(claimant))
+    async fn attempt_counts(&self, claimant: &Claimant) -> Result<AttemptCounts, StorageError> {
+        Ok(self.tables().attempt_counts(claimant))
     }
 
-    async fn record(&self, refused: &RefusedClaim, limit: &ClaimLimit) -> Result<ClaimStanding, StorageError> {
+    async fn record(&self, refused: &RefusedClaim, limit: &AttemptLimit) -> Result<AttemptCounts, StorageError> {
         let mut tables = self.tables();
         let (by, now) = (&refused.by, refused.at);
-        let before = tables.standing(by);
+        let before = tables.attempt_counts(by);
         tables.merchant_failures.insert(by.merchant_id, limit.count(before.merchant, now));
         tables.user_failures.insert(by.user_id.clone(), limit.count(before.user, now));
-        let counted = tables.standing(by);
-        match limit.record_of(&counted) {
-            RefusalRecord::AsItIs => tables.tell(refused.event()),
-            RefusalRecord::AsTooMany => tables.tell(refused.as_too_many().event()),
-            RefusalRecord::None => {}
+        let counted = tables.attempt_counts(by);
+        match limit.audit_decision(&counted) {
+            AuditDecision::Record => tables.insert_audit_event(refused.event()),
+            AuditDecision::RecordAsRateLimited => tables.insert_audit_event(refused.as_too_many().event()),
+            AuditDecision::None => {}
         }
         Ok(counted)
     }
 
-    async fn record_blocked(&self, refused: &RefusedClaim, limit: &ClaimLimit) -> Result<bool, StorageError> {
+    async fn record_blocked(&self, refused: &RefusedClaim, limit: &AttemptLimit) -> Result<bool, StorageError> {
         let mut tables = self.tables();
         let Claimant { merchant_id: merchant, user_id: user } = &refused.by;
         let Tables { merchant_failures, user_failures, .. } = &mut *tables;
@@ -232,7 +236,7 @@ impl ClaimFailureRepository for InMemoryStore {
             first = true;
         }
         if first {
-            tables.tell(refused.as_too_many().event());
+            tables.insert_audit_event(refused.as_too_many().event());
         }
         Ok(first)
     }

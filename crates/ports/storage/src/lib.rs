@@ -1,127 +1,92 @@
-//! What the application asks of a store.
+//! Storage ports: the traits that the application requires of a store.
 //!
-//! One small trait for each concern, every error documented, and the fake beside it ([`InMemoryStore`]) that behaves
-//! as a real store does, conflicts included. With the feature `suite`, [`suite`] is the contract in executable form:
-//! every adapter, and the fake, passes the same cases.
+//! There is one small trait per concern, with every error documented, and a fake ([`InMemoryStore`]) that behaves like
+//! a real store, conflicts included. With the feature `suite`, [`suite`] contains the contract tests that every adapter
+//! and the fake pass.
 //!
-//! To add a method: document when each error must be returned, add a case to the suite, watch it fail on the fake and
-//! on each adapter, then make it pass. To add an adapter: implement the traits and hand the suite a way to open an
-//! empty store (`tests/src/stores.rs` shows how).
+//! To add a method: document when each error is returned, add a case to the suite, check that it fails on the fake and
+//! on each adapter, then implement it. To add an adapter: implement the traits and pass the suite an expression that
+//! opens an empty store (`tests/kit/stores.rs` shows how).
 
-mod answers;
-mod audit;
-mod changes;
-mod clients;
-mod devices;
-mod directory;
-mod error;
-mod failures;
-mod fleet;
-mod imports;
+pub mod audit;
+pub mod device;
+pub mod fleet;
 mod in_memory;
-mod in_memory_changes;
-mod in_memory_fleet;
-mod in_memory_imports;
-mod in_memory_reclaiming;
-mod in_memory_tenancy;
-mod in_memory_trail;
-mod locations;
-mod members;
-mod reclaiming;
-mod sessions;
+pub mod pairing;
+pub mod shared;
 #[cfg(feature = "suite")]
 pub mod suite;
-mod trail;
+pub mod tenancy;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
-pub use answers::{AnswerRepository, KeptAnswer, Once};
-pub use audit::{AuditMark, DeviceEventPage, EventLog, EventMark, History, KeptAuditEvent, Span};
-pub use changes::{DeviceChanges, Watch, Woken};
-pub use clients::{ApiClientRepository, ClientFailureRepository, GrantError};
-pub use devices::DeviceRepository;
-pub use directory::{AddPartyError, DirectoryRepository, MerchantPage};
-pub use error::{SaveError, SaveOnceError, StorageError};
-pub use failures::ClaimFailureRepository;
-pub use fleet::{CreateDevicesError, DevicePage, FleetRepository};
-pub use imports::{
-    Import, ImportRef, ImportRepository, ImportStaging, ImportState, NewImport, RowResult, RowVerdict, Seal, SealError,
-    StagedRow, UndecidedRow, UnreadRow,
-};
 pub use in_memory::InMemoryStore;
-pub use locations::{AddLocationError, LocationPage, LocationRepository};
-pub use members::MemberRepository;
-pub use reclaiming::{ReclaimBatch, Reclaimable, Reclaimed, ReclaimedBatch, Reclaiming};
-pub use sessions::{Logout, SessionRepository, StartError};
-pub use trail::{AuditTrail, KeptSeal, SEAL_WINDOW, Sealed, SealedEvent};
 
-/// Whether the store can be reached.
-#[async_trait]
-pub trait StorageHealth: Send + Sync {
-    /// Makes one round trip to the store, within the adapter's own time limit.
-    ///
-    /// # Errors
-    /// [`StorageError::Unavailable`] when it does not answer.
-    async fn ping(&self) -> Result<(), StorageError>;
-}
+use audit::{AuditTrail, RetentionRepository};
+use device::{DeviceEventLog, DeviceRepository};
+use fleet::{FleetRepository, ImportRepository, ImportStaging};
+use pairing::{ClaimFailureRepository, DeviceChangeNotifier};
+use shared::{IdempotencyRepository, StorageHealth};
+use tenancy::{
+    ApiClientRepository, ClientFailureRepository, DirectoryRepository, LocationRepository, MemberRepository,
+    SessionRepository,
+};
 
 /// The ports of one opened store.
 #[derive(Clone)]
 pub struct Storage {
-    /// Devices and their codes, as terminals see them.
+    /// Devices and their codes, for terminals and claims.
     pub devices: Arc<dyn DeviceRepository>,
-    /// Devices, as those see them who manage them.
+    /// Devices, for those who manage them.
     pub fleet: Arc<dyn FleetRepository>,
-    /// Where devices stand.
+    /// Locations of devices.
     pub locations: Arc<dyn LocationRepository>,
-    /// What creating calls were answered.
-    pub answers: Arc<dyn AnswerRepository>,
-    /// Imports on their way in.
+    /// Stored responses of idempotent requests.
+    pub idempotency: Arc<dyn IdempotencyRepository>,
+    /// Uploads of imports.
     pub staging: Arc<dyn ImportStaging>,
-    /// Imports that are there.
+    /// Uploaded imports.
     pub imports: Arc<dyn ImportRepository>,
-    /// Word of devices that change.
-    pub changes: Arc<dyn DeviceChanges>,
-    /// The audit trail.
-    pub events: Arc<dyn EventLog>,
-    /// Seals of the administrative half of it, and its verification.
+    /// Device change notifications.
+    pub changes: Arc<dyn DeviceChangeNotifier>,
+    /// Audit trail.
+    pub events: Arc<dyn DeviceEventLog>,
+    /// Checkpoints and verification of the administrative audit trail.
     pub trail: Arc<dyn AuditTrail>,
-    /// The count of failed claims.
+    /// Failure counts of claims.
     pub failures: Arc<dyn ClaimFailureRepository>,
     /// Resellers and merchants.
     pub directory: Arc<dyn DirectoryRepository>,
-    /// Who belongs where.
+    /// Memberships.
     pub members: Arc<dyn MemberRepository>,
     /// API clients.
     pub clients: Arc<dyn ApiClientRepository>,
-    /// The count of wrong client secrets.
+    /// Failure counts of client secrets.
     pub client_failures: Arc<dyn ClientFailureRepository>,
-    /// Initiated sessions.
+    /// Sessions.
     pub sessions: Arc<dyn SessionRepository>,
-    /// Room that nobody needs any more.
-    pub reclaiming: Arc<dyn Reclaiming>,
-    /// Reachability.
+    /// Purge of expired rows.
+    pub retention: Arc<dyn RetentionRepository>,
+    /// Health check.
     pub health: Arc<dyn StorageHealth>,
 }
 
 impl Storage {
-    /// The ports of a store that implements them all.
+    /// Returns the ports of a store that implements all of them.
     #[must_use]
     pub fn of<S>(store: Arc<S>) -> Self
     where
-        S: DeviceRepository + EventLog + ClaimFailureRepository + StorageHealth + 'static,
-        S: FleetRepository + LocationRepository + AnswerRepository + DeviceChanges,
+        S: DeviceRepository + DeviceEventLog + ClaimFailureRepository + StorageHealth + 'static,
+        S: FleetRepository + LocationRepository + IdempotencyRepository + DeviceChangeNotifier,
         S: ImportStaging + ImportRepository,
         S: DirectoryRepository + MemberRepository + ApiClientRepository + ClientFailureRepository + SessionRepository,
-        S: Reclaiming + AuditTrail,
+        S: RetentionRepository + AuditTrail,
     {
         Self {
             devices: store.clone(),
             fleet: store.clone(),
             locations: store.clone(),
-            answers: store.clone(),
+            idempotency: store.clone(),
             staging: store.clone(),
             imports: store.clone(),
             changes: store.clone(),
@@ -133,7 +98,7 @@ impl Storage {
             clients: store.clone(),
             client_failures: store.clone(),
             sessions: store.clone(),
-            reclaiming: store.clone(),
+            retention: store.clone(),
             health: store,
         }
     }

@@ -1,4 +1,4 @@
-//! The fake passes the suite that the adapters pass.
+//! Contract suite of the storage ports, run against the in-memory fake.
 
 use std::sync::Arc;
 

@@ -1,27 +1,27 @@
-//! Options of the commands of a development build.
+//! Command-line options of the development commands.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// How to show the flow.
+/// Options of `demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// End after the flow; exit status 0 only if all of it held
+    /// Exit after the flow; the exit status is 0 only if every step succeeded
     #[arg(long)]
     pub once: bool,
-    /// Where to serve; port 0 takes any free one
+    /// Address to listen on; port 0 takes any free one
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
     pub bind: String,
 }
 
-/// How to run the development issuer.
+/// Options of `dev-idp`.
 #[derive(Debug, Args)]
 pub struct DevIdp {
-    /// Where to listen: a loopback address
+    /// Address to listen on: a loopback address
     #[arg(long, default_value = "127.0.0.1:8081", value_name = "HOST:PORT")]
     pub bind: std::net::SocketAddr,
-    /// Its users and clients, a TOML file; a demo merchant's when left out
+    /// TOML file with its users and clients; without it, one demo merchant
     #[arg(long, value_name = "FILE")]
     pub realm: Option<PathBuf>,
 }

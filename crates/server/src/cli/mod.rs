@@ -1,4 +1,4 @@
-//! What can be typed after `pos-server`.
+//! Command-line interface of `pos-server`.
 
 #[cfg(feature = "dev-idp")]
 mod development;
@@ -7,8 +7,9 @@ mod shared;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use pos_adapters::import::ImportFormat;
-use pos_domain::{IdempotencyKey, ImportMode, Role};
+use pos_application::fleet::ImportFormat;
+use pos_domain::fleet::ImportMode;
+use pos_domain::shared::{IdempotencyKey, Role};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
@@ -20,182 +21,182 @@ pub use shared::{AnyParty, OneParty, Page};
 /// Pairs and activates payment terminals.
 ///
 /// Settings come from the built-in defaults, then from --config, then from environment variables named
-/// POS__SECTION__KEY (for example POS__DATABASE__URL). `check-config` shows what they come to.
+/// POS__SECTION__KEY (for example POS__DATABASE__URL). `check-config` prints the effective settings.
 #[derive(Debug, Parser)]
 #[command(name = "pos-server", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// A TOML file laid over the built-in defaults
+    /// TOML file that overrides the built-in defaults
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to do
+    /// Command to run
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// Commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the API until told to stop (SIGTERM, SIGHUP or Ctrl-C; a second one stops at once)
+    /// Serve the API until a stop signal (SIGTERM, SIGHUP or Ctrl-C; a second one stops at once)
     Serve(Serve),
-    /// Bring the database's schema up to date, and say what was done
+    /// Run pending database migrations and list them
     Migrate,
-    /// Copy the embedded SQLite database, as of this moment, while it is in use
+    /// Copy the embedded SQLite database to a file while it is in use
     Backup {
-        /// The file to make; it must not be there yet
+        /// File to create; it must not exist
         #[arg(long, value_name = "FILE")]
         to: PathBuf,
     },
-    /// Show the settings in force, where each comes from, and every fault among them
+    /// Print the effective settings, the source of each, and every error in them
     CheckConfig,
-    /// Remove rows that are over, once: codes, sessions, kept answers and the like, and old events if that is set
-    Reclaim(Reclaim),
-    /// Make terminals known, look at them, take them back or out of use
+    /// Delete expired rows once: pairing codes, sessions, idempotency keys, and audit events past their retention
+    Purge(Purge),
+    /// Provision, list, edit, transfer, release and decommission devices
     #[command(subcommand)]
     Device(Device),
-    /// Verify the audit trail, or write it out
+    /// Verify or export the audit trail
     #[command(subcommand)]
     Audit(Audit),
-    /// Make resellers known
+    /// Add and list resellers
     #[command(subcommand)]
     Reseller(Reseller),
-    /// Make merchants known
+    /// Add, rename and list merchants
     #[command(subcommand)]
     Merchant(Merchant),
-    /// Make the places known where a merchant's terminals stand
+    /// Add and list the locations of a merchant's terminals
     #[command(subcommand)]
     Location(Location),
-    /// Say which users act for a merchant or a reseller, and as what
+    /// Manage the users that act for a merchant or a reseller, and their roles
     #[command(subcommand)]
     Member(Member),
-    /// Make API clients, with which machines act for a merchant or a reseller
+    /// Manage the API clients that act for a merchant or a reseller
     #[command(subcommand)]
     Client(Client),
-    /// Show the whole flow with a simulated terminal, then keep serving to play with; needs no set-up
+    /// Run the whole flow with a simulated terminal, then keep serving for experiments; needs no set-up
     #[cfg(feature = "dev-idp")]
     Demo(Demo),
-    /// Run the development token issuer alone, on loopback
+    /// Run only the development token issuer, on loopback
     #[cfg(feature = "dev-idp")]
     DevIdp(DevIdp),
 }
 
-/// How to serve.
+/// Options of `serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
     /// Write the bound address (host:port) to FILE once connections are accepted
     #[arg(long, value_name = "FILE")]
     pub port_file: Option<PathBuf>,
-    /// Refuse to start when the schema is not up to date, rather than migrating it
+    /// Refuse to start with pending migrations instead of running them
     #[arg(long)]
     pub no_migrate: bool,
 }
 
-/// How to remove rows that are over.
+/// Options of `purge`.
 #[derive(Debug, Args)]
-pub struct Reclaim {
-    /// Only count them
+pub struct Purge {
+    /// Only count the expired rows
     #[arg(long)]
     pub dry_run: bool,
 }
 
-/// What to do with devices.
+/// Commands for devices.
 #[derive(Debug, Subcommand)]
 pub enum Device {
     /// Provision devices for a merchant and print their ids
     Add {
-        /// The merchant they belong to
+        /// Merchant of the new devices
         #[arg(long, value_name = "UUID")]
         merchant: Uuid,
-        /// The id of the device, POS- and eight upper-case hex digits; drawn at random when left out
+        /// Device id, POS- and eight upper-case hex digits; generated if omitted
         #[arg(long, value_name = "POS-XXXXXXXX")]
         device_id: Option<String>,
-        /// How many devices, with ids drawn at random: 1 to 100000; more than 1000 are asked about first
+        /// Number of devices, with generated ids: 1 to 100000; more than 1000 need a confirmation
         #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "device_id",
               value_parser = clap::value_parser!(u32).range(1..=100_000))]
         count: u32,
-        /// Go on without being asked
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Provision the devices that a file names and print the rows that are refused; exit status 1 if any is
+    /// Provision the devices in a file and print the refused rows; exit status 1 if there are any
     Import(Import),
-    /// List devices, in the order of their ids
+    /// List devices in the order of their ids
     List {
-        /// Only this merchant's
+        /// Only devices of this merchant
         #[arg(long, value_name = "UUID")]
         merchant: Option<Uuid>,
-        /// Only those after this id: the last one of the page before
+        /// Only devices after this id: the last one of the previous page
         #[arg(long, value_name = "POS-XXXXXXXX")]
         after: Option<String>,
-        /// At most so many
+        /// Maximum number of devices
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
-        /// One JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
     },
-    /// Show one device and what happened to it
+    /// Show a device and its events
     Show {
-        /// The device
+        /// Device id
         device_id: String,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Take a claimed or activated device back to inactive, so that it can be paired again
+    /// Return a claimed or activated device to inactive, so that it can be paired again
     Release {
-        /// The device
+        /// Device id
         device_id: String,
     },
-    /// Change what is kept of a device: its label and its location
+    /// Change the label and the location of a device
     #[command(group(clap::ArgGroup::new("change").required(true).multiple(true)))]
     Edit {
-        /// The device
+        /// Device id
         device_id: String,
-        /// What people call it
+        /// New label
         #[arg(long, value_name = "TEXT", group = "change")]
         label: Option<String>,
-        /// Take its label away
+        /// Remove the label
         #[arg(long, group = "change", conflicts_with = "label")]
         no_label: bool,
-        /// Where it stands: a location of its merchant
+        /// New location: one of the device's merchant
         #[arg(long, value_name = "UUID", group = "change")]
         location: Option<Uuid>,
-        /// Say that it stands nowhere
+        /// Remove the location
         #[arg(long, group = "change", conflicts_with = "location")]
         no_location: bool,
     },
-    /// Give an inactive device to another merchant; its label and location stay behind
-    Move {
-        /// The device
+    /// Transfer an inactive device to another merchant; its label and location are removed
+    Transfer {
+        /// Device id
         device_id: String,
-        /// The merchant it is to belong to
+        /// The new merchant
         #[arg(long, value_name = "UUID")]
         merchant: Uuid,
     },
-    /// Take a device out of use for good, whatever it is doing
+    /// Decommission a device permanently, whatever its status
     Decommission {
-        /// The device
+        /// Device id
         device_id: String,
     },
 }
 
-/// Which devices to import, and how.
+/// Options of `device import`.
 #[derive(Debug, Args)]
 pub struct Import {
-    /// A file with the columns device_id, merchant_id and, if you like, label and location_id; - for standard input
+    /// File with the columns device_id, merchant_id and optionally label and location_id; - for standard input
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// all_or_nothing: one refused row refuses all; best_effort: each row for itself
+    /// all_or_nothing: one refused row refuses all; best_effort: rows are independent
     #[arg(long, default_value_t, value_name = "MODE")]
     pub mode: ImportMode,
-    /// csv, which begins with a line that names the columns, or jsonl, a JSON object a line; by the file's name when
-    /// left out
+    /// csv, with a header line that names the columns, or jsonl, one JSON object per line; by default from the file
+    /// name
     #[arg(long, value_name = "FORMAT", value_parser = import_format)]
     pub format: Option<ImportFormat>,
-    /// A name for this import: with the same name and file it goes on where it was cut short, and does nothing twice
+    /// Idempotency key: a run with the same key and file resumes an interrupted import and repeats nothing
     #[arg(long, value_name = "KEY", value_parser = IdempotencyKey::parse)]
     pub idempotency_key: Option<IdempotencyKey>,
-    /// The refused rows and the totals as JSON, one object a line
+    /// Print the refused rows and the totals as JSON, one object per line
     #[arg(long)]
     pub json: bool,
 }
@@ -204,80 +205,79 @@ fn import_format(word: &str) -> Result<ImportFormat, String> {
     ImportFormat::of_extension(word).ok_or_else(|| "must be csv or jsonl".to_owned())
 }
 
-/// What to do with the audit trail.
+/// Commands for the audit trail.
 #[derive(Debug, Subcommand)]
 pub enum Audit {
-    /// Follow the chain of every device's events and print what is wrong; exit status 1 if anything is
+    /// Verify the hash chain of every device's events and print each fault; exit status 1 if there are any
     Verify {
         /// Only this device
         #[arg(long, value_name = "POS-XXXXXXXX")]
         device: Option<String>,
-        /// Do not object to events outside their chain, which servers of the version before chains write while the
-        /// replicas are replaced one by one
+        /// Do not report events outside the hash chain, which servers of the last version without chains write while
+        /// replicas are upgraded one by one
         #[arg(long)]
-        allow_unsealed: bool,
+        allow_unchained: bool,
     },
-    /// Write all events and refused claims, one JSON object a line, in the order of time
+    /// Export all events and refused claims in the order of time, one JSON object per line
     Export {
-        /// Nothing before this instant, like 2026-01-02T00:00:00Z
-        #[arg(long, value_name = "RFC3339", value_parser = instant)]
+        /// Only events at or after this time, like 2026-01-02T00:00:00Z
+        #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
         since: Option<OffsetDateTime>,
-        /// Nothing from this instant on; now, when left out
-        #[arg(long, value_name = "RFC3339", value_parser = instant)]
+        /// Only events before this time; default: now
+        #[arg(long, value_name = "RFC3339", value_parser = parse_time)]
         until: Option<OffsetDateTime>,
-        /// Only what is about this device
+        /// Only events about this device
         #[arg(long, value_name = "POS-XXXXXXXX")]
         device: Option<String>,
     },
 }
 
-fn instant(text: &str) -> Result<OffsetDateTime, String> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map_err(|error| format!("{error}; write an instant like 2026-01-02T00:00:00Z"))
+fn parse_time(text: &str) -> Result<OffsetDateTime, String> {
+    OffsetDateTime::parse(text, &Rfc3339).map_err(|error| format!("{error}; write a time like 2026-01-02T00:00:00Z"))
 }
 
-/// What to do with resellers.
+/// Commands for resellers.
 #[derive(Debug, Subcommand)]
 pub enum Reseller {
-    /// Make a reseller known and print its id
+    /// Add a reseller and print its id
     Add {
-        /// What people call it
+        /// Display name
         #[arg(long)]
         name: String,
-        /// Its id, when tokens name it already; drawn at random when left out
+        /// Reseller id, if tokens name it already; generated if omitted
         #[arg(long, value_name = "UUID")]
         id: Option<Uuid>,
     },
-    /// List resellers, in the order of their ids
+    /// List resellers in the order of their ids
     List(Page),
 }
 
-/// What to do with merchants.
+/// Commands for merchants.
 #[derive(Debug, Subcommand)]
 pub enum Merchant {
-    /// Make a merchant known and print its id
+    /// Add a merchant and print its id
     Add {
-        /// What people call it
+        /// Display name
         #[arg(long)]
         name: String,
-        /// The reseller that brings it
+        /// Reseller that manages the merchant
         #[arg(long, value_name = "UUID")]
         reseller: Option<Uuid>,
-        /// Its id, when tokens or devices name it already; drawn at random when left out
+        /// Merchant id, if tokens or devices name it already; generated if omitted
         #[arg(long, value_name = "UUID")]
         id: Option<Uuid>,
     },
-    /// Give a merchant another name
+    /// Change the name of a merchant
     Rename {
-        /// The merchant
+        /// Merchant id
         merchant_id: Uuid,
-        /// What people are to call it
+        /// New display name
         #[arg(long)]
         name: String,
     },
-    /// List merchants, in the order of their ids
+    /// List merchants in the order of their ids
     List {
-        /// Only this reseller's
+        /// Only merchants of this reseller
         #[arg(long, value_name = "UUID")]
         reseller: Option<Uuid>,
         #[command(flatten)]
@@ -286,21 +286,21 @@ pub enum Merchant {
     },
 }
 
-/// What to do with locations.
+/// Commands for locations.
 #[derive(Debug, Subcommand)]
 pub enum Location {
-    /// Make a location known and print its id
+    /// Add a location and print its id
     Add {
-        /// The merchant whose it is
+        /// Merchant of the location
         #[arg(long, value_name = "UUID")]
         merchant: Uuid,
-        /// What people call it
+        /// Display name
         #[arg(long)]
         name: String,
     },
-    /// List locations, in the order of their ids
+    /// List locations in the order of their ids
     List {
-        /// Only this merchant's
+        /// Only locations of this merchant
         #[arg(long, value_name = "UUID")]
         merchant: Option<Uuid>,
         #[command(flatten)]
@@ -309,12 +309,12 @@ pub enum Location {
     },
 }
 
-/// What to do with members.
+/// Commands for members.
 #[derive(Debug, Subcommand)]
 pub enum Member {
-    /// Let a user act for a merchant or a reseller; a user who does already gets the new role
+    /// Let a user act for a merchant or a reseller; an existing member gets the new role
     Add {
-        /// The user: the identity provider's subject (`sub`)
+        /// User: the identity provider's subject (`sub`)
         #[arg(long, value_name = "SUB")]
         user: String,
         #[command(flatten)]
@@ -324,9 +324,9 @@ pub enum Member {
         #[arg(long)]
         role: Role,
     },
-    /// Let a user no longer act for a merchant or a reseller; its sessions there are over at once
+    /// Remove a user from a merchant or a reseller; its sessions there end at once
     Remove {
-        /// The user: the identity provider's subject (`sub`)
+        /// User: the identity provider's subject (`sub`)
         #[arg(long, value_name = "SUB")]
         user: String,
         #[command(flatten)]
@@ -344,10 +344,10 @@ pub enum Member {
     },
 }
 
-/// What to do with API clients.
+/// Commands for API clients.
 #[derive(Debug, Subcommand)]
 pub enum Client {
-    /// Make a client and print its id and its secret, which is shown only now
+    /// Add a client and print its id and its secret, which is shown only now
     Add {
         #[command(flatten)]
         #[allow(missing_docs, reason = "its fields' words are shown")]
@@ -355,21 +355,21 @@ pub enum Client {
         /// viewer, operator or admin
         #[arg(long)]
         role: Role,
-        /// Its id: letters, digits, '.', '_' and '-'; drawn at random when left out
+        /// Client id: letters, digits, '.', '_' and '-'; generated if omitted
         #[arg(long, value_name = "ID")]
         id: Option<String>,
     },
-    /// Give a client another secret, which is shown only now; the one before is void and its sessions are over
+    /// Replace the secret of a client; the new one is shown only now, the old one is void and its sessions end
     Rotate {
-        /// The client
+        /// Client id
         client_id: String,
     },
-    /// Revoke a client for good; its sessions are over at once
+    /// Revoke a client permanently; its sessions end at once
     Revoke {
-        /// The client
+        /// Client id
         client_id: String,
     },
-    /// List clients, in the order of their ids; never a secret
+    /// List clients in the order of their ids, without secrets
     List {
         #[command(flatten)]
         #[allow(missing_docs, reason = "its fields' words are shown")]

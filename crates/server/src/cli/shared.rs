@@ -1,4 +1,4 @@
-//! What several commands take.
+//! Command-line options shared by several commands.
 
 use clap::Args;
 use uuid::Uuid;
@@ -7,36 +7,36 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, Args)]
 #[group(required = true, multiple = false)]
 pub struct OneParty {
-    /// The merchant
+    /// Merchant id
     #[arg(long, value_name = "UUID")]
     pub merchant: Option<Uuid>,
-    /// The reseller
+    /// Reseller id
     #[arg(long, value_name = "UUID")]
     pub reseller: Option<Uuid>,
 }
 
-/// A merchant or a reseller, or all of them.
+/// A merchant or a reseller; without one, all of them.
 #[derive(Debug, Clone, Copy, Args)]
 #[group(multiple = false)]
 pub struct AnyParty {
-    /// Only this merchant's
+    /// Only those of this merchant
     #[arg(long, value_name = "UUID")]
     pub merchant: Option<Uuid>,
-    /// Only this reseller's
+    /// Only those of this reseller
     #[arg(long, value_name = "UUID")]
     pub reseller: Option<Uuid>,
 }
 
-/// Which part of a list, and how it is shown.
+/// Page of a list, and its output format.
 #[derive(Debug, Args)]
 pub struct Page {
-    /// Only those after this id: the last one of the page before
+    /// Only those after this id: the last one of the previous page
     #[arg(long, value_name = "ID")]
     pub after: Option<String>,
-    /// At most so many
+    /// Maximum number of rows
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }

@@ -1,12 +1,14 @@
+//! `check-config` command: effective settings and their faults.
+
 use std::process::ExitCode;
 
 use pos_adapters::storage::warnings;
 
-use crate::output::{note, say};
+use crate::output::{note, out};
 use crate::settings::{Settings, SettingsFaults};
 use crate::wiring::{check_identity, storage_options};
 
-/// `check-config`: what the settings come to, and what is wrong with them.
+/// Runs `check-config`.
 pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> anyhow::Result<ExitCode> {
     let settings = match settings {
         Ok(settings) => settings,
@@ -15,7 +17,7 @@ pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> anyhow::Result<
             return Ok(ExitCode::FAILURE);
         }
     };
-    say!("{}", settings.effective())?;
+    out!("{}", settings.effective())?;
     let mut faults = Vec::new();
     match storage_options(&settings) {
         Ok(options) => warnings(&options).iter().for_each(|warning| note!("warning: {warning}")),
@@ -26,7 +28,7 @@ pub(super) fn run(settings: Result<Settings, SettingsFaults>) -> anyhow::Result<
         Err(fault) => faults.push(fault.to_string()),
     }
     if faults.is_empty() {
-        say!("the settings are valid; next: pos-server serve")?;
+        out!("the settings are valid; next: pos-server serve")?;
         return Ok(ExitCode::SUCCESS);
     }
     for fault in faults {

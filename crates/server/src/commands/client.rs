@@ -1,66 +1,85 @@
+//! `client` commands: API clients and their secrets.
+
 use std::error::Error;
 
 use anyhow::Context as _;
-use pos_application::{ManageClientsError, NewSecret};
-use pos_domain::{Act, ApiClient, ApiClientId};
-use pos_port_storage::GrantError;
+use pos_application::tenancy::{ManageClientsError, NewSecret};
+use pos_domain::shared::{ApiClientId, AuditContext};
+use pos_domain::tenancy::ApiClient;
+use pos_port_storage::tenancy::GrantError;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use super::listing;
 use super::migrate::ensure_schema;
 use crate::cli;
-use crate::output::{confirm, note, say};
+use crate::output::{confirm, note, out};
 use crate::settings::Settings;
-use crate::wiring::Back;
+use crate::wiring::AdminUseCases;
 
-/// `client …`: makes API clients, gives them other secrets, revokes them, shows them.
+/// Runs `client …`.
 pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
-    let back = Back::open(settings).await?;
+    let admin = AdminUseCases::open(settings).await?;
     let done = match what {
         cli::Client::Add { of, role, id } => {
             let (party, id) = (of.party()?, id.as_deref().map(client_id).transpose()?);
             let mut shown = false;
-            let added = back.clients.add(id, party, role, Act::operator(), |new| reveal(new, &mut shown)).await;
+            let added = admin
+                .use_cases
+                .tenancy
+                .clients
+                .add(id, party, role, AuditContext::operator(), |new| reveal(new, &mut shown))
+                .await;
             let added = added.map_err(|error| match error {
                 ManageClientsError::NotGiven(GrantError::UnknownParty) => anyhow::anyhow!(listing::unknown(party)),
                 ManageClientsError::NotGiven(GrantError::Taken) => {
-                    anyhow::anyhow!("the client id is taken; `pos-server client list` shows those there are")
+                    anyhow::anyhow!("the client id is taken; `pos-server client list` lists the existing clients")
                 }
                 other => other.into(),
             });
             let added = or_void(added, shown)?;
             note!(
-                "the client is {role} of {party}. The secret is shown only now.\nnext, at the identity provider: make \
-                 a confidential client with this id and this secret that may use the client-credentials grant \
+                "the client is {role} of {party}. The secret is shown only now.\nnext, at the identity provider: create \
+                 a confidential client with this id, this secret and the client-credentials grant \
                  (Keycloak: `kcadm.sh create clients -r REALM -s clientId={id} -s secret=THE_SECRET -s \
-                 publicClient=false -s serviceAccountsEnabled=true -s standardFlowEnabled=false`), and have its tokens \
-                 name this server's audience; then: POST /client/session",
+                 publicClient=false -s serviceAccountsEnabled=true -s standardFlowEnabled=false`), and add this \
+                 server's audience to its tokens; then: POST /client/session",
                 id = added.client_id
             );
             Ok(())
         }
         cli::Client::Rotate { client_id: id } => {
             let mut shown = false;
-            let rotated = back.clients.rotate(&client_id(&id)?, Act::operator(), |new| reveal(new, &mut shown)).await;
-            or_void(rotated.with_context(|| known(&id)), shown)?;
+            let rotated = admin
+                .use_cases
+                .tenancy
+                .clients
+                .rotate(&client_id(&id)?, AuditContext::operator(), |new| reveal(new, &mut shown))
+                .await;
+            or_void(rotated.with_context(|| with_hint(&id)), shown)?;
             note!(
-                "the secret before is void and the client's sessions are over. The new one is shown only now.\nnext, \
-                 at the identity provider: give the client {id} this secret (Keycloak: `kcadm.sh update clients/UUID \
-                 -r REALM -s secret=THE_SECRET`), or it is let in no more"
+                "the old secret is void and the client's sessions have ended. The new secret is shown only now.\nnext, \
+                 at the identity provider: set this secret for the client {id} (Keycloak: `kcadm.sh update clients/UUID \
+                 -r REALM -s secret=THE_SECRET`); without that it cannot authenticate"
             );
             Ok(())
         }
         cli::Client::Revoke { client_id: id } => {
-            back.clients.revoke(&client_id(&id)?, Act::operator()).await.with_context(|| known(&id))?;
-            confirm!("{id} is revoked for good; its sessions are over")?;
-            note!("next, at the identity provider: remove the client {id}, so that it gets no tokens any more");
+            admin
+                .use_cases
+                .tenancy
+                .clients
+                .revoke(&client_id(&id)?, AuditContext::operator())
+                .await
+                .with_context(|| with_hint(&id))?;
+            confirm!("{id} is permanently revoked; its sessions have ended")?;
+            note!("next, at the identity provider: remove the client {id}, so that it gets no more tokens");
             Ok(())
         }
         cli::Client::List { of, page } => {
             let after = page.after.as_deref().map(client_id).transpose()?;
-            let clients = back.storage.storage.clients.list(of.scope(), after.as_ref(), page.limit).await?;
+            let clients = admin.storage.storage.clients.list(of.scope(), after.as_ref(), page.limit).await?;
             let rows = clients.iter().map(describe).collect::<anyhow::Result<Vec<_>>>()?;
             let columns = [
                 ("CLIENT", 24, "client_id"),
@@ -73,27 +92,27 @@ pub(super) async fn run(settings: &Settings, what: cli::Client) -> anyhow::Resul
             listing::print(&rows, &columns, &page, "client_id")
         }
     };
-    back.seal_after(done).await
+    admin.append_checkpoints_after(done).await
 }
 
-/// Shows a secret, before it is stored.
+/// Prints a secret before it is stored.
 fn reveal(new: &NewSecret, shown: &mut bool) -> Result<(), Box<dyn Error + Send + Sync>> {
-    say!("client_id={}\nclient_secret={}", new.client_id, new.secret.expose_secret())?;
+    out!("client_id={}\nclient_secret={}", new.client_id, new.secret.expose_secret())?;
     *shown = true;
     Ok(())
 }
 
-/// Says of a secret that was shown and not stored that it opens nothing.
+/// Adds to an error that a secret that was printed is not valid.
 fn or_void<T>(stored: anyhow::Result<T>, shown: bool) -> anyhow::Result<T> {
-    if shown { stored.context("the secret above was not stored and opens nothing") } else { stored }
+    if shown { stored.context("the secret above was not stored and is not valid") } else { stored }
 }
 
 fn client_id(text: &str) -> anyhow::Result<ApiClientId> {
     ApiClientId::parse(text).with_context(|| format!("client id {text:?}"))
 }
 
-fn known(id: &str) -> String {
-    format!("{id}; `pos-server client list` shows those there are")
+fn with_hint(id: &str) -> String {
+    format!("{id}; `pos-server client list` lists the existing clients")
 }
 
 fn describe(client: &ApiClient) -> anyhow::Result<Value> {

@@ -1,22 +1,22 @@
-//! Confirmation of commands that cannot be taken back at once.
+//! Confirmation prompt for commands that cannot be undone at once.
 
 use std::io::{self, BufRead, IsTerminal as _};
 
 use crate::output::note;
 
-/// Asks whether to go on, unless `--yes` says so.
+/// Asks whether to continue, unless `yes` is set.
 ///
 /// # Errors
-/// When the answer is no, or nobody is there to ask.
+/// If the answer is no, or if there is no terminal to ask on.
 pub(super) fn require(question: &str, yes: bool) -> anyhow::Result<()> {
     if yes {
         return Ok(());
     }
     anyhow::ensure!(
         io::stdin().is_terminal() && io::stderr().is_terminal(),
-        "{question} Nobody is here to answer: add --yes if so. Nothing was done"
+        "{question} There is no terminal to ask on: confirm with --yes. Nothing was done"
     );
-    note!("{question} Type yes to go on:");
+    note!("{question} Type yes to continue:");
     anyhow::ensure!(is_yes(io::stdin().lock())?, "nothing was done");
     Ok(())
 }
@@ -32,11 +32,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_yes_goes_on() {
-        for (answer, goes_on) in
+    fn only_yes_continues() {
+        for (answer, continues) in
             [("yes\n", true), (" YES", true), ("y\n", false), ("\n", false), ("", false), ("no", false)]
         {
-            assert_eq!(is_yes(answer.as_bytes()).unwrap(), goes_on, "{answer:?}");
+            assert_eq!(is_yes(answer.as_bytes()).unwrap(), continues, "{answer:?}");
         }
     }
 }

@@ -1,11 +1,14 @@
+//! `device` commands: provisioning and administration of devices.
+
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use pos_application::{DetailsPatch, FleetError, Mandate, NewDevice};
-use pos_domain::{
-    Act, Device, DeviceDetails, DeviceEvent, DeviceId, DeviceState, LocationId, MerchantId, Name, Party, Scope,
-};
-use pos_port_storage::{DevicePage, History};
+use pos_application::fleet::{DetailsPatch, NewDevice};
+use pos_application::support::{Authorization, FleetError};
+use pos_domain::device::{Device, DeviceDetails, DeviceEvent, DeviceState};
+use pos_domain::shared::{AuditContext, DeviceId, LocationId, MerchantId, Name, Party, Scope};
+use pos_port_storage::device::DeviceHistory;
+use pos_port_storage::fleet::DevicePage;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -16,30 +19,30 @@ use super::import;
 use super::listing;
 use super::migrate::ensure_schema;
 use crate::cli;
-use crate::output::{Lines, confirm, note, say};
+use crate::output::{Lines, confirm, note, out};
 use crate::settings::Settings;
-use crate::wiring::Back;
+use crate::wiring::AdminUseCases;
 
-/// So many devices are provisioned without a question.
-const UNASKED: u32 = 1_000;
+/// Number of devices that are provisioned without confirmation.
+const MAX_UNCONFIRMED: u32 = 1_000;
 
-/// `device …`: makes terminals known, shows them, takes them back.
+/// Runs `device …`.
 pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Result<ExitCode> {
     if let cli::Device::Add { merchant, count, yes, .. } = &what
-        && *count > UNASKED
+        && *count > MAX_UNCONFIRMED
     {
         let question = format!(
-            "Provision {count} devices for merchant {merchant}? They can be taken out of use one by one, but never removed."
+            "Provision {count} devices for merchant {merchant}? They can be decommissioned one by one, but never deleted."
         );
         confirmation::require(&question, *yes)?;
     }
     ensure_schema(settings, true).await?;
-    let back = Back::open(settings).await?;
-    let operator = Mandate::operator();
+    let admin = AdminUseCases::open(settings).await?;
+    let operator = Authorization::operator();
     let done = match what {
-        cli::Device::Import(how) => return import::run(&back, &how).await,
-        cli::Device::Add { merchant, device_id: Some(id), .. } => add_named(&back, &id, merchant).await,
-        cli::Device::Add { merchant, device_id: None, count, .. } => add_some(&back, count as usize, merchant).await,
+        cli::Device::Import(how) => return import::run(&admin, &how).await,
+        cli::Device::Add { merchant, device_id: Some(id), .. } => add_named(&admin, &id, merchant).await,
+        cli::Device::Add { merchant, device_id: None, count, .. } => add_some(&admin, count as usize, merchant).await,
         cli::Device::List { merchant, after, limit, json } => {
             let after = after.as_deref().map(device_id).transpose()?;
             let page = DevicePage {
@@ -47,13 +50,13 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
                 after,
                 ..DevicePage::first(Scope::Operator, limit)
             };
-            list(&back, page, json).await
+            list(&admin, page, json).await
         }
-        cli::Device::Show { device_id: id, json } => show(&back, &device_id(&id)?, json).await,
+        cli::Device::Show { device_id: id, json } => show(&admin, &device_id(&id)?, json).await,
         cli::Device::Release { device_id: id } => {
-            let device = back.release.execute(&operator, &device_id(&id)?).await?;
+            let device = admin.use_cases.fleet.release.execute(&operator, &device_id(&id)?).await?;
             confirm!(
-                "{} is {} again; the terminal can ask for a new pairing code",
+                "{} is {} again; the terminal can request a new pairing code",
                 device.id(),
                 device.status().as_str()
             )
@@ -66,29 +69,31 @@ pub(super) async fn run(settings: &Settings, what: cli::Device) -> anyhow::Resul
                 location_id: (location.is_some() || no_location).then_some(location.map(LocationId)),
             };
             let device =
-                back.amend.execute(&operator, &device_id(&id)?, &patch).await.map_err(|error| match error {
-                    FleetError::NoSuchPlace(id) => anyhow::anyhow!(
-                        "there is no location {id} of its merchant; `pos-server location list` shows those there are"
-                    ),
-                    other => other.into(),
+                admin.use_cases.fleet.update.execute(&operator, &device_id(&id)?, &patch).await.map_err(|error| {
+                    match error {
+                        FleetError::InvalidLocation(id) => anyhow::anyhow!(
+                            "its merchant has no location {id}; `pos-server location list` lists the existing ones"
+                        ),
+                        other => other.into(),
+                    }
                 })?;
-            let (label, place) = (device.details().label.as_ref(), device.details().location_id);
+            let (label, location) = (device.details().label.as_ref(), device.details().location_id);
             confirm!(
                 "{}: label {}, location {}",
                 device.id(),
                 label.map_or("-", Name::as_str),
-                place.map_or_else(|| "-".to_owned(), |id| id.to_string())
+                location.map_or_else(|| "-".to_owned(), |id| id.to_string())
             )
         }
-        cli::Device::Move { device_id: id, merchant } => {
+        cli::Device::Transfer { device_id: id, merchant } => {
             let merchant = MerchantId(merchant);
-            let moved = back.relocate.execute(&operator, &device_id(&id)?, merchant).await;
-            let device = moved.map_err(|error| explain(error, merchant))?;
+            let transferred = admin.use_cases.fleet.transfer.execute(&operator, &device_id(&id)?, merchant).await;
+            let device = transferred.map_err(|error| explain(error, merchant))?;
             confirm!("{} belongs to merchant {}", device.id(), device.merchant_id())
         }
         cli::Device::Decommission { device_id: id } => {
-            let device = back.decommission.execute(&operator, &device_id(&id)?).await?;
-            confirm!("{} is {} for good", device.id(), device.status().as_str())
+            let device = admin.use_cases.fleet.decommission.execute(&operator, &device_id(&id)?).await?;
+            confirm!("{} is permanently {}", device.id(), device.status().as_str())
         }
     };
     done.map(|()| ExitCode::SUCCESS)
@@ -98,17 +103,17 @@ pub(super) fn device_id(text: &str) -> anyhow::Result<DeviceId> {
     DeviceId::parse(text).with_context(|| format!("device id {text:?}"))
 }
 
-async fn add_named(back: &Back, id: &str, merchant: Uuid) -> anyhow::Result<()> {
+async fn add_named(admin: &AdminUseCases, id: &str, merchant: Uuid) -> anyhow::Result<()> {
     let id = DeviceId::parse_new(id).with_context(|| format!("--device-id {id:?}"))?;
     let new = NewDevice { merchant_id: MerchantId(merchant), id: Some(id.clone()), details: DeviceDetails::default() };
-    back.provision.one(&Mandate::operator(), &new, None).await.map_err(|error| match error {
+    admin.use_cases.fleet.provision.one(&Authorization::operator(), &new, None).await.map_err(|error| match error {
         FleetError::Taken => anyhow::anyhow!("device {id} exists already"),
         other => explain(other, new.merchant_id),
     })?;
     confirm!("{id}")
 }
 
-/// An unknown merchant is named, with the way to add it.
+/// Replaces an unknown merchant by a message that names it and how to add it.
 fn explain(error: FleetError, merchant: MerchantId) -> anyhow::Error {
     match error {
         FleetError::UnknownMerchant => anyhow::anyhow!(listing::unknown(Party::Merchant(merchant))),
@@ -116,10 +121,10 @@ fn explain(error: FleetError, merchant: MerchantId) -> anyhow::Error {
     }
 }
 
-async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<()> {
+async fn add_some(admin: &AdminUseCases, count: usize, merchant: Uuid) -> anyhow::Result<()> {
     let (merchant, mut done) = (MerchantId(merchant), 0);
     while done < count {
-        let ids = match back.provision.some(count - done, merchant, &Act::operator()).await {
+        let ids = match admin.use_cases.fleet.provision.some(count - done, merchant, &AuditContext::operator()).await {
             Err(FleetError::UnknownMerchant) => return Err(explain(FleetError::UnknownMerchant, merchant)),
             other => other.with_context(|| {
                 format!(
@@ -144,8 +149,8 @@ async fn add_some(back: &Back, count: usize, merchant: Uuid) -> anyhow::Result<(
     Ok(())
 }
 
-async fn list(back: &Back, page: DevicePage, as_json: bool) -> anyhow::Result<()> {
-    let devices = back.storage.storage.fleet.list(&page).await?;
+async fn list(admin: &AdminUseCases, page: DevicePage, as_json: bool) -> anyhow::Result<()> {
+    let devices = admin.storage.storage.fleet.list(&page).await?;
     let mut out = Lines::new();
     if !as_json {
         out.line(format_args!("{:<16} {:<14} {:<36} {:<10} LAST SEEN", "DEVICE", "STATUS", "MERCHANT", "APP"))?;
@@ -168,35 +173,35 @@ async fn list(back: &Back, page: DevicePage, as_json: bool) -> anyhow::Result<()
     Ok(())
 }
 
-async fn show(back: &Back, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
-    let found = back.storage.storage.fleet.find(Scope::Operator, id).await?;
-    let device = found.with_context(|| format!("no device {id}; `pos-server device list` shows those there are"))?;
-    let events = back.storage.storage.events.events_of(&History::whole(id)).await?;
+async fn show(admin: &AdminUseCases, id: &DeviceId, as_json: bool) -> anyhow::Result<()> {
+    let found = admin.storage.storage.fleet.find(Scope::Operator, id).await?;
+    let device = found.with_context(|| format!("no device {id}; `pos-server device list` lists the existing ones"))?;
+    let events = admin.storage.storage.events.events_of(&DeviceHistory::whole(id)).await?;
     let mut shown = describe(&device)?;
     let history = events.iter().map(describe_event).collect::<anyhow::Result<Vec<_>>>()?;
     if as_json {
         if let Some(fields) = shown.as_object_mut() {
             fields.insert("events".to_owned(), history.into());
         }
-        return Ok(say!("{shown}")?);
+        return Ok(out!("{shown}")?);
     }
     let mut out = Lines::new();
     for (name, value) in shown.as_object().into_iter().flatten() {
         out.line(format_args!("{name:<18} {}", plain(value)))?;
     }
-    out.line("\nevents: number, when, what, who, from where, trace id")?;
+    out.line("\nevents: sequence, time, event, actor, client IP, trace id")?;
     for event in &events {
-        let act = &event.act;
-        let origin = act.origin.map_or_else(|| "-".to_owned(), |origin| origin.to_string());
-        let trace_id = act.trace_id.map_or_else(|| "-".to_owned(), |trace_id| trace_id.to_string());
+        let audit_context = &event.audit_context;
+        let client_ip = audit_context.client_ip.map_or_else(|| "-".to_owned(), |client_ip| client_ip.to_string());
+        let trace_id = audit_context.trace_id.map_or_else(|| "-".to_owned(), |trace_id| trace_id.to_string());
         let (at, kind) = (rfc3339(event.at)?, event.kind.as_str());
-        let (sequence, actor) = (event.sequence, act.actor.to_string());
-        out.line(format_args!("{sequence:>4}  {at}  {kind:<20} {actor:<24} {origin:<16} {trace_id}"))?;
+        let (sequence, actor) = (event.sequence, audit_context.actor.to_string());
+        out.line(format_args!("{sequence:>4}  {at}  {kind:<20} {actor:<24} {client_ip:<16} {trace_id}"))?;
     }
     Ok(out.finish()?)
 }
 
-/// A device for an operator's eyes: everything but its pairing code.
+/// JSON view of a device for an operator: everything except its pairing code.
 fn describe(device: &Device) -> anyhow::Result<Value> {
     let (claim, activated_at, decommissioned_at) = match device.state() {
         DeviceState::Inactive { .. } => (None, None, None),
@@ -229,9 +234,9 @@ fn describe_event(event: &DeviceEvent) -> anyhow::Result<Value> {
         "sequence": event.sequence,
         "at": rfc3339(event.at)?,
         "event": event.kind.as_str(),
-        "actor": event.act.actor.to_string(),
-        "origin": event.act.origin.map(|origin| origin.to_string()),
-        "trace_id": event.act.trace_id.map(|trace_id| trace_id.to_string()),
+        "actor": event.audit_context.actor.to_string(),
+        "client_ip": event.audit_context.client_ip.map(|client_ip| client_ip.to_string()),
+        "trace_id": event.audit_context.trace_id.map(|trace_id| trace_id.to_string()),
         "merchant_id": event.merchant_id.to_string(),
     }))
 }

@@ -1,7 +1,11 @@
+//! `reseller` and `merchant` commands.
+
 use anyhow::Context as _;
-use pos_application::{FleetError, ManageDirectoryError, Mandate};
-use pos_domain::{Act, Merchant, MerchantId, Name, Party, ResellerId, Scope};
-use pos_port_storage::{AddPartyError, MerchantPage};
+use pos_application::support::{Authorization, FleetError};
+use pos_application::tenancy::ManageDirectoryError;
+use pos_domain::shared::{AuditContext, MerchantId, Name, Party, ResellerId, Scope};
+use pos_domain::tenancy::Merchant;
+use pos_port_storage::tenancy::{AddPartyError, MerchantPage};
 use serde_json::{Value, json};
 
 use super::listing;
@@ -9,19 +13,20 @@ use super::migrate::ensure_schema;
 use crate::cli;
 use crate::output::{confirm, note};
 use crate::settings::Settings;
-use crate::wiring::Back;
+use crate::wiring::AdminUseCases;
 
-/// `reseller …`: makes resellers known, shows them.
+/// Runs `reseller …`.
 pub(super) async fn resellers(settings: &Settings, what: cli::Reseller) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
-    let back = Back::open(settings).await?;
+    let admin = AdminUseCases::open(settings).await?;
     let done = match what {
         cli::Reseller::Add { name, id } => {
             let id = id.map(ResellerId);
-            let added = back.directory.add_reseller(named(&name)?, id, Act::operator()).await;
+            let added =
+                admin.use_cases.tenancy.directory.add_reseller(named(&name)?, id, AuditContext::operator()).await;
             let reseller = added.map_err(|error| match (&error, id) {
                 (ManageDirectoryError::NotAdded(AddPartyError::Taken), Some(id)) => {
-                    anyhow::anyhow!("reseller {id} is known already; `pos-server reseller list` shows it")
+                    anyhow::anyhow!("reseller {id} exists already; `pos-server reseller list` shows it")
                 }
                 _ => error.into(),
             })?;
@@ -36,8 +41,8 @@ pub(super) async fn resellers(settings: &Settings, what: cli::Reseller) -> anyho
         }
         cli::Reseller::List(page) => {
             let after = listing::after(&page)?.map(ResellerId);
-            let resellers = back.storage.storage.directory.list_resellers(after, page.limit).await?;
-            let describe = |one: &pos_domain::Reseller| -> anyhow::Result<Value> {
+            let resellers = admin.storage.storage.directory.list_resellers(after, page.limit).await?;
+            let describe = |one: &pos_domain::tenancy::Reseller| -> anyhow::Result<Value> {
                 Ok(json!({
                     "reseller_id": one.id.to_string(),
                     "name": one.name.as_str(),
@@ -49,17 +54,22 @@ pub(super) async fn resellers(settings: &Settings, what: cli::Reseller) -> anyho
             listing::print(&rows, &columns, &page, "reseller_id")
         }
     };
-    back.seal_after(done).await
+    admin.append_checkpoints_after(done).await
 }
 
-/// `merchant …`: makes merchants known, shows them.
+/// Runs `merchant …`.
 pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
-    let back = Back::open(settings).await?;
+    let admin = AdminUseCases::open(settings).await?;
     let done = match what {
         cli::Merchant::Add { name, reseller, id } => {
             let (reseller, id) = (reseller.map(ResellerId), id.map(MerchantId));
-            let added = back.directory.add_merchant(named(&name)?, reseller, id, Act::operator()).await;
+            let added = admin
+                .use_cases
+                .tenancy
+                .directory
+                .add_merchant(named(&name)?, reseller, id, AuditContext::operator())
+                .await;
             let merchant = added.map_err(|error| explain(error, reseller, id))?;
             confirm!("{}", merchant.id)?;
             note!(
@@ -72,17 +82,18 @@ pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyho
         }
         cli::Merchant::Rename { merchant_id: id, name } => {
             let name = named(&name)?;
-            let renamed = back.merchants.amend(&Mandate::operator(), MerchantId(id), Some(&name)).await;
+            let renamed =
+                admin.use_cases.tenancy.merchants.update(&Authorization::operator(), MerchantId(id), Some(&name)).await;
             let merchant = renamed.map_err(|error| match error {
                 FleetError::UnknownMerchant => anyhow::anyhow!(listing::unknown(Party::Merchant(MerchantId(id)))),
                 other => other.into(),
             })?;
-            confirm!("{} is called {:?}", merchant.id, merchant.name.as_str())
+            confirm!("{} is now named {:?}", merchant.id, merchant.name.as_str())
         }
         cli::Merchant::List { reseller, page } => {
             let scope = reseller.map_or(Scope::Operator, |id| Scope::Of(Party::Reseller(ResellerId(id))));
-            let wanted = MerchantPage { scope, after: listing::after(&page)?.map(MerchantId), limit: page.limit };
-            let merchants = back.storage.storage.directory.list_merchants(&wanted).await?;
+            let request = MerchantPage { scope, after: listing::after(&page)?.map(MerchantId), limit: page.limit };
+            let merchants = admin.storage.storage.directory.list_merchants(&request).await?;
             let rows = merchants.iter().map(describe).collect::<anyhow::Result<Vec<_>>>()?;
             let columns = [
                 ("MERCHANT", 36, "merchant_id"),
@@ -93,7 +104,7 @@ pub(super) async fn merchants(settings: &Settings, what: cli::Merchant) -> anyho
             listing::print(&rows, &columns, &page, "merchant_id")
         }
     };
-    back.seal_after(done).await
+    admin.append_checkpoints_after(done).await
 }
 
 fn named(text: &str) -> anyhow::Result<Name> {
@@ -106,7 +117,7 @@ fn explain(error: ManageDirectoryError, reseller: Option<ResellerId>, id: Option
             anyhow::anyhow!(listing::unknown(Party::Reseller(reseller)))
         }
         (ManageDirectoryError::NotAdded(AddPartyError::Taken), _, Some(id)) => {
-            anyhow::anyhow!("merchant {id} is known already; `pos-server merchant list` shows it")
+            anyhow::anyhow!("merchant {id} exists already; `pos-server merchant list` shows it")
         }
         _ => error.into(),
     }

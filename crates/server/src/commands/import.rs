@@ -1,3 +1,5 @@
+//! `device import` command: upload, progress and report of an import file.
+
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
@@ -6,45 +8,47 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use pos_adapters::import::{ImportFormat, Receiver, row_line, totals_line};
-use pos_application::{ImportOrder, ImportTotals, Mandate, Received};
-use pos_domain::ImportMode;
+use pos_application::fleet::{ImportFormat, ImportOrder, ImportTotals, Received, Receiver};
+use pos_application::support::Authorization;
+use pos_domain::fleet::ImportMode;
 use pos_port_clock::Clock;
-use pos_port_storage::{Import, RowResult};
+use pos_port_storage::fleet::{Import, RowResult};
 use time::{Duration, OffsetDateTime};
 
 use crate::cli;
-use crate::output::{Lines, note, say};
-use crate::wiring::Back;
+use crate::output::{Lines, note, out};
+use crate::wiring::AdminUseCases;
 
-/// How much of the file is read at once, in bytes.
-const PIECE: usize = 65_536;
+/// Bytes per read of the file.
+const CHUNK_BYTES: usize = 65_536;
 
-/// How often progress is told where there is no terminal to draw on.
-const EVERY: Duration = Duration::seconds(5);
+/// How often progress is printed if standard error is not a terminal.
+const PROGRESS_INTERVAL: Duration = Duration::seconds(5);
 
-/// `device import FILE`: reads the file in, imports it, prints what is refused.
-pub(super) async fn run(back: &Back, how: &cli::Import) -> anyhow::Result<ExitCode> {
+/// Runs `device import FILE`: uploads the file, imports it, prints the refused rows.
+pub(super) async fn run(admin: &AdminUseCases, how: &cli::Import) -> anyhow::Result<ExitCode> {
     let (file, size) = open(&how.file)?;
     let format = format(how)?;
-    let mandate = Mandate::operator();
-    let order = ImportOrder { mandate: mandate.clone(), mode: how.mode, key: how.idempotency_key.clone() };
-    let upload = back.import.begin(order).await?;
-    let receiver = Receiver::new(format, back.import.max_rows(), upload);
-    let received = receive(receiver, file, &Progress::new(&*back.clock, "read", "bytes", size))
+    let authorization = Authorization::operator();
+    let order = ImportOrder { authorization: authorization.clone(), mode: how.mode, key: how.idempotency_key.clone() };
+    let receiver = admin.use_cases.fleet.import.receive(order, format).await?;
+    let received = receive(receiver, file, &Progress::new(&*admin.clock, "read", "bytes", size))
         .await
         .with_context(|| format!("{}: nothing was imported", how.file.display()))?;
-    let progress = Progress::new(&*back.clock, "looked at", "rows", Some(received.import.rows));
-    let applied = back.import.apply(&mandate, &received, &|row| progress.at(row)).await;
+    let progress = Progress::new(&*admin.clock, "processed", "rows", Some(received.import.rows));
+    let applied = admin.use_cases.fleet.import.apply(&authorization, &received, &|row| progress.at(row)).await;
     let ended = applied.with_context(|| match &how.idempotency_key {
-        Some(_) => "the import was cut short; run the same command again and it goes on".to_owned(),
-        None => "the import was cut short; rows that were done are refused as taken when it is run again (with \
-                 --idempotency-key it would go on)"
-            .to_owned(),
+        Some(_) => "the import was interrupted; run the same command again to resume it".to_owned(),
+        None => {
+            "the import was interrupted; rows that were provisioned are refused as taken when it is run again (with \
+                 --idempotency-key it would resume)"
+                .to_owned()
+        }
     })?;
     progress.finish();
-    let totals =
-        report(back, &ended, how.json).await.context("the import is done, but not all of its report was shown")?;
+    let totals = report(admin, &ended, how.json)
+        .await
+        .context("the import is done, but its report was not printed completely")?;
     note!("{}", summary(totals, how.mode, received.replayed));
     Ok(if totals.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -60,10 +64,10 @@ fn open(path: &Path) -> anyhow::Result<(Box<dyn Read>, Option<u64>)> {
 
 fn format(how: &cli::Import) -> anyhow::Result<ImportFormat> {
     let by_name = || how.file.extension().and_then(|extension| ImportFormat::of_extension(extension.to_str()?));
-    how.format.or_else(by_name).context("the file's name tells no format: say --format csv or --format jsonl")
+    how.format.or_else(by_name).context("the file name has no known extension: add --format csv or --format jsonl")
 }
 
-/// A file that does not come to its end leaves nothing.
+/// Uploads the file. A failed upload is discarded.
 async fn receive(mut receiver: Receiver, file: Box<dyn Read>, progress: &Progress<'_>) -> anyhow::Result<Received> {
     if let Err(error) = feed(&mut receiver, file, progress).await {
         receiver.discard().await;
@@ -75,23 +79,24 @@ async fn receive(mut receiver: Receiver, file: Box<dyn Read>, progress: &Progres
 }
 
 async fn feed(receiver: &mut Receiver, mut file: Box<dyn Read>, progress: &Progress<'_>) -> anyhow::Result<()> {
-    let (mut piece, mut done) = (vec![0; PIECE], 0_u64);
+    let (mut chunk, mut done) = (vec![0; CHUNK_BYTES], 0_u64);
     loop {
-        let read = match file.read(&mut piece) {
+        let read = match file.read(&mut chunk) {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error).context("the file cannot be read on"),
+            Err(error) => return Err(error).context("reading the file failed"),
         };
-        let Some(bytes) = piece.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
         receiver.feed(bytes).await?;
         done += bytes.len() as u64;
         progress.at(done);
     }
 }
 
-/// Prints the refused rows, page by page, and answers what all of them came to.
-async fn report(back: &Back, ended: &Import, as_json: bool) -> anyhow::Result<ImportTotals> {
-    let mut report = back.import.report(ended);
+/// Prints the refused rows page by page, and returns the totals.
+async fn report(admin: &AdminUseCases, ended: &Import, as_json: bool) -> anyhow::Result<ImportTotals> {
+    let import = &admin.use_cases.fleet.import;
+    let (files, mut report) = (import.files(), import.report(ended));
     loop {
         let page = report.next_page().await?;
         if page.is_empty() {
@@ -100,7 +105,7 @@ async fn report(back: &Back, ended: &Import, as_json: bool) -> anyhow::Result<Im
         let mut out = Lines::new();
         for row in page.iter().filter(|row| row.outcome.is_err()) {
             if as_json {
-                out.line(serde_json::to_string(&row_line(row))?)?;
+                out.line(files.row_line(row))?;
             } else {
                 out.line(plain(row))?;
             }
@@ -109,7 +114,7 @@ async fn report(back: &Back, ended: &Import, as_json: bool) -> anyhow::Result<Im
     }
     let totals = report.totals();
     if as_json {
-        say!("{}", serde_json::to_string(&totals_line(totals))?)?;
+        out!("{}", files.totals_line(totals))?;
     }
     Ok(totals)
 }
@@ -122,23 +127,23 @@ fn plain(row: &RowResult) -> String {
 
 fn summary(totals: ImportTotals, mode: ImportMode, replayed: bool) -> String {
     let ImportTotals { rows, provisioned, refused } = totals;
-    let again = if replayed { " (brought by an earlier run with this key)" } else { "" };
+    let again = if replayed { " (result of an earlier run with this key)" } else { "" };
     let counts = format!("{rows} rows{again}: {provisioned} provisioned, {refused} refused");
     let next = match (refused, mode) {
-        (0, _) => "next: the terminals can be started, and each asks for its pairing code",
+        (0, _) => "next: start the terminals; each requests its pairing code",
         (_, ImportMode::AllOrNothing) => {
-            "next: mend the rows above that are refused for a reason of their own, and run it again (with another key, \
-             if it has one); or import what is fine with --mode best_effort"
+            "next: fix the rows above that have a reason other than not_imported, and run the import again (with another \
+             key, if it has one); or import the valid rows with --mode best_effort"
         }
-        (_, ImportMode::BestEffort) => "next: mend the rows above in a file of their own, and import that",
+        (_, ImportMode::BestEffort) => "next: fix the refused rows in a separate file, and import that",
     };
     format!("{counts}\n{next}")
 }
 
-/// How far it is: a bar on a terminal, a line now and then elsewhere.
+/// Progress display: a bar on a terminal, a line at intervals elsewhere.
 struct Progress<'c> {
     bar: ProgressBar,
-    /// The clock, and when a line was last written; none on a terminal.
+    /// The clock, and when the last line was printed; `None` on a terminal.
     lines: Option<(&'c dyn Clock, Mutex<OffsetDateTime>)>,
     what: &'static str,
     unit: &'static str,
@@ -151,19 +156,19 @@ impl<'c> Progress<'c> {
         bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(what);
         bar.set_message(unit);
-        let drawn = io::stderr().is_terminal();
-        let lines = (!drawn).then(|| (clock, Mutex::new(clock.now())));
+        let is_terminal = io::stderr().is_terminal();
+        let lines = (!is_terminal).then(|| (clock, Mutex::new(clock.now())));
         Self { bar, lines, what, unit }
     }
 
-    fn at(&self, place: u64) {
-        self.bar.set_position(place);
+    fn at(&self, position: u64) {
+        self.bar.set_position(position);
         let Some((clock, last)) = &self.lines else { return };
         let (now, mut last) = (clock.now(), last.lock().unwrap_or_else(PoisonError::into_inner));
-        if now - *last >= EVERY {
+        if now - *last >= PROGRESS_INTERVAL {
             *last = now;
             let of = self.bar.length().map(|length| format!(" of {length}")).unwrap_or_default();
-            note!("{place}{of} {} {}", self.unit, self.what);
+            note!("{position}{of} {} {}", self.unit, self.what);
         }
     }
 

@@ -1,7 +1,7 @@
-//! What the commands that list have in common.
+//! Tables and pages of the `list` commands.
 
 use anyhow::Context as _;
-use pos_domain::{MerchantId, Party, ResellerId, Scope};
+use pos_domain::shared::{MerchantId, Party, ResellerId, Scope};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -10,11 +10,11 @@ use uuid::Uuid;
 use crate::cli::{AnyParty, OneParty, Page};
 use crate::output::{Lines, note};
 
-/// A list's columns: the title and the width, and the field of the JSON object that stands there.
+/// Columns of a table: title, width, and the field of the JSON object.
 pub(super) type Columns<'c> = &'c [(&'c str, usize, &'c str)];
 
-/// Prints rows that are JSON objects: as they are, a line each, or as a table. Says when there may be more after the
-/// last one's `key`.
+/// Prints rows that are JSON objects, as JSON lines or as a table. If there may be more rows, prints a hint with the last
+/// row's `key`.
 pub(super) fn print(rows: &[Value], columns: Columns<'_>, page: &Page, key: &str) -> anyhow::Result<()> {
     let mut out = Lines::new();
     if !page.json {
@@ -39,12 +39,12 @@ pub(super) fn print(rows: &[Value], columns: Columns<'_>, page: &Page, key: &str
     Ok(())
 }
 
-/// The id after which a page begins, of a kind that is a UUID.
+/// Parses `--after` of a list whose ids are UUIDs.
 pub(super) fn after(page: &Page) -> anyhow::Result<Option<Uuid>> {
     page.after.as_deref().map(|text| text.parse().with_context(|| format!("--after {text:?}"))).transpose()
 }
 
-/// A party's fields.
+/// JSON fields of a party.
 pub(super) fn describe(party: Party) -> Value {
     json!({
         "merchant_id": party.merchant().map(|id| id.to_string()),
@@ -52,7 +52,7 @@ pub(super) fn describe(party: Party) -> Value {
     })
 }
 
-/// Lays the fields of `more` beside those of `fields`.
+/// Merges the fields of `more` into `fields`.
 pub(super) fn with(mut fields: Value, more: Value) -> Value {
     if let (Some(fields), Value::Object(more)) = (fields.as_object_mut(), more) {
         fields.extend(more);
@@ -81,15 +81,15 @@ fn party(merchant: Option<Uuid>, reseller: Option<Uuid>) -> Option<Party> {
     merchant.or(reseller.map(|id| Party::Reseller(ResellerId(id))))
 }
 
-/// What to say when a party is not there.
+/// Error message for an unknown party.
 pub(super) fn unknown(party: Party) -> String {
     match party {
         Party::Merchant(id) => format!(
-            "there is no merchant {id}: `pos-server merchant add --name NAME --id {id}` makes it known, `pos-server \
-             merchant list` shows those there are"
+            "there is no merchant {id}: add it with `pos-server merchant add --name NAME --id {id}`; `pos-server merchant \
+             list` lists the existing ones"
         ),
         Party::Reseller(id) => {
-            format!("there is no reseller {id}: `pos-server reseller list` shows those there are")
+            format!("there is no reseller {id}: `pos-server reseller list` lists the existing ones")
         }
     }
 }

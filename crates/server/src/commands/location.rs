@@ -1,7 +1,10 @@
+//! `location` commands.
+
 use anyhow::Context as _;
-use pos_application::{Created, FleetError, Mandate};
-use pos_domain::{Location, LocationId, MerchantId, Name, Party, Scope};
-use pos_port_storage::LocationPage;
+use pos_application::support::{Authorization, Created, FleetError};
+use pos_domain::shared::{LocationId, MerchantId, Name, Party, Scope};
+use pos_domain::tenancy::Location;
+use pos_port_storage::tenancy::LocationPage;
 use serde_json::{Value, json};
 
 use super::listing;
@@ -9,31 +12,33 @@ use super::migrate::ensure_schema;
 use crate::cli;
 use crate::output::confirm;
 use crate::settings::Settings;
-use crate::wiring::Back;
+use crate::wiring::AdminUseCases;
 
-/// `location …`: makes the places known where terminals stand, shows them.
+/// Runs `location …`.
 pub(super) async fn run(settings: &Settings, what: cli::Location) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
-    let back = Back::open(settings).await?;
+    let admin = AdminUseCases::open(settings).await?;
     let done = match what {
         cli::Location::Add { merchant, name } => {
             let (merchant, name) =
                 (MerchantId(merchant), Name::parse(&name).with_context(|| format!("--name {name:?}"))?);
-            let added = back.locations.add(&Mandate::operator(), merchant, &name, None).await;
+            let added = admin.use_cases.tenancy.locations.add(&Authorization::operator(), merchant, &name, None).await;
             match added.map_err(|error| explain(error, merchant))? {
-                Created::Now(location) => confirm!("{}", location.id)?,
-                Created::Before(_) => anyhow::bail!("an operator's call has no key, and yet was answered before"),
+                Created::New(location) => confirm!("{}", location.id)?,
+                Created::Replayed(_) => {
+                    anyhow::bail!("unexpected replay: an operator's request has no idempotency key")
+                }
             }
             Ok(())
         }
         cli::Location::List { merchant, page } => {
-            let wanted = LocationPage {
+            let request = LocationPage {
                 scope: Scope::Operator,
                 merchant_id: merchant.map(MerchantId),
                 after: listing::after(&page)?.map(LocationId),
                 limit: page.limit,
             };
-            let locations = back.storage.storage.locations.list_locations(&wanted).await?;
+            let locations = admin.storage.storage.locations.list_locations(&request).await?;
             let rows = locations.iter().map(describe).collect::<anyhow::Result<Vec<_>>>()?;
             let columns = [
                 ("LOCATION", 36, "location_id"),
@@ -44,7 +49,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Location) -> anyhow::Res
             listing::print(&rows, &columns, &page, "location_id")
         }
     };
-    back.seal_after(done).await
+    admin.append_checkpoints_after(done).await
 }
 
 fn explain(error: FleetError, merchant: MerchantId) -> anyhow::Error {

@@ -1,53 +1,60 @@
+//! `member` commands: users that act for a merchant or a reseller.
+
 use anyhow::Context as _;
-use pos_application::ManageMembersError;
-use pos_domain::{Act, GrantId, Member, Membership, UserId};
-use pos_port_storage::GrantError;
+use pos_application::tenancy::ManageMembersError;
+use pos_domain::shared::{AuditContext, GrantId, UserId};
+use pos_domain::tenancy::{Member, Membership};
+use pos_port_storage::tenancy::GrantError;
 use serde_json::{Value, json};
 
 use super::listing;
 use super::migrate::ensure_schema;
 use crate::cli;
-use crate::output::{confirm, note, say};
+use crate::output::{confirm, note, out};
 use crate::settings::Settings;
-use crate::wiring::Back;
+use crate::wiring::AdminUseCases;
 
-/// `member …`: says which users act for whom.
+/// Runs `member …`.
 pub(super) async fn run(settings: &Settings, what: cli::Member) -> anyhow::Result<()> {
     ensure_schema(settings, true).await?;
-    let back = Back::open(settings).await?;
+    let admin = AdminUseCases::open(settings).await?;
     let done = match what {
         cli::Member::Add { user, of, role } => {
             let member = Member { user_id: subject(&user)?, party: of.party()?, role };
-            let before = back.members.add(member.clone(), Act::operator()).await.map_err(|error| match error {
-                ManageMembersError::NotGiven(GrantError::UnknownParty) => {
-                    anyhow::anyhow!(listing::unknown(member.party))
-                }
-                other => other.into(),
-            })?;
+            let before = admin.use_cases.tenancy.members.add(member.clone(), AuditContext::operator()).await.map_err(
+                |error| match error {
+                    ManageMembersError::NotGiven(GrantError::UnknownParty) => {
+                        anyhow::anyhow!(listing::unknown(member.party))
+                    }
+                    other => other.into(),
+                },
+            )?;
             let Member { user_id, party, role } = &member;
             match before.map(|before| before.member.role) {
                 None => confirm!("{user_id} is {role} of {party}")?,
-                Some(same) if same == *role => say!("{user_id} is {role} of {party} already, nothing to do")?,
+                Some(same) if same == *role => out!("{user_id} is {role} of {party} already, nothing to do")?,
                 Some(other) => {
-                    confirm!("{user_id} is {role} of {party}, and was {other}; the sessions it had there are over")?;
+                    confirm!("{user_id} is {role} of {party}, and was {other}; its sessions there have ended")?;
                 }
             }
             note!(
-                "its tokens must name the {kind} (the claim {kind}_id unless set otherwise) and the role {kind}-{role} \
-                 or a higher one; next: POST /session/initiate",
+                "its tokens must contain the {kind} (claim {kind}_id by default) and the role {kind}-{role} or a higher \
+                 one; next: POST /session/initiate",
                 kind = party.kind()
             );
             Ok(())
         }
         cli::Member::Remove { user, of } => {
             let (user_id, party) = (subject(&user)?, of.party()?);
-            let removed = back.members.remove(party, &user_id, Act::operator()).await;
-            removed.with_context(|| format!("{user_id} at {party}; `pos-server member list` shows those there are"))?;
-            confirm!("{user_id} is no member of {party} any more; its sessions there are over")
+            let removed = admin.use_cases.tenancy.members.remove(party, &user_id, AuditContext::operator()).await;
+            removed.with_context(|| {
+                format!("{user_id} at {party}; `pos-server member list` lists the existing members")
+            })?;
+            confirm!("{user_id} is no longer a member of {party}; its sessions there have ended")
         }
         cli::Member::List { of, page } => {
             let after = listing::after(&page)?.map(GrantId);
-            let members = back.storage.storage.members.list(of.scope(), after, page.limit).await?;
+            let members = admin.storage.storage.members.list(of.scope(), after, page.limit).await?;
             let rows = members.iter().map(describe).collect::<anyhow::Result<Vec<_>>>()?;
             let columns = [
                 ("MEMBERSHIP", 36, "membership_id"),
@@ -59,7 +66,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Member) -> anyhow::Resul
             listing::print(&rows, &columns, &page, "membership_id")
         }
     };
-    back.seal_after(done).await
+    admin.append_checkpoints_after(done).await
 }
 
 fn subject(text: &str) -> anyhow::Result<UserId> {

@@ -1,4 +1,4 @@
-//! What each command does, a file each.
+//! Implementations of the commands, one file each.
 
 mod audit;
 mod backup;
@@ -16,7 +16,7 @@ mod listing;
 mod location;
 mod member;
 mod migrate;
-mod reclaim;
+mod purge;
 mod serve;
 
 use std::process::ExitCode;
@@ -24,23 +24,23 @@ use std::process::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::settings::{Settings, process_environment};
 
-/// Does what the command line says.
+/// Runs the command of a command line.
 ///
 /// # Errors
-/// What went wrong, with a way to mend it where there is one.
+/// The error of the command, with a remedy where there is one.
 pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let settings = || Settings::load(cli.config.as_deref(), process_environment());
     #[cfg(feature = "dev-idp")]
     anyhow::ensure!(
         cli.config.is_none() || !matches!(cli.command, Command::Demo(_) | Command::DevIdp(_)),
-        "demo and dev-idp bring their own settings: leave --config out"
+        "demo and dev-idp have their own settings: omit --config"
     );
     match cli.command {
         Command::Serve(how) => serve::run(settings()?, &how).await?,
         Command::Migrate => migrate::run(&settings()?).await?,
         Command::Backup { to } => backup::run(&settings()?, &to).await?,
         Command::CheckConfig => return check_config::run(settings()),
-        Command::Reclaim(how) => return reclaim::run(&settings()?, &how).await,
+        Command::Purge(how) => return purge::run(&settings()?, &how).await,
         Command::Audit(what) => return audit::run(&settings()?, what).await,
         Command::Device(what) => return device::run(&settings()?, what).await,
         Command::Reseller(what) => directory::resellers(&settings()?, what).await?,

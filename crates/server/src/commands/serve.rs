@@ -1,3 +1,5 @@
+//! `serve` command: the HTTP server, from start to shutdown.
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,9 +14,9 @@ use crate::cli::Serve;
 use crate::http_server::{HttpServer, bind};
 use crate::settings::Settings;
 use crate::telemetry;
-use crate::wiring::{Parts, storage_options};
+use crate::wiring::{Dependencies, storage_options};
 
-/// `serve`: telemetry, listener, schema, parts, server, shutdown.
+/// Runs `serve` until a stop signal.
 pub(super) async fn run(settings: Settings, how: &Serve) -> anyhow::Result<()> {
     settings.require_identity()?;
     let _log = telemetry::init(&settings.log)?;
@@ -25,9 +27,9 @@ pub(super) async fn run(settings: Settings, how: &Serve) -> anyhow::Result<()> {
     for warning in warnings(&storage_options(&settings)?) {
         tracing::warn!("{warning}");
     }
-    let parts = Parts::real(settings).await?;
-    parts.storage.storage.health.ping().await.context("the server cannot work with this database")?;
-    let server = HttpServer::start(listener, &parts)?;
+    let dependencies = Dependencies::real(settings).await?;
+    dependencies.storage.storage.health.ping().await.context("the database is not usable")?;
+    let server = HttpServer::start(listener, &dependencies)?;
     if let Some(file) = &how.port_file {
         write_address(file, address)?;
     }
@@ -35,7 +37,7 @@ pub(super) async fn run(settings: Settings, how: &Serve) -> anyhow::Result<()> {
     server.serve_until(first, second).await
 }
 
-/// Whole or not at all: a script that waits for the file must not read half an address.
+/// Writes the file atomically, so that a script that waits for it never reads half an address.
 fn write_address(file: &Path, address: SocketAddr) -> anyhow::Result<()> {
     let name = file.file_name().context("--port-file needs a file name")?;
     let mut draft_name = name.to_owned();
@@ -46,10 +48,10 @@ fn write_address(file: &Path, address: SocketAddr) -> anyhow::Result<()> {
         .with_context(|| format!("--port-file {}", file.display()))
 }
 
-/// The first and the second SIGTERM, Ctrl-C or SIGHUP.
+/// Futures for the first and the second stop signal (SIGTERM, SIGINT or SIGHUP).
 pub(super) fn stop_signals() -> anyhow::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
     let mut kinds = vec![SignalKind::terminate(), SignalKind::interrupt()];
-    // Under nohup it goes on when its terminal is closed.
+    // Under nohup the server keeps running when its terminal is closed.
     if !ignores_hangup() {
         kinds.push(SignalKind::hangup());
     }
@@ -63,10 +65,10 @@ async fn count(mut signals: Vec<Signal>, times: usize) {
     }
 }
 
-/// Whether this process was started with SIGHUP ignored. Without /proc it counts as not.
+/// Whether this process was started with SIGHUP ignored; `false` without /proc.
 fn ignores_hangup() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    // A mask in hexadecimal, in which SIGHUP is the lowest bit.
+    // SigIgn is a hexadecimal mask; SIGHUP (signal 1) is its lowest bit.
     ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

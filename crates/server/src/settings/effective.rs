@@ -1,22 +1,22 @@
-//! The settings in force, for `check-config`.
+//! Effective settings, as printed by `check-config`.
 
 use std::fmt;
 
 use super::fault::Source;
 
-/// Every setting in force, in the order of the keys. `Display` is TOML, with each value's source as a comment; as its
-/// secrets are masked, it is for reading, not for use.
+/// Every setting with its effective value, in the order of the keys. `Display` writes TOML with the source of each value as
+/// a comment. Secrets are masked, so the output cannot be used as a settings file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective(pub Vec<EffectiveSetting>);
 
-/// One setting in force.
+/// One effective setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectiveSetting {
-    /// Its full key, like `http.bind`.
+    /// Full key, like `http.bind`.
     pub key: String,
-    /// Its value as TOML; asterisks for a secret.
+    /// Value as TOML; asterisks for a secret.
     pub value: String,
-    /// Where the value came from.
+    /// Source of the value.
     pub source: Source,
 }
 
@@ -30,11 +30,11 @@ impl fmt::Display for Effective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut section = "";
         for setting in &self.0 {
-            let (of, name) = setting.key.split_once('.').unwrap_or(("", &setting.key));
-            if of != section {
+            let (name_of_section, name) = setting.key.split_once('.').unwrap_or(("", &setting.key));
+            if name_of_section != section {
                 let gap = if section.is_empty() { "" } else { "\n" };
-                writeln!(f, "{gap}[{of}]")?;
-                section = of;
+                writeln!(f, "{gap}[{name_of_section}]")?;
+                section = name_of_section;
             }
             writeln!(f, "{:<44} # {}", format!("{name} = {}", setting.value), setting.source)?;
         }

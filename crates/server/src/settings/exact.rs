@@ -1,38 +1,39 @@
-//! Checks of texts that are compared letter for letter, and masking of credentials in URLs.
+//! Validation of texts that are compared byte for byte, and masking of credentials in URLs.
 
-use super::reader::Verdict;
+use super::reader::Validated;
 
-/// What stands in place of a secret.
+/// Replacement for a secret.
 pub(super) const MASK: &str = "********";
 
-/// One name that is compared letter for letter. What could never match is a fault that shows the name to write.
-pub(super) fn exact(text: &str, like: &str) -> Verdict<String> {
+/// Validates one name that is compared byte for byte. A value that could never match is a fault; the remedy has the value to
+/// write.
+pub(super) fn exact(text: &str, like: &str) -> Validated<String> {
     let fault = |problem: String, write: &str| Err((problem, format!("write {write:?}")));
     let name = text.trim();
     if name.is_empty() {
-        return Err((format!("is {text:?}, which names nothing"), format!("write one name, like {like:?}")));
+        return Err((format!("is {text:?}, which is blank"), format!("write one name, like {like:?}")));
     }
     if name.contains(',') || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
         let first = name.split(|c: char| c == ',' || c.is_whitespace() || c.is_control()).find(|part| !part.is_empty());
         return fault(format!("is {text:?}, which is more than one name"), first.unwrap_or(like));
     }
-    if name == text { Ok(text.to_owned()) } else { fault(format!("is {text:?}, with blanks around it"), name) }
+    if name == text { Ok(text.to_owned()) } else { fault(format!("is {text:?}, with surrounding whitespace"), name) }
 }
 
-/// A claim's name, or names joined by dots.
-pub(super) fn claim(text: &str, like: &str) -> Verdict<String> {
+/// Validates a claim name, or names joined by dots.
+pub(super) fn claim(text: &str, like: &str) -> Validated<String> {
     if text.is_empty() {
-        return Err(("is empty".to_owned(), format!("write the claim's name, like {like}")));
+        return Err(("is empty".to_owned(), format!("write the claim name, like {like}")));
     }
     let names = text.split('.').map(str::trim).filter(|name| !name.is_empty()).collect::<Vec<_>>().join(".");
     if names == text {
         return exact(text, like);
     }
     let write = if names.is_empty() { like } else { &names };
-    Err((format!("is {text:?}, not a claim's name or names joined by dots"), format!("write {write:?}")))
+    Err((format!("is {text:?}, not a claim name or names joined by dots"), format!("write {write:?}")))
 }
 
-/// A text with the user information of every URL in it masked.
+/// Masks the user information of every URL in a text.
 pub(super) fn mask_credentials(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut rest = text;
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_information_is_masked_and_nothing_else() {
+    fn only_user_information_is_masked() {
         for (text, masked) in [
             ("https://a.example/realms/x@y", "https://a.example/realms/x@y"),
             ("https://u:p@a.example/x", "https://********@a.example/x"),

@@ -1,22 +1,22 @@
-//! What is wrong with the settings, said so that it can be mended.
+//! Errors of the settings, each with a remedy.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value came from.
+/// Source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// `config/default.toml`.
     Default,
-    /// The file given with `--config`.
+    /// File given with `--config`.
     File(PathBuf),
-    /// This environment variable.
+    /// Environment variable.
     Variable(String),
-    /// The content of a file that another source named.
+    /// Content of a file that another source named.
     SecretFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What named it.
+        /// Source of the path.
         named_by: Box<Source>,
     },
 }
@@ -32,16 +32,16 @@ impl fmt::Display for Source {
     }
 }
 
-/// One thing that is wrong. Never holds a secret's value.
+/// One error of the settings. Never contains the value of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsFault {
-    /// The key, like `http.bind`; `--config` when the file as a whole is at fault.
+    /// Key, like `http.bind`; `--config` if the file as a whole is invalid.
     pub key: String,
-    /// Where the value came from.
+    /// Source of the value.
     pub source: Source,
-    /// What is wrong; reads on from the key.
+    /// What is wrong; continues the sentence after the key.
     pub problem: String,
-    /// A way to mend it.
+    /// How to fix it.
     pub remedy: String,
 }
 
@@ -51,14 +51,14 @@ impl fmt::Display for SettingsFault {
     }
 }
 
-/// Everything that is wrong; at least one thing.
+/// All errors of the settings; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingsFaults(pub Vec<SettingsFault>);
 
 impl fmt::Display for SettingsFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plural = if self.0.len() == 1 { "setting is" } else { "settings are" };
-        write!(f, "{} {plural} wrong:", self.0.len())?;
+        let subject = if self.0.len() == 1 { "setting is" } else { "settings are" };
+        write!(f, "{} {subject} invalid:", self.0.len())?;
         self.0.iter().try_for_each(|fault| write!(f, "\n  - {fault}"))
     }
 }

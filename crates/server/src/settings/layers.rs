@@ -1,5 +1,5 @@
-//! The three layers, one over the other. What is checked here is what needs no knowledge of a key but its default:
-//! whether it exists, whether the value has the default's type, whether a secret is given in one way only.
+//! Merging of the three layers. Checks only what needs no knowledge of a key but its default: whether the key exists,
+//! whether the value has the type of the default, and whether a secret is given in one way only.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,25 +11,25 @@ use super::fault::{SettingsFault, Source};
 use super::suggest::suggest;
 
 const DEFAULTS: &str = include_str!("../../../../config/default.toml");
-/// What every variable of ours starts with.
+/// Prefix of the environment variables.
 pub(super) const PREFIX: &str = "POS__";
 const FILE_SUFFIX: &str = "_file";
-/// Keys whose values are never shown, and may be read from a file.
+/// Keys whose values are never printed and may be read from a file.
 const SECRETS: [&str; 2] = ["database.url", "database.direct_url"];
 
-/// A key's value in force.
+/// Effective value of a key.
 pub(super) struct Entry {
     pub(super) value: Given,
     pub(super) source: Source,
 }
 
-/// How a value was given.
+/// A value, or the file that has it.
 pub(super) enum Given {
-    Here(Value),
+    Inline(Value),
     InFile(PathBuf),
 }
 
-/// All keys, by their full names (`http.bind`).
+/// All settings by full key (`http.bind`).
 pub(super) type Entries = BTreeMap<String, Entry>;
 
 pub(super) struct Layers {
@@ -41,7 +41,7 @@ pub(super) fn is_secret(key: &str) -> bool {
     SECRETS.contains(&key)
 }
 
-/// The variable that overrides a key.
+/// Environment variable of a key.
 pub(super) fn variable_of(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_uppercase())
 }
@@ -54,7 +54,7 @@ impl Layers {
     pub(super) fn defaults() -> Self {
         let mut layers = Self { entries: Entries::new(), faults: Vec::new() };
         for (key, value) in layers.parse(DEFAULTS, &Source::Default) {
-            layers.entries.insert(key, Entry { value: Given::Here(value), source: Source::Default });
+            layers.entries.insert(key, Entry { value: Given::Inline(value), source: Source::Default });
         }
         layers
     }
@@ -99,7 +99,7 @@ impl Layers {
         (self.entries, self.faults)
     }
 
-    /// The keys of a TOML text. A syntax error is told by its place, not by quoting the text, which may hold a secret.
+    /// Parses a TOML text. A syntax error is reported by its line, without quoting the text, which may contain a secret.
     fn parse(&mut self, text: &str, source: &Source) -> Vec<(String, Value)> {
         let table = match text.parse::<Table>() {
             Ok(table) => table,
@@ -107,7 +107,7 @@ impl Layers {
                 let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
                 let line = before.matches('\n').count() + 1;
                 let problem = format!("is not TOML: line {line}: {}", error.message());
-                self.fault("--config", source, problem, "mend that line; text stands in quotes".into());
+                self.fault("--config", source, problem, "fix that line; text must be in quotes".into());
                 return Vec::new();
             }
         };
@@ -128,7 +128,7 @@ impl Layers {
         keys
     }
 
-    /// Lays a layer over what is there.
+    /// Overrides existing values with those of a layer.
     fn add(&mut self, layer: Vec<(String, Value, Source)>) {
         let mut added = Entries::new();
         for (key, value, source) in layer {
@@ -140,12 +140,12 @@ impl Layers {
                     continue;
                 }
                 (None, value) => match self.entries.get(&key) {
-                    Some(Entry { value: Given::Here(default), .. }) if !same_type(default, &value) => {
+                    Some(Entry { value: Given::Inline(default), .. }) if !same_type(default, &value) => {
                         let default = default.clone();
                         self.wrong_type(&key, &source, &default, &value);
                         continue;
                     }
-                    Some(_) => (key, Given::Here(value)),
+                    Some(_) => (key, Given::Inline(value)),
                     None => {
                         self.unknown(&key, &source);
                         continue;
@@ -161,21 +161,21 @@ impl Layers {
         self.entries.extend(added);
     }
 
-    /// A variable's text as a value of its key's type; text for a key that is unknown, which is told later.
+    /// Converts the text of a variable to the type of its key. For an unknown key it stays text; the key is reported later.
     fn typed(&self, key: &str, text: String) -> Result<Value, (String, String)> {
         let default = self.entries.get(key).map(|entry| &entry.value);
         match default {
-            Some(Given::Here(Value::Integer(_))) => text
+            Some(Given::Inline(Value::Integer(_))) => text
                 .trim()
                 .parse()
                 .map(Value::Integer)
                 .map_err(|_| (format!("must be a whole number, not {text:?}"), "write digits only".to_owned())),
-            Some(Given::Here(Value::Boolean(_))) => text
+            Some(Given::Inline(Value::Boolean(_))) => text
                 .trim()
                 .parse()
                 .map(Value::Boolean)
                 .map_err(|_| (format!("must be true or false, not {text:?}"), "write true or false".to_owned())),
-            Some(Given::Here(Value::Array(_))) => {
+            Some(Given::Inline(Value::Array(_))) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Ok(items.map(|item| Value::String(item.to_owned())).collect::<Vec<_>>().into())
             }
@@ -194,7 +194,7 @@ impl Layers {
             Some(like) => format!("did you mean {}?", spelled(like)),
             None => "remove it; config/default.toml lists every key".to_owned(),
         };
-        self.fault(key, source, "is no setting".to_owned(), remedy);
+        self.fault(key, source, "is not a known setting".to_owned(), remedy);
     }
 
     fn wrong_type(&mut self, key: &str, source: &Source, default: &Value, given: &Value) {
@@ -209,7 +209,7 @@ impl Layers {
     }
 }
 
-/// Lists hold texts, all of them.
+/// Whether both values have the same type. Lists contain only texts.
 fn same_type(default: &Value, given: &Value) -> bool {
     default.same_type(given) && given.as_array().is_none_or(|items| items.iter().all(Value::is_str))
 }

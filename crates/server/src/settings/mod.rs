@@ -1,11 +1,11 @@
-//! What the server is told: typed settings from three layers.
+//! Typed settings of the server, from three layers.
 //!
-//! `config/default.toml` (within the binary) names every key with its default, and thereby its type; a file given with
-//! `--config` and the environment (`POS__SECTION__KEY`) override it. Nothing is applied silently: every fault of every
-//! layer is reported at once, each with its key, where it came from and how to mend it, unknown keys included.
+//! `config/default.toml` (compiled into the binary) has every key with its default, which also sets its type. A file given
+//! with `--config` and the environment (`POS__SECTION__KEY`) override it. All faults of all layers are reported at once, each
+//! with its key, source and remedy, unknown keys included.
 //!
-//! To add a key: give it a default and a comment in `config/default.toml`, and a field in its section under
-//! `sections/`. A test fails when one of the two is missing.
+//! To add a key, give it a default and a comment in `config/default.toml`, and a field in its section under `sections/`. A
+//! test fails if one of the two is missing.
 
 mod effective;
 mod exact;
@@ -23,41 +23,41 @@ pub use effective::{Effective, EffectiveSetting};
 pub use fault::{SettingsFault, SettingsFaults, Source};
 pub use sections::{
     ClaimSettings, ClientSettings, DatabaseSettings, HttpSettings, IdempotencySettings, IdentitySettings,
-    ImportSettings, LimitSettings, LogFormat, LogSettings, MetricsSettings, PairingSettings, ReclaimSettings,
+    ImportSettings, LimitSettings, LogFormat, LogSettings, MetricsSettings, PairingSettings, RetentionSettings,
     SessionSettings, ShutdownSettings, TerminalSettings,
 };
 
 use layers::Layers;
 use reader::Reader;
 
-/// Everything the server is told, checked. `Debug` shows no secret.
+/// Validated settings. `Debug` prints no secret.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The door.
+    /// HTTP server.
     pub http: HttpSettings,
-    /// The store.
+    /// Database.
     pub database: DatabaseSettings,
     /// Pairing codes.
     pub pairing: PairingSettings,
-    /// What terminals are told.
+    /// Terminals: supported version and held status requests.
     pub terminal: TerminalSettings,
-    /// How fast terminals may call.
+    /// Rate limits of terminals.
     pub limits: LimitSettings,
-    /// The bound on failed claims.
+    /// Limit on failed claims.
     pub claim: ClaimSettings,
-    /// Initiated sessions.
+    /// Sessions.
     pub session: SessionSettings,
     /// API clients.
     pub client: ClientSettings,
-    /// Creating calls that are sent more than once.
+    /// Idempotency keys.
     pub idempotency: IdempotencySettings,
-    /// Files of devices.
+    /// Device imports.
     pub import: ImportSettings,
-    /// The room of what nobody needs any more.
-    pub reclaim: ReclaimSettings,
-    /// The log.
+    /// Retention and the purge of expired rows.
+    pub retention: RetentionSettings,
+    /// Logging.
     pub log: LogSettings,
-    /// The end of the process.
+    /// Graceful shutdown.
     pub shutdown: ShutdownSettings,
     /// Metrics.
     pub metrics: MetricsSettings,
@@ -66,10 +66,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads all layers: the defaults, `config_file`, and those variables of `env` that start with `POS__`.
+    /// Reads all layers: the defaults, `config_file`, and the variables of `env` that start with `POS__`.
     ///
     /// # Errors
-    /// [`SettingsFaults`] with every fault of every layer.
+    /// [`SettingsFaults`] with all faults of all layers.
     pub fn load(
         config_file: Option<&Path>,
         env: impl Iterator<Item = (String, String)>,
@@ -83,18 +83,14 @@ impl Settings {
         Self::read(&mut Reader::new(&entries, faults))
     }
 
-    /// Where merchants' tokens come from. A command of its own, as only a server that lets merchants in needs it.
+    /// Settings of the identity provider. Checked separately, because only a server that accepts tokens needs them.
     ///
     /// # Errors
-    /// [`SettingsFaults`] names each of the issuer and the audience that is not set, and how to set it.
+    /// [`SettingsFaults`] names the issuer or the audience if it is not set, and how to set it.
     pub fn require_identity(&self) -> Result<IdentitySettings, SettingsFaults> {
         let missing: Vec<_> = [
-            (
-                "identity.issuer",
-                &self.identity.issuer,
-                "the realm's address, like https://login.example.com/realms/pos",
-            ),
-            ("identity.audience", &self.identity.audience, "the audience its tokens carry for this server"),
+            ("identity.issuer", &self.identity.issuer, "the realm's URL, like https://login.example.com/realms/pos"),
+            ("identity.audience", &self.identity.audience, "the audience of its tokens for this server"),
         ]
         .into_iter()
         .filter(|(_, value, _)| value.is_empty())
@@ -108,7 +104,7 @@ impl Settings {
         if missing.is_empty() { Ok(self.identity.clone()) } else { Err(SettingsFaults(missing)) }
     }
 
-    /// Every key with its value in force and where it came from; secrets masked.
+    /// Every key with its effective value and source; secrets are masked.
     #[must_use]
     pub fn effective(&self) -> &Effective {
         &self.effective
@@ -126,7 +122,7 @@ impl Settings {
         let client = ClientSettings::read(reader);
         let idempotency = IdempotencySettings::read(reader);
         let import = ImportSettings::read(reader);
-        let reclaim = ReclaimSettings::read(reader, claim.as_ref(), client.as_ref());
+        let retention = RetentionSettings::read(reader, claim.as_ref(), client.as_ref());
         let log = LogSettings::read(reader);
         let shutdown = ShutdownSettings::read(reader);
         let metrics = MetricsSettings::read(reader);
@@ -143,7 +139,7 @@ impl Settings {
                 client: client?,
                 idempotency: idempotency?,
                 import: import?,
-                reclaim: reclaim?,
+                retention: retention?,
                 log: log?,
                 shutdown: shutdown?,
                 metrics: metrics?,
@@ -156,8 +152,8 @@ impl Settings {
     }
 }
 
-/// The process's own variables that start with `POS__`. A value that is no Unicode is taken as near as it comes, and
-/// fails where it is checked.
+/// Environment variables of the process that start with `POS__`. A value that is not Unicode is converted lossily and fails
+/// its validation.
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok().filter(|name| name.starts_with(layers::PREFIX))?;

@@ -1,5 +1,5 @@
-//! From layered values to typed ones. Every read answers `None` for a fault, which it notes, so that reading goes on to
-//! the next key.
+//! Reader of typed values from the merged layers. A read of an invalid value records a fault and returns `None`, so that
+//! reading continues with the next key.
 
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
@@ -21,8 +21,8 @@ pub(super) struct Reader<'e> {
     pub(super) read: std::collections::BTreeSet<&'static str>,
 }
 
-/// What is wrong with a value, and how to mend it.
-pub(super) type Verdict<T> = Result<T, (String, String)>;
+/// A valid value, or what is wrong with it and how to fix it.
+pub(super) type Validated<T> = Result<T, (String, String)>;
 
 impl<'e> Reader<'e> {
     pub(super) fn new(entries: &'e Entries, faults: Vec<SettingsFault>) -> Self {
@@ -34,14 +34,14 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// A whole number within `range`.
+    /// Reads an integer within `range`.
     pub(super) fn number<T: TryFrom<i64>>(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<T> {
         let number = self.value(key)?.as_integer()?;
-        let verdict = T::try_from(number).ok().filter(|_| range.contains(&number)).ok_or_else(|| {
+        let validated = T::try_from(number).ok().filter(|_| range.contains(&number)).ok_or_else(|| {
             let remedy = format!("write a number from {} to {}", range.start(), range.end());
             (format!("is {number}, out of range"), remedy)
         });
-        self.judge(key, verdict)
+        self.accept(key, validated)
     }
 
     pub(super) fn seconds(&mut self, key: &'static str, range: RangeInclusive<i64>) -> Option<Duration> {
@@ -56,41 +56,41 @@ impl<'e> Reader<'e> {
         self.value(key)?.as_bool()
     }
 
-    /// Text that `check` accepts.
-    pub(super) fn text<T>(&mut self, key: &'static str, check: impl FnOnce(&str) -> Verdict<T>) -> Option<T> {
-        let verdict = check(self.value(key)?.as_str()?);
-        self.judge(key, verdict)
+    /// Reads a text that `check` accepts.
+    pub(super) fn text<T>(&mut self, key: &'static str, check: impl FnOnce(&str) -> Validated<T>) -> Option<T> {
+        let validated = check(self.value(key)?.as_str()?);
+        self.accept(key, validated)
     }
 
-    /// Texts, each of which `check` accepts.
-    pub(super) fn texts<T>(&mut self, key: &'static str, check: impl Fn(&str) -> Verdict<T>) -> Option<Vec<T>> {
+    /// Reads a list of texts, each of which `check` accepts.
+    pub(super) fn texts<T>(&mut self, key: &'static str, check: impl Fn(&str) -> Validated<T>) -> Option<Vec<T>> {
         let items = self.value(key)?.as_array()?;
-        let verdict = items.iter().filter_map(Value::as_str).map(check).collect();
-        self.judge(key, verdict)
+        let validated = items.iter().filter_map(Value::as_str).map(check).collect();
+        self.accept(key, validated)
     }
 
-    /// A secret that `check` accepts, from where it is or from its file. What `check` says must not hold the secret.
+    /// Reads a secret that `check` accepts, inline or from its file. The messages of `check` must not contain the secret.
     pub(super) fn secret(
         &mut self,
         key: &'static str,
         check: impl FnOnce(&str) -> Result<(), (String, String)>,
     ) -> Option<SecretString> {
-        let verdict = match &self.entry(key)?.value {
-            Given::Here(value) => Ok(value.as_str()?.to_owned()),
-            Given::InFile(path) => content(path),
+        let content = match &self.entry(key)?.value {
+            Given::Inline(value) => Ok(value.as_str()?.to_owned()),
+            Given::InFile(path) => read_secret(path),
         };
-        let verdict = verdict.and_then(|text| check(&text).map(|()| SecretString::from(text)));
-        self.judge(key, verdict)
+        let validated = content.and_then(|text| check(&text).map(|()| SecretString::from(text)));
+        self.accept(key, validated)
     }
 
-    /// Notes a fault that lies in how a value goes with others.
-    pub(super) fn refuse(&mut self, key: &'static str, problem: String, remedy: String) {
-        let _: Option<()> = self.judge(key, Err((problem, remedy)));
+    /// Records a fault in the combination of several values.
+    pub(super) fn reject(&mut self, key: &'static str, problem: String, remedy: String) {
+        let _: Option<()> = self.accept(key, Err((problem, remedy)));
     }
 
-    /// The value, or a note of what is wrong with it.
-    fn judge<T>(&mut self, key: &'static str, verdict: Verdict<T>) -> Option<T> {
-        match verdict {
+    /// Returns the value, or records what is wrong with it.
+    fn accept<T>(&mut self, key: &'static str, validated: Validated<T>) -> Option<T> {
+        match validated {
             Ok(value) => Some(value),
             Err((problem, remedy)) => {
                 let source = self.entries.get(key).map_or(Source::Default, source);
@@ -109,8 +109,8 @@ impl<'e> Reader<'e> {
         let shown = |(key, entry): (&String, &Entry)| EffectiveSetting {
             key: key.clone(),
             value: match &entry.value {
-                Given::Here(value) if !is_secret(key) => mask_credentials(&value.to_string()),
-                Given::Here(_) | Given::InFile(_) => format!("\"{MASK}\""),
+                Given::Inline(value) if !is_secret(key) => mask_credentials(&value.to_string()),
+                Given::Inline(_) | Given::InFile(_) => format!("\"{MASK}\""),
             },
             source: source(entry),
         };
@@ -125,7 +125,7 @@ impl<'e> Reader<'e> {
 
     fn value(&mut self, key: &'static str) -> Option<&'e Value> {
         match &self.entry(key)?.value {
-            Given::Here(value) => Some(value),
+            Given::Inline(value) => Some(value),
             Given::InFile(_) => None,
         }
     }
@@ -133,13 +133,13 @@ impl<'e> Reader<'e> {
 
 fn source(entry: &Entry) -> Source {
     match &entry.value {
-        Given::Here(_) => entry.source.clone(),
+        Given::Inline(_) => entry.source.clone(),
         Given::InFile(path) => Source::SecretFile { path: path.clone(), named_by: Box::new(entry.source.clone()) },
     }
 }
 
-fn content(path: &Path) -> Verdict<String> {
-    let remedy = || "name a file that holds the value and that the server may read".to_owned();
+fn read_secret(path: &Path) -> Validated<String> {
+    let remedy = || "name a file that contains the value and that the server may read".to_owned();
     let text = std::fs::read_to_string(path).map_err(|error| {
         let problem = match error.kind() {
             ErrorKind::NotFound => "names a file that does not exist".to_owned(),

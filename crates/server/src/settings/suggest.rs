@@ -1,21 +1,21 @@
-//! "Did you mean …?"
+//! Suggestions for misspelt keys ("did you mean …?").
 
 use strsim::damerau_levenshtein as distance;
 
-/// The known key (`section.name`) most like `unknown`, if one is like enough in both of its parts. An `unknown` without
-/// a section is compared with the names alone, and with whole keys, in case its dot is what is wrong.
+/// Returns the known key (`section.name`) most similar to `unknown`, if both of its parts are similar enough. An `unknown`
+/// without a section is compared with the names alone, and with whole keys, in case its dot is the mistake.
 pub(super) fn suggest<'k>(unknown: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let likeness = |key: &'k str| {
         let (section, name) = key.split_once('.')?;
         match unknown.split_once('.') {
-            Some((of, called)) => Some(typo(of, section)? + typo(called, name)?),
+            Some((of, misspelt)) => Some(typo(of, section)? + typo(misspelt, name)?),
             None => typo(unknown, name).or_else(|| typo(unknown, key)),
         }
     };
     known.filter_map(|key| Some((likeness(key)?, key))).min().map(|(_, key)| key)
 }
 
-/// How far a word is from the known one, if near enough for a slip: one letter in three, but at least one.
+/// Edit distance of a word from the known one, if it is small enough for a typo: one letter in three, but at least one.
 fn typo(word: &str, known: &str) -> Option<usize> {
     Some(distance(word, known)).filter(|distance| *distance <= (known.len() / 3).max(1))
 }
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn suggests_slips_and_nothing_far_fetched() {
+    fn suggests_keys_for_typos_and_nothing_far_fetched() {
         let known = ["http.bind", "http.workers", "database.url", "database.max_connections", "http.max_connections"];
         let cases = [
             ("http.bidn", Some("http.bind")),

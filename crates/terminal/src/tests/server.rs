@@ -1,4 +1,4 @@
-//! A server that says what the script says, and remembers what it heard.
+//! Scripted HTTP server that records the requests it receives.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -13,15 +13,15 @@ pub(super) const EXPIRED: &str = r#"{"device_status":"inactive","is_claimed":fal
 pub(super) const NO_CODE: &str = r#"{"device_status":"inactive","is_claimed":false,"pairing_code_status":"none"}"#;
 pub(super) const CLAIMED: &str = r#"{"device_status":"claimed","is_claimed":true,"pairing_code_status":"used"}"#;
 
-/// What to do with one request.
+/// The scripted reaction to one request.
 #[derive(Clone)]
 pub(super) enum Reply {
     /// Status, extra header lines, body.
     Http(u16, String, String),
-    /// Keep the connection open and say nothing.
-    Silence,
-    /// Hang up in the middle of the answer.
-    Cut,
+    /// Keep the connection open and send nothing.
+    NoResponse,
+    /// Close the connection in the middle of the response.
+    BrokenResponse,
 }
 
 pub(super) fn ok(body: &str) -> Reply {
@@ -30,19 +30,19 @@ pub(super) fn ok(body: &str) -> Reply {
 
 pub(super) fn failure(status: u16, code: &str, headers: &str) -> Reply {
     let body = format!(
-        r#"{{"error":{{"code":"{code}","message":"said so","details":{{"device_id":"POS-8F3A2C91"}},"trace_id":"abc123"}}}}"#
+        r#"{{"error":{{"code":"{code}","message":"test error","details":{{"device_id":"POS-8F3A2C91"}},"trace_id":"abc123"}}}}"#
     );
     Reply::Http(status, format!("content-type: application/json\r\n{headers}"), body)
 }
 
-/// One request as it came.
+/// One received request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Heard {
+pub(super) struct Received {
     pub(super) line: String,
     headers: Vec<(String, String)>,
 }
 
-impl Heard {
+impl Received {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(sent, _)| sent == name).map(|(_, value)| value.as_str())
     }
@@ -51,7 +51,7 @@ impl Heard {
 #[derive(Clone)]
 pub(super) struct Server {
     pub(super) address: String,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    requests: Arc<Mutex<Vec<Received>>>,
 }
 
 impl Server {
@@ -59,46 +59,46 @@ impl Server {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), script)
     }
 
-    /// Serves on a listener until the script is over; a request after that is a failure of the test.
+    /// Serves on a listener until the script ends; a later request fails the test.
     pub(super) fn on(listener: TcpListener, script: impl IntoIterator<Item = Reply>) -> Self {
         let mut script: VecDeque<Reply> = script.into_iter().collect();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let heard = Arc::new(Mutex::new(Vec::new()));
-        let server = Self { address, heard: heard.clone() };
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let server = Self { address, requests: requests.clone() };
         tokio::spawn(async move {
-            let mut silent = Vec::new();
+            let mut held_open = Vec::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let mut stream = BufReader::new(stream);
                 let request = read(&mut stream).await;
-                heard.lock().unwrap().push(request);
+                requests.lock().unwrap().push(request);
                 match script.pop_front() {
-                    Some(Reply::Http(status, headers, body)) => answer(stream, status, &headers, &body).await,
-                    Some(Reply::Silence) => silent.push(stream),
-                    Some(Reply::Cut) => cut(stream).await,
-                    None => answer(stream, 400, "x-script: over\r\n", "").await,
+                    Some(Reply::Http(status, headers, body)) => send_response(stream, status, &headers, &body).await,
+                    Some(Reply::NoResponse) => held_open.push(stream),
+                    Some(Reply::BrokenResponse) => send_broken_response(stream).await,
+                    None => send_response(stream, 400, "x-script: over\r\n", "").await,
                 }
             }
         });
         server
     }
 
-    pub(super) fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().unwrap().clone()
+    pub(super) fn requests(&self) -> Vec<Received> {
+        self.requests.lock().unwrap().clone()
     }
 
-    /// Method and path of every request, shortened: `code`, `status` or the path itself.
-    pub(super) fn story(&self) -> Vec<String> {
-        let short = |heard: Heard| match heard.line.as_str() {
+    /// Every request in short form: `code`, `status`, or the request line.
+    pub(super) fn request_log(&self) -> Vec<String> {
+        let short = |request: Received| match request.line.as_str() {
             "POST /pos/pairing-code HTTP/1.1" => "code".to_owned(),
             "GET /pos/status HTTP/1.1" => "status".to_owned(),
             other => other.to_owned(),
         };
-        self.heard().into_iter().map(short).collect()
+        self.requests().into_iter().map(short).collect()
     }
 }
 
-async fn read(stream: &mut BufReader<TcpStream>) -> Heard {
+async fn read(stream: &mut BufReader<TcpStream>) -> Received {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
@@ -113,17 +113,17 @@ async fn read(stream: &mut BufReader<TcpStream>) -> Heard {
         let (name, value) = line.split_once(": ").unwrap();
         (name.to_ascii_lowercase(), value.to_owned())
     };
-    Heard { headers: lines.iter().skip(1).map(split).collect(), line: lines[0].clone() }
+    Received { headers: lines.iter().skip(1).map(split).collect(), line: lines[0].clone() }
 }
 
-async fn answer(mut stream: BufReader<TcpStream>, status: u16, headers: &str, body: &str) {
+async fn send_response(mut stream: BufReader<TcpStream>, status: u16, headers: &str, body: &str) {
     let length = body.len();
     let text = format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
-    // The client may hang up on an answer it finds too long.
+    // The client may close the connection if the response is too long.
     let _ = stream.write_all(text.as_bytes()).await;
 }
 
-async fn cut(mut stream: BufReader<TcpStream>) {
+async fn send_broken_response(mut stream: BufReader<TcpStream>) {
     let text = "HTTP/1.1 200 x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     stream.write_all(text.as_bytes()).await.unwrap();
 }

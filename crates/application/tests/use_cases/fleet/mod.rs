@@ -1,4 +1,4 @@
-//! What tenants do with what is theirs: each rule, each refusal, and many at once.
+//! Tests of the fleet use cases: rules, refusals and concurrency.
 
 mod keys;
 mod races;
@@ -6,18 +6,26 @@ mod rules;
 
 use std::sync::Arc;
 
-use pos_application::{
-    AmendDevice, Answers, Created, DecommissionDevice, DetailsPatch, DeviceFilter, FleetError, KeyedCall,
-    ManageLocations, ManageMerchants, Mandate, MoveDevice, NewDevice, ProvisionDevices, ReleaseDevice, StateRefusal,
-    ViewDevices,
+use pos_application::fleet::{
+    DecommissionDevice, DetailsPatch, DeviceFilter, DeviceQueries, NewDevice, ProvisionDevices, ReleaseDevice,
+    TransferDevice, UpdateDevice,
 };
-use pos_domain::{
-    Act, AmendRefusal, AuditEvent, AuditKind, Claimant, DecommissionRefusal, Device, DeviceDetails, DeviceEventKind,
-    DeviceId, DeviceStatus, Fingerprint, IdempotencyKey, Location, LocationId, Member, Merchant, MerchantId,
-    MoveRefusal, Name, PairingCode, Party, ReleaseRefusal, Reseller, ResellerId, Role, Subject, UserId,
+use pos_application::support::{Authorization, Created, FleetError, Idempotency, IdempotentRequest, StateRefusal};
+use pos_application::tenancy::{ManageLocations, ManageMerchants};
+use pos_domain::audit::{AuditEvent, AuditKind, Subject};
+use pos_domain::device::{
+    DecommissionRefusal, Device, DeviceDetails, DeviceEventKind, DeviceStatus, PairingCode, ReleaseRefusal,
+    TransferRefusal, UpdateRefusal,
 };
+use pos_domain::shared::Claimant;
+use pos_domain::shared::{
+    AuditContext, DeviceId, Fingerprint, IdempotencyKey, LocationId, MerchantId, Name, Party, ResellerId, Role, UserId,
+};
+use pos_domain::tenancy::{Location, Member, Merchant, Reseller};
 use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
-use pos_port_storage::{History, InMemoryStore, Span, Storage};
+use pos_port_storage::device::DeviceHistory;
+use pos_port_storage::shared::TimeRange;
+use pos_port_storage::{InMemoryStore, Storage};
 use time::Duration;
 use uuid::Uuid;
 
@@ -28,64 +36,67 @@ const RESELLER: ResellerId = ResellerId(Uuid::from_u128(7));
 const OTHER_RESELLER: ResellerId = ResellerId(Uuid::from_u128(8));
 const KEEP: Duration = Duration::hours(1);
 
-/// The reseller has two merchants, the other reseller has one.
-struct Fleet {
+/// All fleet use cases on one store. One reseller has two merchants, the other has one.
+struct FleetFixture {
     clock: Arc<ManualClock>,
     storage: Storage,
     provision: ProvisionDevices,
-    view: ViewDevices,
-    amend: AmendDevice,
+    queries: DeviceQueries,
+    update: UpdateDevice,
     release: ReleaseDevice,
     decommission: DecommissionDevice,
-    relocate: MoveDevice,
+    transfer: TransferDevice,
     locations: ManageLocations,
     merchants: ManageMerchants,
-    answers: Answers,
+    idempotency: Idempotency,
 }
 
 fn name(text: &str) -> Name {
     Name::parse(text).unwrap()
 }
 
-impl Fleet {
+impl FleetFixture {
     async fn new(script: impl IntoIterator<Item = u32>) -> Arc<Self> {
         let clock = Arc::new(ManualClock::at(START));
-        let (time, chance): (Arc<dyn Clock>, Arc<dyn Entropy>) =
+        let (time, entropy): (Arc<dyn Clock>, Arc<dyn Entropy>) =
             (clock.clone(), Arc::new(ScriptedEntropy::new(script)));
         let storage = Storage::of(Arc::new(InMemoryStore::default()));
         for id in [RESELLER, OTHER_RESELLER] {
-            let told = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), Act::operator(), START);
+            let audit =
+                AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), AuditContext::operator(), START);
             let reseller = Reseller { id, name: name("Reseller"), created_at: START };
-            storage.directory.add_reseller(&reseller, &told).await.unwrap();
+            storage.directory.add_reseller(&reseller, &audit).await.unwrap();
         }
         for (id, reseller) in [(MERCHANT, RESELLER), (SISTER, RESELLER), (OTHER_MERCHANT, OTHER_RESELLER)] {
-            let told = AuditEvent::of(AuditKind::MerchantAdded, Subject::Merchant(id), Act::operator(), START);
+            let audit =
+                AuditEvent::of(AuditKind::MerchantAdded, Subject::Merchant(id), AuditContext::operator(), START);
             let merchant = Merchant { id, name: name("Shop"), reseller: Some(reseller), created_at: START };
-            storage.directory.add_merchant(&merchant, None, &told).await.unwrap();
+            storage.directory.add_merchant(&merchant, None, &audit).await.unwrap();
         }
         let (fleet, directory) = (storage.fleet.clone(), storage.directory.clone());
         Arc::new(Self {
-            provision: ProvisionDevices::new(fleet.clone(), time.clone(), chance.clone()),
-            view: ViewDevices::new(fleet.clone(), storage.events.clone()),
-            amend: AmendDevice::new(fleet.clone(), time.clone()),
+            provision: ProvisionDevices::new(fleet.clone(), time.clone(), entropy.clone()),
+            queries: DeviceQueries::new(fleet.clone(), storage.events.clone()),
+            update: UpdateDevice::new(fleet.clone(), time.clone()),
             release: ReleaseDevice::new(fleet.clone(), time.clone()),
             decommission: DecommissionDevice::new(fleet.clone(), time.clone()),
-            relocate: MoveDevice::new(fleet, directory.clone(), time.clone()),
-            locations: ManageLocations::new(storage.locations.clone(), time.clone(), chance.clone()),
-            merchants: ManageMerchants::new(directory, time, chance),
-            answers: Answers::new(storage.answers.clone(), KEEP),
+            transfer: TransferDevice::new(fleet, directory.clone(), time.clone()),
+            locations: ManageLocations::new(storage.locations.clone(), time.clone(), entropy.clone()),
+            merchants: ManageMerchants::new(directory, time, entropy),
+            idempotency: Idempotency::new(storage.idempotency.clone(), KEEP),
             clock,
             storage,
         })
     }
 
-    /// A device of `MERCHANT`.
+    /// Provisions a device of `MERCHANT`.
     async fn device(&self, number: u32) -> DeviceId {
         let id = DeviceId::from_bits(number);
         self.provision.one(&own(Role::Operator), &new(Some(id.clone())), None).await.unwrap();
         id
     }
 
+    /// Provisions a device of `MERCHANT` and claims it.
     async fn claimed(&self, number: u32) -> DeviceId {
         let id = self.device(number).await;
         let claimant = Claimant { merchant_id: MERCHANT, user_id: UserId::parse("ann").unwrap() };
@@ -99,46 +110,46 @@ impl Fleet {
     }
 
     async fn location(&self, merchant: MerchantId) -> Location {
-        match self.locations.add(&Mandate::operator(), merchant, &name("Here"), None).await.unwrap() {
-            Created::Now(location) => location,
-            Created::Before(_) => panic!("no key was given"),
+        match self.locations.add(&Authorization::operator(), merchant, &name("Here"), None).await.unwrap() {
+            Created::New(location) => location,
+            Created::Replayed(_) => panic!("no key was given"),
         }
     }
 
-    /// The reseller's mandate in a merchant's affairs.
-    async fn parent(&self, role: Role, merchant: MerchantId) -> Mandate {
-        self.merchants.mandate(&reseller(RESELLER, role), merchant).await.unwrap()
+    /// The reseller's authorization for a merchant.
+    async fn parent(&self, role: Role, merchant: MerchantId) -> Authorization {
+        self.merchants.authorization(&reseller(RESELLER, role), merchant).await.unwrap()
     }
 
-    fn keyed<T>(&self, key: &str, asks: &[u8]) -> KeyedCall<'_, T>
+    fn keyed<T>(&self, key: &str, asks: &[u8]) -> IdempotentRequest<'_, T>
     where
         T: std::fmt::Debug,
     {
-        let answer = |new: &T| Ok(format!("{new:?}"));
-        self.answers.keyed(IdempotencyKey::parse(key).unwrap(), Fingerprint::of(&[asks]), answer)
+        let serialize = |new: &T| Ok(format!("{new:?}"));
+        self.idempotency.keyed(IdempotencyKey::parse(key).unwrap(), Fingerprint::of(&[asks]), serialize)
     }
 
     async fn kinds(&self, id: &DeviceId) -> Vec<DeviceEventKind> {
-        let events = self.storage.events.events_of(&History::whole(id)).await.unwrap();
+        let events = self.storage.events.events_of(&DeviceHistory::whole(id)).await.unwrap();
         events.iter().map(|event| event.kind).collect()
     }
 
-    async fn acts(&self, kind: AuditKind) -> Vec<AuditEvent> {
-        let all = Span { limit: 1_000, ..Span::default() };
-        let kept = self.storage.events.audit_by_time(&all, None).await.unwrap();
-        kept.into_iter().map(|kept| kept.event).filter(|event| event.kind == kind).collect()
+    async fn audit_events(&self, kind: AuditKind) -> Vec<AuditEvent> {
+        let all = TimeRange { limit: 1_000, ..TimeRange::default() };
+        let stored = self.storage.trail.audit_by_time(&all, None).await.unwrap();
+        stored.into_iter().map(|stored| stored.event).filter(|event| event.kind == kind).collect()
     }
 }
 
-fn member(party: Party, role: Role) -> Mandate {
-    Mandate::of(&Member { user_id: UserId::parse("ann").unwrap(), party, role }, from(3))
+fn member(party: Party, role: Role) -> Authorization {
+    Authorization::of(&Member { user_id: UserId::parse("ann").unwrap(), party, role }, from(3))
 }
 
-fn own(role: Role) -> Mandate {
+fn own(role: Role) -> Authorization {
     member(Party::Merchant(MERCHANT), role)
 }
 
-fn reseller(id: ResellerId, role: Role) -> Mandate {
+fn reseller(id: ResellerId, role: Role) -> Authorization {
     member(Party::Reseller(id), role)
 }
 
@@ -150,9 +161,9 @@ fn labelled(text: &str) -> DetailsPatch {
     DetailsPatch { label: Some(Some(name(text))), location_id: None }
 }
 
-fn now<T: std::fmt::Debug>(created: Created<T>) -> T {
+fn created<T: std::fmt::Debug>(created: Created<T>) -> T {
     match created {
-        Created::Now(new) => new,
-        before @ Created::Before(_) => panic!("{before:?}"),
+        Created::New(new) => new,
+        before @ Created::Replayed(_) => panic!("{before:?}"),
     }
 }

@@ -1,84 +1,84 @@
-//! Many at once.
+//! Tests of concurrent requests.
 
 use super::*;
 
-/// Runs `call` for every caller at once, each on a task of its own.
-async fn at_once<T, F>(fleet: &Arc<Fleet>, call: impl Fn(Arc<Fleet>, usize) -> F) -> Vec<T>
+/// Runs `call` concurrently for every caller, each in its own task.
+async fn concurrently<T, F>(fleet: &Arc<FleetFixture>, call: impl Fn(Arc<FleetFixture>, usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
     let tasks: Vec<_> = (0..32).map(|caller| tokio::spawn(call(fleet.clone(), caller))).collect();
-    let mut answers = Vec::new();
+    let mut idempotency = Vec::new();
     for task in tasks {
-        answers.push(task.await.unwrap());
+        idempotency.push(task.await.unwrap());
     }
-    answers
+    idempotency
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_identical_calls_one_creates() {
-    let fleet = Fleet::new([]).await;
-    let answers = at_once(&fleet, |fleet, _| async move {
+async fn of_identical_concurrent_requests_one_creates() {
+    let fleet = FleetFixture::new([]).await;
+    let idempotency = concurrently(&fleet, |fleet, _| async move {
         fleet.provision.one(&own(Role::Operator), &new(None), Some(fleet.keyed("k", b"a"))).await.unwrap()
     })
     .await;
-    let made: Vec<&Device> = answers
+    let made: Vec<&Device> = idempotency
         .iter()
         .filter_map(|answer| match answer {
-            Created::Now(device) => Some(device),
-            Created::Before(_) => None,
+            Created::New(device) => Some(device),
+            Created::Replayed(_) => None,
         })
         .collect();
     assert_eq!(made.len(), 1);
-    let told = format!("{:?}", made[0]);
-    assert!(answers.iter().all(|answer| match answer {
-        Created::Now(_) => true,
-        Created::Before(text) => *text == told,
+    let response = format!("{:?}", made[0]);
+    assert!(idempotency.iter().all(|answer| match answer {
+        Created::New(_) => true,
+        Created::Replayed(text) => *text == response,
     }));
-    let listed = fleet.view.list(&own(Role::Viewer), DeviceFilter::default(), None, 100).await.unwrap();
+    let listed = fleet.queries.list(&own(Role::Viewer), DeviceFilter::default(), None, 100).await.unwrap();
     assert_eq!(listed.items.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_at_once_exactly_one_releases_moves_decommissions() {
-    let fleet = Fleet::new([]).await;
+async fn of_concurrent_releases_transfers_and_decommissions_exactly_one_succeeds_each() {
+    let fleet = FleetFixture::new([]).await;
     let id = fleet.claimed(1).await;
-    let released = at_once(&fleet, |fleet, _| {
+    let released = concurrently(&fleet, |fleet, _| {
         let id = id.clone();
         async move { fleet.release.execute(&own(Role::Operator), &id).await.is_ok() }
     });
     assert_eq!(released.await.iter().filter(|ok| **ok).count(), 1);
-    let moved = at_once(&fleet, |fleet, _| {
+    let moved = concurrently(&fleet, |fleet, _| {
         let id = id.clone();
         async move {
             let parent = fleet.parent(Role::Operator, MERCHANT).await;
-            fleet.relocate.execute(&parent, &id, SISTER).await.is_ok()
+            fleet.transfer.execute(&parent, &id, SISTER).await.is_ok()
         }
     });
     assert_eq!(moved.await.iter().filter(|ok| **ok).count(), 1);
-    let out = at_once(&fleet, |fleet, _| {
+    let out = concurrently(&fleet, |fleet, _| {
         let id = id.clone();
         async move { fleet.decommission.execute(&member(Party::Merchant(SISTER), Role::Admin), &id).await.is_ok() }
     });
     assert_eq!(out.await.iter().filter(|ok| **ok).count(), 1);
-    use DeviceEventKind::{Decommissioned, Moved, Released};
-    assert_eq!(fleet.kinds(&id).await[3..], [Released, Moved, Decommissioned]);
+    use DeviceEventKind::{Decommissioned, Released, Transferred};
+    assert_eq!(fleet.kinds(&id).await[3..], [Released, Transferred, Decommissioned]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_equal_amendments_one_leaves_an_event_and_of_many_different_each() {
-    let fleet = Fleet::new([]).await;
+async fn of_equal_concurrent_updates_one_records_an_event_and_of_different_ones_each() {
+    let fleet = FleetFixture::new([]).await;
     let id = fleet.device(1).await;
-    let same = at_once(&fleet, |fleet, _| {
+    let same = concurrently(&fleet, |fleet, _| {
         let id = id.clone();
-        async move { fleet.amend.execute(&own(Role::Operator), &id, &labelled("Till")).await.is_ok() }
+        async move { fleet.update.execute(&own(Role::Operator), &id, &labelled("Till")).await.is_ok() }
     });
     assert!(same.await.iter().all(|ok| *ok));
-    assert_eq!(fleet.kinds(&id).await, [DeviceEventKind::Provisioned, DeviceEventKind::Amended]);
-    let each = at_once(&fleet, |fleet, caller| {
+    assert_eq!(fleet.kinds(&id).await, [DeviceEventKind::Provisioned, DeviceEventKind::Updated]);
+    let each = concurrently(&fleet, |fleet, caller| {
         let id = id.clone();
-        async move { fleet.amend.execute(&own(Role::Operator), &id, &labelled(&format!("Till {caller}"))).await.is_ok() }
+        async move { fleet.update.execute(&own(Role::Operator), &id, &labelled(&format!("Till {caller}"))).await.is_ok() }
     });
     assert!(each.await.iter().all(|ok| *ok));
     assert_eq!(fleet.kinds(&id).await.len(), 2 + 32);

@@ -1,13 +1,13 @@
-//! The contract of the storage ports, in executable form.
+//! Contract suite of the storage ports.
 //!
-//! Each case takes an empty store and panics where the store breaks a documented sentence. [`storage_suite!`](crate::storage_suite) makes
-//! one test of each case, for the fake and for every adapter alike:
+//! Each case takes an empty store and panics if the store violates its documentation.
+//! [`storage_suite!`](crate::storage_suite) generates one test per case, for the fake and for every adapter:
 //!
 //! ```text
 //! pos_port_storage::storage_suite!(open_an_empty_store().await);
 //! ```
 //!
-//! A case that needs the time takes it from the constants here: no case waits.
+//! Cases take the time from constants: no case waits.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,33 +17,22 @@
     reason = "a case is a test: it must panic when the store is wrong"
 )]
 
-pub mod acts;
-pub mod add_and_list;
-pub mod audit;
-pub mod claims;
-pub mod codes;
-pub mod creation;
-pub mod directory;
-pub mod failures;
+mod audit;
+mod device;
 mod fixtures;
-pub mod fleet;
-pub mod import_races;
-pub mod import_upkeep;
-pub mod imports;
-pub mod locations;
-pub mod members;
-pub mod races;
-pub mod reclaim_races;
-pub mod reclaiming;
-pub mod save;
-pub mod sessions;
-pub mod sightings;
+mod fleet;
+mod pairing;
 mod tenancy;
-pub mod trail;
 
-/// Makes one `#[tokio::test]` of every case. The argument is an expression that opens an empty
-/// [`Storage`](crate::Storage), in an async function; what it evaluates to may also be a tuple of a store and whatever
-/// must live as long as the test, such as a temporary folder.
+pub use audit::{admin_events, events, purge_races, retention, trail};
+pub use device::{codes, races, save, terminal_infos};
+pub use fleet::{add_and_list, creation, devices, import_races, import_upkeep, imports};
+pub use pairing::{claims, failures};
+pub use tenancy::{directory, locations, members, sessions};
+
+/// Generates one `#[tokio::test]` per case. The argument is an expression that opens an empty
+/// [`Storage`](crate::Storage) in an async function. It may also return a tuple of a store and a value that must live
+/// as long as the test, such as a temporary directory.
 #[macro_export]
 macro_rules! storage_suite {
     ($open:expr) => {
@@ -52,207 +41,207 @@ macro_rules! storage_suite {
                 unknown_device_is_none,
                 every_state_is_read_back_as_saved,
                 instants_keep_their_microseconds,
-                the_longest_names_fit,
+                the_longest_ids_are_stored,
                 stale_version_is_a_conflict,
                 a_version_ahead_is_a_conflict,
                 unknown_device_is_a_conflict,
-                a_refused_save_keeps_nothing,
+                a_refused_save_stores_nothing,
                 events_are_in_order_and_without_gaps,
-                events_of_an_unknown_device_are_none,
-                events_keep_who_and_when,
+                an_unknown_device_has_no_events,
+                events_store_actor_and_time,
             ],
             codes: [
-                a_waiting_code_is_found,
+                a_pending_code_is_found,
                 an_expired_code_is_found,
                 an_unknown_code_is_not_found,
-                a_retired_code_is_found_only_as_ended,
-                a_released_code_is_found_only_as_used,
-                a_code_ends_with_its_device,
-                the_latest_end_of_a_code_is_told,
-                a_waiting_code_is_taken,
-                an_expired_code_is_taken,
-                a_retired_code_is_free,
-                a_used_code_is_free,
-                a_waiting_device_comes_before_a_claimed_one,
-                the_latest_claim_of_a_code_is_told,
-                a_conflict_comes_before_a_taken_code,
+                a_superseded_code_is_found_only_as_a_past_code,
+                a_released_code_is_found_only_as_a_used_code,
+                decommission_and_transfer_invalidate_the_code,
+                the_latest_past_code_is_returned,
+                a_pending_code_cannot_be_issued_twice,
+                an_expired_code_cannot_be_issued_twice,
+                a_superseded_code_can_be_issued_again,
+                a_used_code_can_be_issued_again,
+                a_pending_code_takes_precedence_over_a_claimed_one,
+                the_latest_claim_of_a_code_is_returned,
+                a_conflict_takes_precedence_over_a_taken_code,
             ],
-            sightings: [
-                a_sighting_is_kept_beside_the_version,
-                a_save_leaves_the_sighting,
-                an_unknown_device_stays_unknown,
-                a_later_sighting_replaces_all_of_the_earlier,
+            terminal_infos: [
+                terminal_info_does_not_change_the_version,
+                a_save_preserves_the_terminal_info,
+                terminal_info_does_not_create_a_device,
+                later_terminal_info_replaces_all_of_the_earlier,
             ],
             add_and_list: [
-                taken_ids_are_answered_and_nothing_is_created,
+                taken_ids_are_returned_and_nothing_is_created,
                 the_same_id_twice_is_refused,
-                nothing_to_create_is_no_error,
+                creating_nothing_succeeds,
                 only_new_devices_are_created,
                 thousands_are_created_at_once,
                 pages_are_in_byte_order_and_complete,
-                a_page_can_be_one_merchants,
-                a_page_of_none_is_empty,
+                a_page_can_be_filtered_by_merchant,
+                a_page_with_limit_zero_is_empty,
             ],
-            fleet: [
+            devices: [
                 a_scope_reaches_its_own_devices_only,
-                an_unknown_device_is_nobodys,
-                a_partys_save_is_refused_as_any,
-                a_move_needs_both_ends,
-                a_moved_device_leaves_its_former_merchant,
-                events_of_a_device_come_in_pages,
-                a_page_can_be_of_one_state,
-                a_page_can_be_of_one_location,
+                an_unknown_device_is_not_found_in_any_scope,
+                a_scoped_save_has_the_same_refusals,
+                a_transfer_needs_both_merchants_in_scope,
+                a_transferred_device_is_hidden_from_its_former_merchant,
+                events_of_a_device_are_paged,
+                a_page_can_be_filtered_by_status,
+                a_page_can_be_filtered_by_location,
                 details_are_read_back_in_every_state,
-                a_location_elsewhere_is_refused,
+                a_location_of_another_merchant_is_refused,
                 a_merchant_without_a_row_has_no_device,
             ],
             creation: [
                 a_key_creates_once,
-                a_key_is_its_partys,
-                a_key_is_free_when_its_time_is_over,
-                a_call_may_have_no_key,
-                refusals_to_create_come_in_order,
+                keys_are_scoped_to_their_party,
+                an_expired_key_can_be_used_again,
+                the_key_is_optional,
+                creation_refusals_have_a_documented_order,
                 a_scope_creates_for_its_own_merchants,
-                of_many_calls_with_one_key_one_creates,
-                a_refused_call_hands_its_key_on,
+                concurrent_requests_with_one_key_create_once,
+                a_refused_request_releases_its_key,
             ],
             claims: [
-                a_claim_is_kept_once_for_its_key,
-                a_refused_claim_keeps_no_key,
-                of_many_claims_with_one_key_one_is_kept,
+                a_claim_is_saved_once_per_key,
+                a_refused_claim_stores_no_key,
+                concurrent_claims_with_one_key_are_saved_once,
             ],
             locations: [
-                a_location_is_made_known_once,
-                a_location_is_made_known_once_by_its_key,
-                a_locations_record_is_read_back,
-                a_location_is_renamed_by_those_who_see_it,
+                a_location_is_created_once,
+                a_location_is_created_once_per_key,
+                the_audit_event_of_a_location_is_read_back,
+                a_location_is_renamed_within_a_scope,
                 locations_are_found_and_listed_by_scope,
             ],
             failures: [
-                nothing_failed_at_first,
+                a_new_claimant_has_no_windows,
                 failures_are_counted_within_the_window,
                 a_new_window_starts_exactly_at_the_end,
-                merchant_and_user_have_windows_of_their_own,
-                counting_is_the_domains_rule,
-                a_window_of_a_fast_clock_is_over,
-                a_merchant_and_a_user_of_one_name_are_two,
+                merchant_and_user_have_separate_windows,
+                counting_follows_the_domain_rule,
+                a_window_started_by_a_fast_clock_is_ignored,
+                a_user_named_like_a_merchant_is_separate,
             ],
-            audit: [
-                a_chain_is_read_back_whole,
+            events: [
+                a_chain_is_read_back_intact,
                 a_refusal_is_read_back_as_recorded,
-                a_refusal_disturbs_no_device,
-                a_flood_leaves_one_event_a_window,
-                merchant_and_user_have_an_event_each,
-                a_burst_leaves_the_limit_and_one,
+                a_refusal_does_not_change_the_device,
+                rejections_by_the_limit_are_recorded_once_per_window,
+                merchant_and_user_windows_have_separate_events,
+                concurrent_failures_record_the_limit_and_one_rejection,
                 pages_by_time_are_in_order_and_complete,
                 pages_by_device_are_in_order_and_complete,
             ],
             races: [
-                of_many_saves_of_one_version_one_is_kept,
-                of_many_acts_on_one_version_one_is_kept,
-                of_two_devices_with_one_code_one_is_kept,
-                of_many_devices_with_one_code_one_is_kept,
+                concurrent_saves_of_one_version_succeed_once,
+                concurrent_changes_of_one_version_succeed_once,
+                two_devices_cannot_get_one_code,
+                many_devices_cannot_get_one_code,
                 every_failure_is_counted_once,
-                crossing_failures_do_not_block_each_other,
-                sightings_and_saves_do_not_disturb_each_other,
-                of_many_who_create_one_id_one_does,
-                every_ping_is_answered,
+                overlapping_failures_do_not_deadlock,
+                terminal_info_and_saves_do_not_conflict,
+                concurrent_creations_of_one_id_succeed_once,
+                concurrent_pings_succeed,
             ],
-            acts: [
-                the_directory_is_on_record,
+            admin_events: [
+                directory_changes_are_audited,
                 a_merchant_is_renamed_within_a_scope,
-                memberships_are_on_record,
-                clients_are_on_record,
-                sessions_are_on_record,
-                logouts_are_on_record,
-                of_many_who_add_one_thing_one_is_on_record,
-                of_many_who_end_one_thing_one_is_on_record,
+                membership_changes_are_audited,
+                client_changes_are_audited,
+                sessions_are_audited,
+                logouts_are_audited,
+                concurrent_additions_are_audited_once,
+                concurrent_removals_are_audited_once,
             ],
             trail: [
-                events_carry_their_digests,
-                a_seal_goes_on_where_the_last_one_ended,
-                of_many_who_seal_each_event_is_sealed_once,
-                rows_agree_with_their_events,
-                seals_outlive_their_events,
+                events_are_stored_with_their_digests,
+                checkpoints_form_a_chain,
+                concurrent_checkpoints_cover_each_event_once,
+                rows_match_their_events,
+                checkpoint_entries_outlive_their_events,
             ],
             directory: [
                 resellers_and_merchants_are_read_back,
-                a_party_is_made_known_once,
-                a_merchant_of_nobodys_reseller_is_refused,
+                a_party_is_created_once,
+                a_merchant_of_an_unknown_reseller_is_refused,
                 a_scope_finds_its_own_merchants_only,
-                parties_are_listed_page_by_page,
-                a_merchant_is_made_known_once_for_a_key,
-                of_many_with_one_key_one_makes_a_merchant,
+                parties_are_paged,
+                a_merchant_is_created_once_per_key,
+                concurrent_creations_with_one_key_create_one_merchant,
             ],
             members: [
                 a_membership_is_read_back_at_its_party,
                 a_second_membership_replaces_the_first,
-                an_impossible_membership_is_refused,
+                an_invalid_membership_is_refused,
                 a_membership_is_removed_once,
                 members_are_listed_by_their_party,
-                a_client_is_read_back_and_made_once,
+                a_client_is_created_once,
                 a_client_is_rotated_until_it_is_revoked,
                 clients_are_listed_by_their_party,
                 wrong_secrets_are_counted,
-                the_longest_subjects_are_members,
+                the_longest_ids_are_stored,
             ],
             imports: [
                 staged_rows_are_read_back,
-                rows_are_staged_before_the_seal_and_once,
+                rows_are_staged_once_and_before_finalization,
                 each_row_has_its_own_outcome,
-                all_rows_become_devices_at_the_end,
+                all_or_nothing_creates_all_devices_on_completion,
                 one_refused_row_refuses_all,
-                what_the_store_refuses_refuses_all,
-                a_key_is_kept_by_one_import,
-                a_row_for_nobody_is_refused,
-                imports_that_are_over_are_removed,
+                a_row_refused_by_the_store_refuses_all,
+                a_key_is_used_by_one_import,
+                a_row_for_an_unknown_merchant_is_refused,
+                expired_imports_are_removed,
             ],
             import_upkeep: [
-                an_import_in_use_is_kept,
-                nobody_finds_half_an_import,
-                what_is_sealed_has_all_its_rows,
-                an_import_ends_with_its_last_row,
+                use_extends_the_expiry_of_an_import,
+                a_partly_removed_import_is_not_found,
+                an_upload_is_finalized_with_all_its_rows,
+                an_import_with_pending_rows_is_not_completed,
                 an_upload_is_discarded,
             ],
             import_races: [
-                many_appliers_do_every_row_once,
-                many_who_conclude_create_once,
-                of_many_imports_of_one_fleet_one_is_applied,
-                of_many_seals_with_one_key_one_is_kept,
+                concurrent_callers_apply_every_row_once,
+                concurrent_completions_create_devices_once,
+                of_concurrent_imports_of_the_same_devices_one_is_applied,
+                concurrent_finalizations_with_one_key_succeed_once,
             ],
-            reclaiming: [
-                ended_codes_go,
-                windows_of_failures_go,
-                sessions_and_logouts_go,
-                ended_tokens_go,
-                answers_go,
-                imports_go,
-                the_oldest_events_go_and_leave_an_anchor,
-                needed_events_stay,
-                batches_of_events_go_on_where_they_ended,
-                what_went_is_on_record,
+            retention: [
+                past_codes_are_purged,
+                failure_windows_are_purged,
+                sessions_and_logouts_are_purged,
+                revoked_tokens_are_purged,
+                stored_responses_are_purged,
+                imports_are_purged,
+                the_oldest_events_are_replaced_by_a_checkpoint,
+                needed_events_are_retained,
+                event_batches_continue_where_the_last_one_ended,
+                a_purge_of_events_is_audited,
             ],
-            reclaim_races: [
-                many_sweepers_remove_every_row_once,
-                sweepers_take_nothing_that_is_needed,
-                chains_hold_while_events_go,
+            purge_races: [
+                concurrent_purges_remove_every_row_once,
+                a_purge_does_not_delete_rows_in_use,
+                chains_stay_valid_during_a_purge,
             ],
             sessions: [
-                a_session_is_found_until_it_is_over,
+                a_session_is_found_until_it_expires,
                 every_kind_of_session_is_read_back,
-                the_reseller_is_the_directorys,
+                the_reseller_is_read_from_the_directory,
                 a_session_is_renewed_in_place,
                 a_session_without_its_grant_is_not_started,
-                a_session_may_have_less_than_its_grant,
+                a_session_may_have_a_lower_role_than_its_grant,
                 a_session_is_ended_once,
-                an_end_is_of_both_tokens,
+                an_end_revokes_both_tokens,
                 an_end_without_a_session_ends_nothing,
-                no_session_outlives_its_end,
+                concurrent_starts_do_not_survive_an_end,
                 sessions_end_with_their_membership,
                 sessions_end_with_their_client,
-                a_logged_out_session_stays_out,
-                a_logged_out_user_comes_back_with_a_later_token,
-                many_starts_of_one_session_keep_one,
+                a_logged_out_session_cannot_restart,
+                a_later_token_is_valid_after_a_user_logout,
+                concurrent_starts_store_one_session,
                 no_session_outlives_a_revocation,
                 every_wrong_secret_is_counted_once,
             ],
@@ -272,9 +261,9 @@ macro_rules! storage_suite {
     };
 }
 
-/// What an opening expression may evaluate to.
+/// Value that the opening expression may return.
 pub trait Opened {
-    /// The store under test.
+    /// Returns the store under test.
     fn storage(&self) -> crate::Storage;
 }
 

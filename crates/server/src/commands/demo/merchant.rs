@@ -1,3 +1,5 @@
+//! Portal client of the demo merchant.
+
 use anyhow::{Context as _, ensure};
 use pos_terminal::Sent;
 use reqwest::Client;
@@ -6,10 +8,10 @@ use serde_json::{Value, json};
 use super::super::dev_idp::{CLIENT, PASSWORD, USER};
 use super::narrator::Narrator;
 
-/// The portal's host, as the default settings have it.
+/// Host of the portal, as in the default settings.
 pub(super) const HOST: &str = "merchant.viopay.io";
 
-/// The merchant's portal, as far as the demo needs one.
+/// A merchant's portal with the requests that the demo needs.
 pub(super) struct Merchant {
     client: Client,
     token: String,
@@ -27,12 +29,12 @@ impl Merchant {
         Ok(Self { client, token })
     }
 
-    /// The token, to be printed in the demo's curl lines.
+    /// The access token, for the curl commands that the demo prints.
     pub(super) fn token(&self) -> &str {
         &self.token
     }
 
-    /// Says which portal was come in by.
+    /// Initiates the session with the portal's host.
     pub(super) async fn initiate(&self, url: &str, narrator: &Narrator) -> anyhow::Result<()> {
         let answer = self.post(&format!("{url}/session/initiate"), &json!({ "host": HOST }), narrator).await?;
         let initiated = answer.get("status").and_then(Value::as_str) == Some("initiated");
@@ -40,7 +42,7 @@ impl Merchant {
         Ok(())
     }
 
-    /// Types a code.
+    /// Claims a device by its pairing code.
     pub(super) async fn claim(&self, url: &str, code: &str, narrator: &Narrator) -> anyhow::Result<Value> {
         self.post(&format!("{url}/pos/claim"), &json!({ "pairing_code": code }), narrator).await
     }

@@ -1,10 +1,10 @@
-//! `demo`: the whole flow on a machine where nothing is installed and nothing is set up.
+//! `demo` command: the whole pairing flow, without installation or set-up.
 
 mod merchant;
 mod narrator;
 mod playground;
 
-use pos_port_storage::History;
+use pos_port_storage::device::DeviceHistory;
 use std::io;
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use pos_dev_idp::RunningDevIdp;
-use pos_domain::{Act, DeviceId, Member, MerchantId, Name, Party, Role, UserId};
+use pos_domain::shared::{AuditContext, DeviceId, MerchantId, Name, Party, Role, UserId};
+use pos_domain::tenancy::Member;
 use pos_terminal::{PairingCodeStatus, PairingStep, ShownCode, Status, Terminal};
 use serde_json::json;
 use uuid::Uuid;
@@ -29,44 +30,49 @@ use crate::http_server::HttpServer;
 use crate::output::note;
 use crate::settings::Settings;
 use crate::telemetry;
-use crate::wiring::{Back, Parts};
+use crate::wiring::{AdminUseCases, Dependencies};
 
-/// `demo`: issuer, server, device, flow; then serving on.
+/// Runs `demo`: starts the issuer and the server, runs the flow, then keeps serving.
 pub(super) async fn run(how: &cli::Demo) -> anyhow::Result<()> {
     let folder = tempfile::tempdir().context("a temporary folder")?;
     let issuer = dev_idp::start(demo_realm()?, ([127, 0, 0, 1], 0).into()).await?;
     let settings = settings(folder.path(), issuer.issuer())?;
     let _log = telemetry::init(&settings.log)?;
     ensure_schema(&settings, true).await?;
-    let server = HttpServer::start(listener(&how.bind)?, &Parts::real(settings.clone()).await?)?;
+    let server = HttpServer::start(listener(&how.bind)?, &Dependencies::real(settings.clone()).await?)?;
     let url = format!("http://{}", server.address());
-    let back = Back::open(&settings).await?;
-    populate(&back).await?;
+    let admin = AdminUseCases::open(&settings).await?;
+    populate(&admin).await?;
     let narrator = Arc::new(Narrator::default());
-    narrator.say(&format!(
-        "The server listens on {url}. Everything it keeps is in a temporary folder, and its tokens come from a \
-         development issuer in the same process."
+    narrator.text(&format!(
+        "The server listens on {url}. Its data is in a temporary folder, and its tokens come from a development issuer in \
+         the same process."
     ))?;
-    let flow = show(&url, &issuer, &back, &narrator).await;
+    let flow = show(&url, &issuer, &admin, &narrator).await;
     if how.once {
         server.abort().await;
         issuer.stop().await;
         return flow;
     }
     flow?;
-    let spare = provision(&back).await?;
+    let spare = provision(&admin).await?;
     playground::explain(&url, issuer.issuer(), &spare).await?;
     let (first, second) = stop_signals()?;
     server.serve_until(first, second).await
 }
 
-/// The flow, step by step; every step is checked, and the first that does not hold is the error.
-async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Narrator>) -> anyhow::Result<()> {
+/// Runs the flow step by step. Every step is checked; the first failed check is the error.
+async fn show(
+    url: &str,
+    issuer: &RunningDevIdp,
+    admin: &AdminUseCases,
+    narrator: &Arc<Narrator>,
+) -> anyhow::Result<()> {
     narrator.step("An operator provisions a terminal for a merchant")?;
-    let device_id = provision(back).await?;
-    narrator.say(&format!("pos-server device add --merchant {MERCHANT}   →   {device_id}"))?;
+    let device_id = provision(admin).await?;
+    narrator.text(&format!("pos-server device add --merchant {MERCHANT}   →   {device_id}"))?;
 
-    narrator.step("The terminal is switched on and says hello (bootstrap)")?;
+    narrator.step("The terminal starts and sends its first request (bootstrap)")?;
     let terminal = Terminal::builder(url, device_id.as_str())
         .app_version("1.4.2")
         .os("Android 12")
@@ -76,39 +82,39 @@ async fn show(url: &str, issuer: &RunningDevIdp, back: &Back, narrator: &Arc<Nar
     let hello = terminal.bootstrap().await?;
     ensure!(terminal.is_supported(&hello), "the terminal's app is too old for the server");
 
-    narrator.step("It asks for a pairing code and shows it")?;
+    narrator.step("It requests a pairing code and shows it")?;
     let mut pairing = terminal.pairing();
     let code = match pairing.next().await? {
         PairingStep::Code(code) => code,
-        other => anyhow::bail!("a code was expected, not {other:?}"),
+        other => anyhow::bail!("expected a code, got {other:?}"),
     };
     narrator.screen(code.symbols());
 
-    narrator.step("It polls until a merchant has typed the code, every 3 to 5 seconds")?;
+    narrator.step("It polls every 3 to 5 seconds until a merchant has typed the code")?;
     let status = poll(&mut pairing).await?;
-    ensure!(status.pairing_code_status == PairingCodeStatus::Pending, "the code should be pending: {status:?}");
+    ensure!(status.pairing_code_status == PairingCodeStatus::Pending, "expected a pending code: {status:?}");
 
     narrator.step("The merchant logs in to the back office, which initiates the session, and types the code")?;
     claim(url, issuer, &code, &device_id, narrator).await?;
 
-    narrator.step("The terminal's next poll sees it")?;
+    narrator.step("The terminal's next poll returns the claim")?;
     let status = poll(&mut pairing).await?;
-    ensure!(status.is_claimed, "the terminal should be claimed: {status:?}");
+    ensure!(status.is_claimed, "expected a claimed terminal: {status:?}");
 
-    narrator.step("All of it is on record")?;
-    let events = back.storage.storage.events.events_of(&History::whole(&device_id)).await?;
+    narrator.step("Every step is in the audit trail")?;
+    let events = admin.storage.storage.events.events_of(&DeviceHistory::whole(&device_id)).await?;
     for event in &events {
-        narrator.say(&format!("{}  {:<20} by {}", event.sequence, event.kind.as_str(), event.act.actor))?;
+        narrator.text(&format!("{}  {:<20} by {}", event.sequence, event.kind.as_str(), event.audit_context.actor))?;
     }
-    ensure!(events.len() == 3, "three events were expected");
-    Ok(narrator.say("It held: the terminal is claimed.")?)
+    ensure!(events.len() == 3, "expected three events");
+    Ok(narrator.text("Done: the terminal is claimed.")?)
 }
 
 async fn poll(pairing: &mut pos_terminal::Pairing) -> anyhow::Result<Status> {
     match pairing.next().await? {
         PairingStep::Waiting(status) | PairingStep::Claimed(status) => Ok(status),
-        other @ (PairingStep::Code(_) | PairingStep::Trouble { .. }) => {
-            anyhow::bail!("a status was expected, not {other:?}")
+        other @ (PairingStep::Code(_) | PairingStep::Retrying { .. }) => {
+            anyhow::bail!("expected a status, got {other:?}")
         }
     }
 }
@@ -123,23 +129,28 @@ async fn claim(
     let merchant = Merchant::log_in(issuer.issuer()).await?;
     merchant.initiate(url, narrator).await?;
     let claimed = merchant.claim(url, code.symbols(), narrator).await?;
-    let wanted = json!({ "status": "claimed", "device_id": device_id.as_str() });
-    ensure!(claimed == wanted, "the claim answered {claimed}");
+    let expected = json!({ "status": "claimed", "device_id": device_id.as_str() });
+    ensure!(claimed == expected, "the claim returned {claimed}");
     Ok(())
 }
 
-/// The merchant, and its user as a member.
-async fn populate(back: &Back) -> anyhow::Result<()> {
+/// Adds the merchant, and its user as a member.
+async fn populate(admin: &AdminUseCases) -> anyhow::Result<()> {
     let merchant = MerchantId(Uuid::parse_str(MERCHANT)?);
-    back.directory.add_merchant(Name::parse("Corner Shop")?, None, Some(merchant), Act::operator()).await?;
+    admin
+        .use_cases
+        .tenancy
+        .directory
+        .add_merchant(Name::parse("Corner Shop")?, None, Some(merchant), AuditContext::operator())
+        .await?;
     let member = Member { user_id: UserId::parse(USER)?, party: Party::Merchant(merchant), role: Role::Admin };
-    back.members.add(member, Act::operator()).await?;
+    admin.use_cases.tenancy.members.add(member, AuditContext::operator()).await?;
     Ok(())
 }
 
-async fn provision(back: &Back) -> anyhow::Result<DeviceId> {
+async fn provision(admin: &AdminUseCases) -> anyhow::Result<DeviceId> {
     let merchant = MerchantId(Uuid::parse_str(MERCHANT)?);
-    let ids = back.provision.some(1, merchant, &Act::operator()).await?;
+    let ids = admin.use_cases.fleet.provision.some(1, merchant, &AuditContext::operator()).await?;
     ids.into_iter().next().context("no device was provisioned")
 }
 
@@ -156,7 +167,7 @@ fn settings(folder: &Path, issuer: &str) -> anyhow::Result<Settings> {
     Ok(Settings::load(None, variables.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())))?)
 }
 
-/// The wished address, or any free port when somebody else has it: a demo should not fail on that.
+/// Binds the requested address, or a free port if it is in use, so that the demo does not fail on a busy port.
 fn listener(bind: &str) -> anyhow::Result<TcpListener> {
     match TcpListener::bind(bind) {
         Err(taken) if taken.kind() == io::ErrorKind::AddrInUse => {

@@ -1,3 +1,5 @@
+//! Output of the demo: steps, explanations and the HTTP exchanges.
+
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,30 +8,30 @@ use pos_terminal::{Sent, WireLog};
 
 use crate::output::{OutputError, print};
 
-/// Tells the story on standard output.
+/// Prints the demo on standard output.
 #[derive(Default)]
 pub(super) struct Narrator {
     steps: AtomicUsize,
-    /// Why standard output could not be written; nothing is written after that.
+    /// The error of the first failed write; after it nothing is written.
     failure: Mutex<Option<OutputError>>,
 }
 
 impl Narrator {
-    /// Begins the next step, if the one before could be shown.
+    /// Prints the heading of the next step.
     ///
     /// # Errors
-    /// When it could not.
+    /// If this or an earlier write failed.
     pub(super) fn step(&self, title: &str) -> Result<(), OutputError> {
         let number = self.steps.fetch_add(1, Ordering::Relaxed) + 1;
         self.write(format_args!("\n{number}. {title}\n"));
         self.check()
     }
 
-    /// Says something, if all before could be shown.
+    /// Prints a line of explanation.
     ///
     /// # Errors
-    /// When it could not, or this cannot.
-    pub(super) fn say(&self, text: &str) -> Result<(), OutputError> {
+    /// If this or an earlier write failed.
+    pub(super) fn text(&self, text: &str) -> Result<(), OutputError> {
         self.write(format_args!("   {text}"));
         self.check()
     }
@@ -48,7 +50,7 @@ impl Narrator {
         self.write(format_args!("\n      {}", frame.join("\n      ")));
     }
 
-    /// A request as it went out and its answer, for a reader: no transport headers, JSON on one line.
+    /// Prints a request and its response for a reader: without transport headers, JSON on one line.
     pub(super) fn wire(&self, sent: &Sent, request_body: Option<&str>, http_status: u16, body: &str) {
         let path = sent.url.splitn(4, '/').nth(3).unwrap_or_default();
         self.write(format_args!("   → {} /{path}", sent.method));

@@ -1,30 +1,32 @@
+//! `[database]` settings.
+
 use std::time::Duration;
 
 use pos_adapters::storage::Pooler;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::settings::reader::{Reader, Verdict};
+use crate::settings::reader::{Reader, Validated};
 
-/// The store.
+/// Database settings.
 #[derive(Debug, Clone)]
 pub struct DatabaseSettings {
-    /// `postgres://…` or `sqlite:…`; secret, as it may hold a password.
+    /// `postgres://…` or `sqlite:…`; secret, because it may contain a password.
     pub url: SecretString,
-    /// Connections in the pool.
+    /// Size of the connection pool.
     pub max_connections: u32,
-    /// For a connection from the pool.
+    /// Timeout for a connection from the pool.
     pub acquire_timeout: Duration,
-    /// For making a connection.
+    /// Timeout for opening a connection.
     pub connect_timeout: Duration,
-    /// For one statement.
+    /// Timeout of one statement.
     pub statement_timeout: Duration,
-    /// Whether look-ups under load go to PostgreSQL together.
-    pub gather: bool,
-    /// Whether `serve` brings the tables up to date first.
+    /// Whether concurrent requests to PostgreSQL are batched.
+    pub batching: bool,
+    /// Whether `serve` runs pending migrations first.
     pub migrate_on_start: bool,
-    /// What `url` leads to.
+    /// Kind of pooler at `url`.
     pub pooler: Pooler,
-    /// The server itself, where `url` leads to a pooler; secret as `url` is. None: the text is empty.
+    /// PostgreSQL itself, if `url` points to a pooler; secret, like `url`. `None` if not set.
     pub direct_url: Option<SecretString>,
 }
 
@@ -35,13 +37,13 @@ impl DatabaseSettings {
             let known = is_postgres(url) || url.starts_with("sqlite:");
             known.then_some(()).ok_or_else(|| {
                 let remedy = "write postgres://user:password@host/name, or sqlite://path";
-                ("is the address of no store that is known here".to_owned(), remedy.to_owned())
+                ("is not the URL of a known database".to_owned(), remedy.to_owned())
             })
         });
         let direct_url = reader.secret("database.direct_url", |url| {
             (url.is_empty() || is_postgres(url)).then_some(()).ok_or_else(|| {
                 let remedy = "write postgres://user:password@host/name, or leave it empty";
-                ("is not the address of a PostgreSQL server".to_owned(), remedy.to_owned())
+                ("is not the URL of a PostgreSQL server".to_owned(), remedy.to_owned())
             })
         });
         let pooler = reader.text("database.pooler", pooler);
@@ -49,7 +51,7 @@ impl DatabaseSettings {
         let acquire_timeout = reader.millis("database.acquire_timeout_ms", TIMEOUT_MS);
         let connect_timeout = reader.millis("database.connect_timeout_ms", TIMEOUT_MS);
         let statement_timeout = reader.millis("database.statement_timeout_ms", TIMEOUT_MS);
-        let gather = reader.flag("database.gather");
+        let batching = reader.flag("database.batching");
         let migrate_on_start = reader.flag("database.migrate_on_start");
         let (pooler, direct_url) = (pooler?, direct_url?);
         let direct_url = (!direct_url.expose_secret().is_empty()).then_some(direct_url);
@@ -61,7 +63,7 @@ impl DatabaseSettings {
             acquire_timeout: acquire_timeout?,
             connect_timeout: connect_timeout?,
             statement_timeout: statement_timeout?,
-            gather: gather?,
+            batching: batching?,
             migrate_on_start: migrate_on_start?,
         })
     }
@@ -71,10 +73,10 @@ fn is_postgres(url: &str) -> bool {
     url.starts_with("postgres://") || url.starts_with("postgresql://")
 }
 
-fn pooler(text: &str) -> Verdict<Pooler> {
+fn pooler(text: &str) -> Validated<Pooler> {
     match text {
         "none" => Ok(Pooler::None),
         "transaction" => Ok(Pooler::Transaction),
-        _ => Err((format!("is {text:?}, which is no kind of pooler"), "write none or transaction".to_owned())),
+        _ => Err((format!("is {text:?}, which is not a known pooler mode"), "write none or transaction".to_owned())),
     }
 }

@@ -1,36 +1,38 @@
+//! `[identity]` settings.
+
 use std::time::Duration;
 
 use url::{Host, Url};
 
 use crate::settings::exact::{claim, exact};
-use crate::settings::reader::{Reader, Verdict};
+use crate::settings::reader::{Reader, Validated};
 
-/// Where merchants' tokens come from, and how they are checked.
+/// Settings of the identity provider and of token validation.
 #[derive(Debug, Clone)]
 pub struct IdentitySettings {
-    /// The realm, exactly as in a token's `iss`.
+    /// Issuer, exactly as in a token's `iss`.
     pub issuer: String,
-    /// What a token must name in `aud` or `azp`.
+    /// Value that a token must contain in `aud` or `azp`.
     pub audience: String,
-    /// The claim that holds the merchant's id.
+    /// Claim with the merchant id.
     pub merchant_claim: String,
-    /// The claim that holds the reseller's id.
+    /// Claim with the reseller id.
     pub reseller_claim: String,
-    /// The claim that lists the roles; empty when they are not looked for.
+    /// Claim with the roles; empty if roles are not read from tokens.
     pub roles_claim: String,
-    /// Whose logout tokens are accepted, beside the audience's.
+    /// Client ids whose logout tokens are accepted, in addition to the audience.
     pub logout_clients: Vec<String>,
-    /// How far the realm's clock may be off.
+    /// Allowed clock skew.
     pub leeway: Duration,
-    /// For one request to the realm.
+    /// Timeout of one request to the realm.
     pub http_timeout: Duration,
-    /// Between two requests for keys that an unknown key or a failure causes.
+    /// Cool-down between key requests that an unknown key or a failure causes.
     pub refresh_cooldown: Duration,
-    /// How old the realm's keys may be.
+    /// Maximum age of the realm's keys.
     pub keys_max_age: Duration,
-    /// How many verified tokens are remembered; 0 for none.
+    /// Capacity of the cache of verified tokens; 0 disables it.
     pub token_cache_capacity: usize,
-    /// Whether the issuer may be a plain `http://` address.
+    /// Whether the issuer may be a plain `http://` URL.
     pub allow_insecure_issuer: bool,
 }
 
@@ -65,62 +67,61 @@ impl IdentitySettings {
     }
 }
 
-/// Empty, which is not set, or what `check` accepts.
-fn or_empty(text: &str, check: impl FnOnce(&str) -> Verdict<String>) -> Verdict<String> {
+/// Accepts an empty text, which means not set, or what `check` accepts.
+fn or_empty(text: &str, check: impl FnOnce(&str) -> Validated<String>) -> Validated<String> {
     if text.is_empty() { Ok(String::new()) } else { check(text) }
 }
 
-/// The end of the address of a discovery document, which people copy.
+/// Suffix of discovery document URLs, which are often copied by mistake.
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-/// The issuer to write in place of one that its tokens cannot name letter for letter; none where there is nothing to mend.
-fn mended(url: &Url) -> String {
+/// The issuer to suggest for a URL that no token can have as its issuer.
+fn suggested_issuer(url: &Url) -> String {
     let mut url = url.clone();
-    // Fails for addresses that have no host, which are refused before.
+    // Fails only for URLs without a host, which are rejected before.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     let path = url.path().strip_suffix(DISCOVERY).unwrap_or(url.path()).to_owned();
-    // Compared as text, so an address of no path keeps the form without a slash.
+    // Compared as text: a URL without a path keeps the form without a slash.
     format!("{}{}", url.origin().ascii_serialization(), if path == "/" { "" } else { &path })
 }
 
-/// Empty, or an issuer identifier (OpenID Connect Discovery 1.0, section 2): https, without query and fragment, or http
-/// where nobody is on the way. It is kept letter for letter, because `iss` is compared so.
-fn issuer(text: &str, insecure_allowed: bool) -> Verdict<String> {
+/// Validates an issuer identifier (OpenID Connect Discovery 1.0, section 2): empty, or https without query and fragment, or
+/// http on loopback. It is stored unchanged, because `iss` is compared byte for byte.
+fn issuer(text: &str, insecure_allowed: bool) -> Validated<String> {
     if text.is_empty() {
         return Ok(String::new());
     }
     let trimmed = text.trim();
     if let Some(url) = Url::parse(trimmed).ok().filter(|url| matches!(url.scheme(), "https" | "http") && url.has_host())
     {
-        let remedy = || format!("write {:?}", mended(&url));
+        let remedy = || format!("write {:?}", suggested_issuer(&url));
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(("holds a user name or a password, which no token's issuer has".to_owned(), remedy()));
+            return Err(("contains a user name or a password, which no issuer has".to_owned(), remedy()));
         }
         if trimmed.trim_end_matches('/').ends_with(DISCOVERY) {
-            return Err(("is the address of the discovery document, not the issuer's".to_owned(), remedy()));
+            return Err(("is the URL of the discovery document, not the issuer's".to_owned(), remedy()));
         }
         if trimmed != text {
-            return Err((format!("is {text:?}, with blanks around it"), format!("write {trimmed:?}")));
+            return Err((format!("is {text:?}, with surrounding whitespace"), format!("write {trimmed:?}")));
         }
         let host = url.host_str().unwrap_or_default();
         if !text.starts_with(url.scheme()) || !text.contains(host) {
-            return Err((format!("is {text:?}, not as addresses are written"), remedy()));
+            return Err((format!("is {text:?}, which is not in normal form"), remedy()));
         }
     }
-    let fits = |url: &Url| url.has_host() && url.query().is_none() && url.fragment().is_none();
-    let url = Url::parse(text).ok().filter(fits);
+    let is_valid = |url: &Url| url.has_host() && url.query().is_none() && url.fragment().is_none();
+    let url = Url::parse(text).ok().filter(is_valid);
     match url.as_ref().map(Url::scheme) {
         Some("https") => Ok(text.to_owned()),
         Some("http") if insecure_allowed || url.as_ref().is_some_and(is_loopback) => Ok(text.to_owned()),
         Some("http") => {
-            let remedy =
-                "use its https:// address, or, for development only, set identity.allow_insecure_issuer = true";
-            Err(("is not secure: http lets anyone on the way forge tokens".to_owned(), remedy.to_owned()))
+            let remedy = "use its https:// URL, or, for development only, set identity.allow_insecure_issuer = true";
+            Err(("is not secure: with http anyone on the network path can forge tokens".to_owned(), remedy.to_owned()))
         }
         Some(_) | None => {
-            let remedy = "write the realm's address, like https://login.example.com/realms/pos";
-            Err(("is not an https:// address without query and fragment".to_owned(), remedy.to_owned()))
+            let remedy = "write the realm's URL, like https://login.example.com/realms/pos";
+            Err(("is not an https:// URL without query and fragment".to_owned(), remedy.to_owned()))
         }
     }
 }

@@ -1,12 +1,14 @@
-use pos_adapters::http::{Pace, Rate};
+//! `[limits]` settings.
+
+use pos_adapters::http::{Rate, RateLimits};
 
 use crate::settings::reader::Reader;
 
-/// How fast terminals may call.
+/// Rate limits of terminals.
 #[derive(Debug, Clone, Copy)]
 pub struct LimitSettings {
-    /// For one device and for one address; 0 a minute is no limit.
-    pub pace: Pace,
+    /// Per device and per address; 0 requests a minute is no limit.
+    pub rates: RateLimits,
 }
 
 impl LimitSettings {
@@ -17,6 +19,6 @@ impl LimitSettings {
         let per_minute = reader.number("limits.address_per_minute", 0..=1_000_000_000);
         let burst = reader.number("limits.address_burst", 1..=1_000_000_000);
         let per_address = per_minute.zip(burst).map(|(per_minute, burst)| Rate { per_minute, burst });
-        Some(Self { pace: Pace { per_device: per_device?, per_address: per_address? } })
+        Some(Self { rates: RateLimits { per_device: per_device?, per_address: per_address? } })
     }
 }

@@ -1,11 +1,10 @@
-//! The sections of the settings: their fields, units and ranges. `config/default.toml` explains each key to whoever
-//! sets it.
+//! Sections of the settings: fields, units and ranges. `config/default.toml` explains each key to operators.
 
 mod database;
 mod http;
 mod identity;
 mod limits;
-mod reclaim;
+mod retention;
 mod rules;
 mod running;
 mod session;
@@ -14,7 +13,7 @@ pub use database::DatabaseSettings;
 pub use http::HttpSettings;
 pub use identity::IdentitySettings;
 pub use limits::LimitSettings;
-pub use reclaim::ReclaimSettings;
+pub use retention::RetentionSettings;
 pub use rules::{ClaimSettings, IdempotencySettings, ImportSettings, PairingSettings, TerminalSettings};
 pub use running::{LogFormat, LogSettings, MetricsSettings, ShutdownSettings};
 pub use session::{ClientSettings, SessionSettings};

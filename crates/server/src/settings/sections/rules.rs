@@ -1,13 +1,15 @@
+//! Settings of the business rules: `[pairing]`, `[terminal]`, `[claim]`, `[idempotency]` and `[import]`.
+
 use std::time::Duration;
 
-use pos_domain::AppVersion;
+use pos_domain::device::AppVersion;
 
 use crate::settings::reader::Reader;
 
-/// Pairing codes.
+/// Pairing code settings.
 #[derive(Debug, Clone)]
 pub struct PairingSettings {
-    /// How long a code is good; whole seconds.
+    /// Lifetime of a code, in whole seconds.
     pub code_ttl: Duration,
 }
 
@@ -17,17 +19,17 @@ impl PairingSettings {
     }
 }
 
-/// What terminals are told.
+/// Terminal settings.
 #[derive(Debug, Clone)]
 pub struct TerminalSettings {
-    /// The oldest app version that is supported.
+    /// Oldest supported app version.
     pub min_supported_version: AppVersion,
-    /// How long one may have its status held back while nothing changes; zero: not at all.
+    /// Maximum time that a status request is held; zero disables waiting.
     pub max_wait: Duration,
-    /// How often one that waits is looked at without word of a change.
+    /// How often the status of a held request is read without a notification.
     pub wait_recheck: Duration,
-    /// How many may wait so at once.
-    pub max_waiting: usize,
+    /// Maximum held status requests.
+    pub max_held_status_requests: usize,
 }
 
 impl TerminalSettings {
@@ -37,22 +39,22 @@ impl TerminalSettings {
         });
         let max_wait = reader.seconds("terminal.max_wait_secs", 0..=300);
         let wait_recheck = reader.seconds("terminal.wait_recheck_secs", 1..=300);
-        let max_waiting = reader.number("terminal.max_waiting", 0..=1_000_000);
+        let max_held_status_requests = reader.number("terminal.max_held_status_requests", 0..=1_000_000);
         Some(Self {
             min_supported_version: version?,
             max_wait: max_wait?,
             wait_recheck: wait_recheck?,
-            max_waiting: max_waiting?,
+            max_held_status_requests: max_held_status_requests?,
         })
     }
 }
 
-/// The bound on failed claims.
+/// Limit on failed claims.
 #[derive(Debug, Clone)]
 pub struct ClaimSettings {
-    /// How many may fail in a window.
+    /// Maximum failed claims in a window.
     pub max_failures: u32,
-    /// How long a window is.
+    /// Length of a window.
     pub failure_window: Duration,
 }
 
@@ -64,10 +66,10 @@ impl ClaimSettings {
     }
 }
 
-/// Creating calls that are sent more than once.
+/// Idempotency settings.
 #[derive(Debug, Clone)]
 pub struct IdempotencySettings {
-    /// How long their answers are kept.
+    /// How long a response is stored.
     pub keep: Duration,
 }
 
@@ -77,20 +79,20 @@ impl IdempotencySettings {
     }
 }
 
-/// Files of devices.
+/// Device import settings.
 #[derive(Debug, Clone)]
 pub struct ImportSettings {
-    /// The most rows of one.
+    /// Maximum rows of a file.
     pub max_rows: u64,
-    /// From the head of the request to the first line of the answer.
+    /// Timeout from the request head to the first line of the response.
     pub timeout: Duration,
-    /// For the next piece of the file.
+    /// Timeout for the next part of the file.
     pub stall_timeout: Duration,
-    /// How many are under way for each worker.
-    pub max_at_once: usize,
-    /// How many rows of a reseller's imports may be refused in a window.
+    /// Concurrency limit, per worker.
+    pub max_concurrent: usize,
+    /// Maximum refused rows of a reseller's imports in a window.
     pub max_refused_rows: u64,
-    /// How long such a window is.
+    /// Length of a window.
     pub refusal_window: Duration,
 }
 
@@ -99,14 +101,14 @@ impl ImportSettings {
         let max_rows = reader.number("import.max_rows", 1..=10_000_000);
         let timeout = reader.seconds("import.timeout_secs", 1..=3600);
         let stall_timeout = reader.seconds("import.stall_timeout_secs", 1..=600);
-        let max_at_once = reader.number("import.max_at_once", 1..=10_000);
+        let max_concurrent = reader.number("import.max_concurrent", 1..=10_000);
         let max_refused_rows = reader.number("import.max_refused_rows", 1..=10_000_000);
         let refusal_window = reader.seconds("import.refusal_window_secs", 60..=86_400);
         Some(Self {
             max_rows: max_rows?,
             timeout: timeout?,
             stall_timeout: stall_timeout?,
-            max_at_once: max_at_once?,
+            max_concurrent: max_concurrent?,
             max_refused_rows: max_refused_rows?,
             refusal_window: refusal_window?,
         })

@@ -1,23 +1,25 @@
+//! Settings of the process: `[log]`, `[shutdown]` and `[metrics]`.
+
 use std::time::Duration;
 
-use crate::settings::reader::{Reader, Verdict};
+use crate::settings::reader::{Reader, Validated};
 use crate::telemetry;
 
-/// The log.
+/// Log settings.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// For machines or for people.
+    /// Output format.
     pub format: LogFormat,
-    /// What is logged: a level, or `target=level`, separated by commas.
+    /// Filter: a level, or `target=level`, separated by commas.
     pub level: String,
 }
 
-/// How a log line looks.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
-    /// Coloured text over several lines, if standard error is a terminal.
+    /// Text over several lines, coloured if standard error is a terminal.
     Pretty,
 }
 
@@ -27,27 +29,27 @@ impl LogSettings {
         let level = reader.text("log.level", |text| match telemetry::filter(text) {
             Ok(_) => Ok(text.to_owned()),
             Err(error) => {
-                Err((format!("is {text:?}: {error}"), "write one like info or info,pos_adapters=debug".into()))
+                Err((format!("is {text:?}: {error}"), "write one like info or info,pos_adapter=debug".into()))
             }
         });
         Some(Self { format: format?, level: level? })
     }
 }
 
-fn format(text: &str) -> Verdict<LogFormat> {
+fn format(text: &str) -> Validated<LogFormat> {
     match text {
         "json" => Ok(LogFormat::Json),
         "pretty" => Ok(LogFormat::Pretty),
-        _ => Err((format!("is {text:?}, which is no format"), "write json or pretty".to_owned())),
+        _ => Err((format!("is {text:?}, which is not a known format"), "write json or pretty".to_owned())),
     }
 }
 
-/// The end of the process.
+/// Shutdown settings.
 #[derive(Debug, Clone)]
 pub struct ShutdownSettings {
-    /// For requests under way.
+    /// Grace period of requests in progress.
     pub grace: Duration,
-    /// Between the signal and the moment new connections are refused.
+    /// Time between the signal and the refusal of new connections.
     pub readiness_delay: Duration,
 }
 
@@ -59,10 +61,10 @@ impl ShutdownSettings {
     }
 }
 
-/// Metrics.
+/// Metrics settings.
 #[derive(Debug, Clone)]
 pub struct MetricsSettings {
-    /// Whether `GET /metrics` answers.
+    /// Whether `GET /metrics` is served.
     pub enabled: bool,
 }
 

@@ -1,16 +1,18 @@
+//! `[session]` and `[client]` settings.
+
 use std::time::Duration;
 
-use pos_domain::{Place, Slug};
+use pos_domain::tenancy::{ClientApp, Slug};
 
-use crate::settings::reader::{Reader, Verdict};
+use crate::settings::reader::{Reader, Validated};
 
-/// Initiated sessions.
+/// Session settings.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
-    /// How long one lasts at most whose token can be refreshed.
+    /// Maximum lifetime of a session whose token can be refreshed.
     pub max_lifetime: Duration,
-    /// Which application, over which channel, is served under which host.
-    pub hosts: Vec<(String, Place)>,
+    /// Application and channel of each host.
+    pub hosts: Vec<(String, ClientApp)>,
 }
 
 impl SessionSettings {
@@ -20,13 +22,13 @@ impl SessionSettings {
         let mut seen = std::collections::BTreeSet::new();
         if let Some((twice, _)) = hosts.iter().flatten().find(|(host, _)| !seen.insert(host.clone())) {
             let problem = format!("names {twice:?} more than once");
-            reader.refuse("session.hosts", problem, "keep the one line that is meant".to_owned());
+            reader.reject("session.hosts", problem, "keep one of them".to_owned());
         }
         Some(Self { max_lifetime: max_lifetime?, hosts: hosts? })
     }
 }
 
-/// The host name in what somebody wrote for one: without scheme, user, port and path. None when there is none.
+/// Extracts the host name from a text that may also have a scheme, user, port and path.
 fn host_name(text: &str) -> Option<String> {
     let after_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let authority = after_scheme.split(['/', '?', '#']).next()?;
@@ -37,34 +39,34 @@ fn host_name(text: &str) -> Option<String> {
     ((1..=253).contains(&host.len()) && host.bytes().all(plain) && labels).then_some(host)
 }
 
-/// `host=application/channel`.
-fn host(text: &str) -> Verdict<(String, Place)> {
-    let read = || {
-        let (written, place) = text.split_once('=')?;
-        let (application, channel) = place.split_once('/')?;
+/// Parses `host=application/channel`.
+fn host(text: &str) -> Validated<(String, ClientApp)> {
+    let parsed = || {
+        let (written, app) = text.split_once('=')?;
+        let (application, channel) = app.split_once('/')?;
         let slug = |text: &str| Slug::parse(text.trim()).ok();
-        let place = Place { application: slug(application)?, channel: slug(channel)? };
-        Some((written.trim().to_ascii_lowercase(), host_name(written)?, place))
+        let app = ClientApp { application: slug(application)?, channel: slug(channel)? };
+        Some((written.trim().to_ascii_lowercase(), host_name(written)?, app))
     };
-    let (written, host, place) = read().ok_or_else(|| {
+    let (written, host, app) = parsed().ok_or_else(|| {
         let remedy = "write host=application/channel, like merchant.viopay.io=merchant-portal/web; the names after the \
-                      host have lower-case letters, digits and '-'";
-        (format!("holds {text:?}, which names no host, application and channel"), remedy.to_owned())
+                               host have lower-case letters, digits and '-'";
+        (format!("contains {text:?}, which is not a host with its application and channel"), remedy.to_owned())
     })?;
     if written == host {
-        return Ok((host, place));
+        return Ok((host, app));
     }
-    // What callers send is compared with it: a name, without anything around it.
-    let remedy = format!("write \"{host}={}/{}\", as host=application/channel", place.application, place.channel);
-    Err((format!("holds {text:?}, which names more than a host"), remedy))
+    // The name is compared with what callers send, so it has nothing around it.
+    let remedy = format!("write \"{host}={}/{}\", as host=application/channel", app.application, app.channel);
+    Err((format!("contains {text:?}, which has more than a host name"), remedy))
 }
 
-/// API clients.
+/// Limit on wrong client secrets.
 #[derive(Debug, Clone)]
 pub struct ClientSettings {
-    /// How many wrong secrets from one address are told in a window.
+    /// Maximum wrong secrets per address in a window.
     pub max_failures: u32,
-    /// How long a window is.
+    /// Length of a window.
     pub failure_window: Duration,
 }
 

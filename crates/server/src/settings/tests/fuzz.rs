@@ -1,4 +1,4 @@
-//! Files and variables of every kind, near the valid ones.
+//! Property tests: files and variables of every kind, close to the valid ones.
 
 use std::sync::LazyLock;
 
@@ -8,10 +8,10 @@ use proptest::prelude::*;
 use super::super::{Effective, Source};
 use super::{file, load};
 
-/// Stands in every value that is a secret, and nowhere else.
+/// Part of every secret value, and of nothing else.
 const SECRET: &str = "hunter2";
 
-/// Every key that there is.
+/// All keys with their default values.
 static KEYS: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let all = load(None, &[]).unwrap().effective().0.clone();
     all.into_iter().map(|setting| (setting.key, setting.value)).collect()
@@ -31,7 +31,7 @@ fn key() -> impl Strategy<Value = String> {
     prop_oneof![8 => known(), 1 => misspelt, 1 => Just("database.url_file".to_owned())]
 }
 
-/// A value as it may stand in a variable.
+/// A value for a variable.
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => any::<prop::sample::Index>().prop_map(|index| KEYS[index.index(KEYS.len())].1.trim_matches('"').to_owned()),
@@ -44,7 +44,7 @@ fn text() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A database's URL that holds a secret, and is not always one.
+/// A database URL that contains a secret, not always a valid one.
 fn secret_url() -> impl Strategy<Value = String> {
     (
         prop::sample::select(vec![
@@ -63,7 +63,7 @@ fn secret_url() -> impl Strategy<Value = String> {
         .prop_map(|(scheme, user, at, rest)| format!("{scheme}{user}:{SECRET}{at}{rest}"))
 }
 
-/// A value as it may stand in a file: TOML of some type, or not quite.
+/// A value for a file: TOML of some type, or invalid TOML.
 fn toml_value() -> impl Strategy<Value = String> {
     prop_oneof![
         3 => text().prop_map(|text| toml::Value::String(text).to_string()),
@@ -74,12 +74,12 @@ fn toml_value() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Nothing that is told holds a secret, and every fault names a key.
+/// Checks that no output contains a secret, and that every fault names a key.
 fn check(outcome: &Result<crate::settings::Settings, crate::settings::SettingsFaults>) -> Result<(), TestCaseError> {
     match outcome {
         Ok(settings) => {
-            let told = format!("{settings:?} {}", settings.effective());
-            prop_assert!(!told.contains(SECRET), "{}", told);
+            let output = format!("{settings:?} {}", settings.effective());
+            prop_assert!(!output.contains(SECRET), "{}", output);
         }
         Err(faults) => {
             prop_assert!(!faults.0.is_empty());
@@ -99,10 +99,10 @@ fn check(outcome: &Result<crate::settings::Settings, crate::settings::SettingsFa
     Ok(())
 }
 
-/// The values in force, as a file that can be read again: without the secrets, which are masked.
-fn written(effective: &Effective) -> String {
+/// The effective settings as a file that can be read again, without the secrets, which are masked.
+fn as_file(effective: &Effective) -> String {
     let shown = effective.0.iter().filter(|setting| !setting.key.ends_with("url"));
-    // Dotted keys of one section need no order.
+    // Dotted keys of a section need no order.
     shown.map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect()
 }
 
@@ -112,7 +112,7 @@ fn values(effective: &Effective) -> Vec<(String, String)> {
 
 proptest! {
     #[test]
-    fn variables_of_every_kind_are_read_or_told(
+    fn variables_of_every_kind_are_read_or_reported(
         pairs in vec((key(), text()), 0..6),
         url in prop::option::of(secret_url()),
     ) {
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn files_of_every_kind_are_read_or_told(
+    fn files_of_every_kind_are_read_or_reported(
         pairs in vec((key(), toml_value()), 0..6),
         url in prop::option::of(secret_url()),
         broken in prop::option::of("[ -~\n]{0,10}"),
@@ -138,11 +138,11 @@ proptest! {
     }
 
     #[test]
-    fn what_is_in_force_can_be_written_down_and_read_again(pairs in vec((key(), text()), 0..3)) {
+    fn effective_settings_can_be_written_and_read_again(pairs in vec((key(), text()), 0..3)) {
         let variables: Vec<(String, String)> = pairs.into_iter().map(|(key, text)| (variable(&key), text)).collect();
         let env: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         if let Ok(settings) = load(None, &env) {
-            let (_folder, path) = file("effective.toml", &written(settings.effective()));
+            let (_folder, path) = file("effective.toml", &as_file(settings.effective()));
             let again = load(Some(&path), &[]).map_err(|faults| TestCaseError::fail(faults.to_string()))?;
             prop_assert_eq!(values(again.effective()), values(settings.effective()));
         }

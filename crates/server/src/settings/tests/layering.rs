@@ -1,3 +1,5 @@
+//! Tests of the layers, the defaults and the effective settings.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -22,16 +24,18 @@ fn the_defaults_are_the_documented_ones() {
     assert!(settings.database.migrate_on_start);
     assert_eq!(settings.pairing.code_ttl, Duration::from_secs(300));
     assert_eq!(settings.terminal.min_supported_version.as_str(), "1.3.5");
-    assert_eq!((settings.terminal.max_wait, settings.terminal.max_waiting), (Duration::from_secs(25), 10_000));
-    assert_eq!(settings.limits.pace.per_device, Rate { per_minute: 60, burst: 20 });
-    assert_eq!(settings.limits.pace.per_address, Rate { per_minute: 60_000, burst: 10_000 });
+    assert_eq!(
+        (settings.terminal.max_wait, settings.terminal.max_held_status_requests),
+        (Duration::from_secs(25), 10_000)
+    );
+    assert_eq!(settings.limits.rates.per_device, Rate { per_minute: 60, burst: 20 });
+    assert_eq!(settings.limits.rates.per_address, Rate { per_minute: 60_000, burst: 10_000 });
     assert_eq!((settings.claim.max_failures, settings.claim.failure_window), (10, Duration::from_secs(300)));
     assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Json, "info"));
     assert_eq!(settings.shutdown.grace, Duration::from_secs(25));
     assert!(settings.metrics.enabled);
     assert_eq!(settings.session.max_lifetime, Duration::from_secs(36_000));
-    let hosts: Vec<_> =
-        settings.session.hosts.iter().map(|(host, place)| (&**host, place.application.as_str())).collect();
+    let hosts: Vec<_> = settings.session.hosts.iter().map(|(host, app)| (&**host, app.application.as_str())).collect();
     assert_eq!(hosts, [("merchant.viopay.io", "merchant-portal"), ("reseller.viopay.io", "reseller-portal")]);
     assert_eq!((settings.import.max_rows, settings.import.timeout), (1_000_000, Duration::from_secs(600)));
     assert_eq!(settings.idempotency.keep, Duration::from_secs(86_400));
@@ -39,10 +43,10 @@ fn the_defaults_are_the_documented_ones() {
 }
 
 #[test]
-fn a_host_is_read_with_its_application_and_channel_or_named() {
+fn a_host_has_an_application_and_a_channel() {
     let settings =
         load(None, &[("POS__SESSION__HOSTS", "Portal.Example.com = shop/web, 127.0.0.1=shop/test")]).unwrap();
-    let hosts: Vec<_> = settings.session.hosts.iter().map(|(host, place)| (&**host, place.channel.as_str())).collect();
+    let hosts: Vec<_> = settings.session.hosts.iter().map(|(host, app)| (&**host, app.channel.as_str())).collect();
     assert_eq!(hosts, [("portal.example.com", "web"), ("127.0.0.1", "test")]);
     for bad in ["portal", "portal=shop", "=shop/web", "a b=shop/web", "portal=Shop/web", "https://portal=shop/web"] {
         let faults = load(None, &[("POS__SESSION__HOSTS", bad)]).unwrap_err().to_string();
@@ -51,13 +55,13 @@ fn a_host_is_read_with_its_application_and_channel_or_named() {
 }
 
 #[test]
-fn every_key_of_the_default_file_is_read_and_explained() {
+fn every_key_of_the_default_file_is_read_and_has_a_comment() {
     let (entries, faults) = Layers::defaults().finish();
     let mut reader = Reader::new(&entries, faults);
     Settings::read(&mut reader).unwrap();
     let read: BTreeSet<&str> = reader.read.iter().copied().collect();
-    let there: BTreeSet<&str> = entries.keys().map(String::as_str).collect();
-    assert_eq!(read, there, "read on the left, in config/default.toml on the right");
+    let defined: BTreeSet<&str> = entries.keys().map(String::as_str).collect();
+    assert_eq!(read, defined, "read on the left, in config/default.toml on the right");
 
     let text = include_str!("../../../../../config/default.toml");
     let lines: Vec<_> = text.lines().collect();
@@ -67,7 +71,7 @@ fn every_key_of_the_default_file_is_read_and_explained() {
 }
 
 #[test]
-fn a_file_goes_over_the_defaults_and_a_variable_over_the_file() {
+fn a_file_overrides_the_defaults_and_a_variable_overrides_the_file() {
     let (_directory, path) =
         file("over.toml", "[http]\nworkers = 3\nkeep_alive_secs = 7\n[log]\nformat = \"pretty\"\n");
     let settings = load(Some(&path), &[("POS__HTTP__WORKERS", "5"), ("HOME", "x"), ("POS_HTTP", "x")]).unwrap();
@@ -79,7 +83,7 @@ fn a_file_goes_over_the_defaults_and_a_variable_over_the_file() {
 }
 
 #[test]
-fn variables_take_the_type_of_their_key() {
+fn variables_are_converted_to_the_type_of_their_key() {
     let settings = load(
         None,
         &[
@@ -95,7 +99,7 @@ fn variables_take_the_type_of_their_key() {
     assert_eq!(settings.http.max_body_bytes, 2048);
     assert!(!settings.metrics.enabled);
     assert_eq!(settings.http.cors_allowed_origins, ["https://a.example", "http://localhost:3000"]);
-    assert_eq!(settings.identity.audience, "0123", "text stays text, even of digits");
+    assert_eq!(settings.identity.audience, "0123", "text stays text, even if it has only digits");
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn an_empty_variable_is_an_empty_text_or_list() {
 }
 
 #[test]
-fn the_overlays_in_config_are_valid_and_differ_as_they_say() {
+fn the_overrides_in_config_are_valid() {
     let config = |name: &str| format!("{}/../../config/{name}", env!("CARGO_MANIFEST_DIR"));
     let development = load(Some(config("development.toml").as_ref()), &[]).unwrap();
     assert_eq!(development.log.format, LogFormat::Pretty);

@@ -1,3 +1,5 @@
+//! Tests of the settings.
+
 mod faults;
 mod fuzz;
 mod layering;
@@ -13,12 +15,12 @@ fn load(file: Option<&Path>, env: &[(&str, &str)]) -> Result<Settings, SettingsF
     Settings::load(file, env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
 }
 
-/// The faults, one line each.
+/// The faults as text, one line each.
 fn faults(file: Option<&Path>, env: &[(&str, &str)]) -> Vec<String> {
     load(file, env).unwrap_err().0.iter().map(ToString::to_string).collect()
 }
 
-/// A file of this content, and the directory that goes when the test is over.
+/// Writes a file, in a directory that is deleted when it is dropped.
 fn file(name: &str, content: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);

@@ -1,3 +1,5 @@
+//! Tests of secrets: files, masking, and output without secrets.
+
 use secrecy::ExposeSecret;
 
 use super::{faults, file, load, source_of};
@@ -5,7 +7,7 @@ use super::{faults, file, load, source_of};
 const URL: &str = "postgres://pos:hunter2@db/pos";
 
 #[test]
-fn a_secret_is_shown_nowhere() {
+fn a_secret_is_never_printed() {
     let settings = load(None, &[("POS__DATABASE__URL", URL)]).unwrap();
     assert_eq!(settings.database.url.expose_secret(), URL);
     for text in [format!("{settings:?}"), format!("{settings:#?}"), settings.effective().to_string()] {
@@ -15,7 +17,7 @@ fn a_secret_is_shown_nowhere() {
 }
 
 #[test]
-fn no_fault_tells_a_secret() {
+fn no_fault_contains_a_secret() {
     let cases = [
         "[database]\nurl = \"mysql://pos:hunter2@db/pos\"",
         "[database]\nurl = [\"postgres://pos:hunter2@db/pos\"]",
@@ -34,9 +36,9 @@ fn no_fault_tells_a_secret() {
     assert!(!format!("{misspelled} {misspelled:?}").contains("hunter2"), "{misspelled}");
 }
 
-/// An address that somebody wrote with a password in it is a fault, and no fault shows the password.
+/// A URL with a password in it is a fault or is masked; the password is never printed.
 #[test]
-fn no_password_in_an_address_is_shown() {
+fn no_password_in_a_url_is_printed() {
     for (name, value) in [
         ("POS__IDENTITY__ISSUER", "https://pos:hunter2@idp.example/realms/pos"),
         ("POS__IDENTITY__ISSUER", "http://pos:hunter2@idp.example/realms/pos"),
@@ -56,7 +58,7 @@ fn no_password_in_an_address_is_shown() {
 }
 
 #[test]
-fn a_secret_can_stand_in_a_file_of_its_own() {
+fn a_secret_can_be_read_from_a_file() {
     for ending in ["", "\n", "\r\n"] {
         let (_directory, secret) = file("url", &format!("{URL}{ending}"));
         let secret = secret.to_str().unwrap();
@@ -70,14 +72,14 @@ fn a_secret_can_stand_in_a_file_of_its_own() {
 }
 
 #[test]
-fn only_one_newline_is_cut() {
+fn only_one_newline_is_removed() {
     let (_directory, secret) = file("url", &format!("{URL} \n\n"));
     let settings = load(None, &[("POS__DATABASE__URL_FILE", secret.to_str().unwrap())]).unwrap();
     assert_eq!(settings.database.url.expose_secret(), format!("{URL} \n"));
 }
 
 #[test]
-fn a_higher_layer_overrides_either_form_with_either_form() {
+fn a_higher_layer_overrides_an_inline_secret_or_a_secret_file() {
     let (_directory, secret) = file("url", URL);
     let (_directory, missing) = file("over.toml", "[database]\nurl_file = \"/no/such/secret\"\n");
     let settings = load(Some(&missing), &[("POS__DATABASE__URL", "sqlite://a.db")]).unwrap();
@@ -89,7 +91,7 @@ fn a_higher_layer_overrides_either_form_with_either_form() {
 }
 
 #[test]
-fn a_secret_file_that_does_not_serve_is_a_fault() {
+fn an_unusable_secret_file_is_a_fault() {
     let directory = tempfile::tempdir().unwrap();
     let (_one, empty) = file("empty", "\n");
     let (_two, wrong) = file("wrong", "hunter2\n");
@@ -100,20 +102,20 @@ fn a_secret_file_that_does_not_serve_is_a_fault() {
         (directory.path().to_owned(), "cannot be read"),
         (binary, "not UTF-8"),
         (empty, "empty file"),
-        (wrong, "no store that is known"),
+        (wrong, "URL of a known database"),
     ];
-    for (path, says) in cases {
+    for (path, part) in cases {
         let faults = faults(None, &[("POS__DATABASE__URL_FILE", path.to_str().unwrap())]);
         assert_eq!(faults.len(), 1, "{faults:?}");
         let from = format!("(from {}, named by POS__DATABASE__URL_FILE)", path.display());
         assert!(faults[0].starts_with("database.url ") && faults[0].contains(&from), "{}", faults[0]);
-        assert!(faults[0].contains(says), "{} should say {says}", faults[0]);
+        assert!(faults[0].contains(part), "{} should contain {part}", faults[0]);
         assert!(!faults[0].contains("hunter2"));
     }
 }
 
 #[test]
-fn a_secret_given_both_ways_in_one_layer_is_a_fault() {
+fn an_inline_secret_and_a_secret_file_in_one_layer_are_a_fault() {
     let (_directory, secret) = file("url", URL);
     let secret = secret.to_str().unwrap();
     let by_variables = faults(None, &[("POS__DATABASE__URL", URL), ("POS__DATABASE__URL_FILE", secret)]);

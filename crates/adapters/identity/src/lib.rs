@@ -1,0 +1,3 @@
+//! Implementations of the identity port.
+
+pub mod oidc;

@@ -1,3 +1,0 @@
-//! Identity providers behind the identity port.
-
-pub mod oidc;

@@ -1,0 +1,4 @@
+//! Devices and their events.
+
+pub(crate) mod events;
+pub(crate) mod save;

@@ -1,0 +1,2 @@
+pub(crate) mod notifier;
+pub(crate) mod refusals;

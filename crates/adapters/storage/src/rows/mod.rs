@@ -1,0 +1,9 @@
+pub(crate) mod audit;
+pub(crate) mod device;
+pub(crate) mod fleet;
+pub(crate) mod imports;
+pub(crate) mod pairing;
+pub(crate) mod reader;
+pub(crate) mod retention;
+pub(crate) mod tenancy;
+pub(crate) mod trail;

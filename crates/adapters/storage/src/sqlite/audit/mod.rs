@@ -1,0 +1,3 @@
+//! Audit trail.
+
+pub(crate) mod trail;

@@ -1,0 +1,4 @@
+//! Devices and their events.
+
+pub(crate) mod devices;
+pub(crate) mod events;

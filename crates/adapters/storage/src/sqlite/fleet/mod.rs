@@ -1,0 +1,3 @@
+pub(crate) mod devices;
+pub(crate) mod imports;
+pub(crate) mod staging;

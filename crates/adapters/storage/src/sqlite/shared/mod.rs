@@ -1,0 +1,3 @@
+pub(crate) mod audit_insert;
+pub(crate) mod idempotency;
+pub(crate) mod visibility;

@@ -1,0 +1,17 @@
+//! What several use cases share: authorization, idempotency, optimistic updates, pages and randomness.
+
+pub(crate) mod authorization;
+pub(crate) mod error;
+pub(crate) mod idempotency;
+pub(crate) mod optimistic_update;
+pub(crate) mod page;
+pub(crate) mod random;
+
+pub use authorization::Authorization;
+pub use error::{FleetError, StateRefusal};
+pub use idempotency::{Created, Idempotency, IdempotentRequest, SerializeError};
+pub use page::Page;
+
+/// Attempts of a use case before it gives up after conflicts. Every conflict is a success of another request on the same
+/// device, so only a flood of requests for one device gets near this number.
+pub(crate) const MAX_ATTEMPTS: usize = 256;

@@ -1,0 +1,5 @@
+//! Bulk import of devices.
+
+mod import;
+
+pub use import::{ImportId, ImportMode, ImportedDevice, RowRefusal, UnknownImportMode};

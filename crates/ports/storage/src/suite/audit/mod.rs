@@ -1,0 +1,5 @@
+pub mod admin_events;
+pub mod events;
+pub mod purge_races;
+pub mod retention;
+pub mod trail;

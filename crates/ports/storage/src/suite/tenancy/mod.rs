@@ -1,0 +1,5 @@
+pub mod directory;
+pub(crate) mod fixtures;
+pub mod locations;
+pub mod members;
+pub mod sessions;

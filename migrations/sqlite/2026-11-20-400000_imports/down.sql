@@ -1,2 +1,0 @@
-DROP TABLE import_rows;
-DROP TABLE imports;

@@ -1,0 +1,9 @@
+DROP TABLE revoked_tokens;
+DROP TABLE logouts;
+DROP TABLE sessions;
+DROP TABLE client_failures;
+DROP TABLE api_clients;
+DROP TABLE memberships;
+DROP TABLE locations;
+DROP TABLE merchants;
+DROP TABLE resellers;
