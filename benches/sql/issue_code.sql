@@ -26,7 +26,7 @@ WITH old AS (
     FROM input
     WHERE devices.device_id = input.device_id AND devices.version = input.expected
     RETURNING devices.device_id
-), told AS (
+), audited AS (
     INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, client_ip, trace_id, kind, hash)
     SELECT device_id, version, merchant_id, at, actor, client_ip, trace_id, kind, hash FROM input
     WHERE EXISTS (SELECT FROM changed)

@@ -36,10 +36,10 @@ fn a_tampered_event_is_reported_with_exit_status_one() {
 
     let mut database = SqliteConnection::establish(folder.join("pos.db").to_str().unwrap()).unwrap();
     database.batch_execute("UPDATE device_events SET at = at + 1 WHERE device_id = 'POS-8F3A2C91'").unwrap();
-    let told = "POS-8F3A2C91 1: the event was changed or reordered\n";
+    let fault = "POS-8F3A2C91 1: the event was changed or reordered\n";
     for which in [&["audit", "verify"][..], &["audit", "verify", "--device", "POS-8F3A2C91", "--allow-unchained"]] {
         let found = run(folder, which);
-        assert_eq!((found.status.code(), text(&found.stdout).as_str()), (Some(1), told), "{found:?}");
+        assert_eq!((found.status.code(), text(&found.stdout).as_str()), (Some(1), fault), "{found:?}");
     }
     let unknown = run(folder, &["audit", "verify", "--device", "POS-UNKNOWN"]);
     assert!(unknown.status.code() == Some(1) && text(&unknown.stderr).contains("not found"), "{unknown:?}");

@@ -1,4 +1,4 @@
-//! Use cases of the examples: fixed rules, a clock that stands still, and no identity provider.
+//! Use cases of the examples: fixed rules, a manual clock, and no identity provider.
 
 use std::error::Error;
 use std::sync::Arc;

@@ -128,9 +128,9 @@ impl VerifyTrail {
         loop {
             let page = self.trail.audit_by_number(after, PAGE).await?;
             let Some(last) = page.last() else { break };
-            after = last.kept.number;
+            after = last.stored.number;
             for one in page {
-                expected.see(&one.kept.event);
+                expected.see(&one.stored.event);
                 verify_event(&one, start, covered_through, &mut sum, faults);
             }
         }
@@ -250,23 +250,23 @@ fn verify_event(
     sum: &mut VerifiedTrail,
     faults: FaultSink<'_>,
 ) {
-    let number = one.kept.number;
+    let number = one.stored.number;
     sum.events += 1;
-    let digest = one.kept.event.digest();
+    let digest = one.stored.event.digest();
     let differs = |stored: Option<EventHash>| stored.is_some_and(|stored| stored != digest);
-    let fault = if differs(one.kept.hash) || differs(one.sealed) {
+    let fault = if differs(one.stored.hash) || differs(one.checkpoint_hash) {
         Some(EventFault::Altered)
-    } else if one.kept.hash.is_none() && number > start {
+    } else if one.stored.hash.is_none() && number > start {
         Some(EventFault::NoDigest)
-    } else if one.sealed.is_none() && number.saturating_add(CHECKPOINT_WINDOW) < covered_through {
+    } else if one.checkpoint_hash.is_none() && number.saturating_add(CHECKPOINT_WINDOW) < covered_through {
         Some(EventFault::Late)
     } else {
         None
     };
-    if one.sealed.is_none() {
+    if one.checkpoint_hash.is_none() {
         sum.unchained += 1;
     }
-    if one.kept.hash.is_none() && number <= start {
+    if one.stored.hash.is_none() && number <= start {
         sum.undigested += 1;
     }
     if let Some(fault) = fault {

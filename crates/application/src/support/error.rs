@@ -49,7 +49,7 @@ pub enum FleetError {
 pub enum StateRefusal {
     /// Refusal of an update.
     #[error(transparent)]
-    Amend(#[from] UpdateRefusal),
+    Update(#[from] UpdateRefusal),
     /// Refusal of a release.
     #[error(transparent)]
     Release(#[from] ReleaseRefusal),

@@ -92,20 +92,20 @@ fn events_sql() -> String {
                 ORDER BY sequence LIMIT $2
             ) AS one
             ORDER BY bounds.device_id, one.sequence LIMIT $2
-        ), gone AS (
+        ), deleted AS (
             DELETE FROM device_events AS old USING going
             WHERE old.device_id = going.device_id AND old.sequence = going.sequence
             RETURNING old.device_id, old.sequence, old.hash
         ), anchored AS (
             INSERT INTO chain_checkpoints AS known (device_id, through, hash)
             SELECT device_id, max(sequence), (array_agg(hash ORDER BY sequence DESC) FILTER (WHERE hash IS NOT NULL))[1]
-            FROM gone GROUP BY device_id
+            FROM deleted GROUP BY device_id
             ON CONFLICT (device_id) DO UPDATE
                 SET through = excluded.through, hash = coalesce(excluded.hash, known.hash)
         ), last AS (
             SELECT at, device_id, sequence FROM page ORDER BY at DESC, device_id DESC, sequence DESC LIMIT 1
         )
-        SELECT (SELECT count(*) FROM page) AS looked, (SELECT count(*) FROM gone) AS removed,
+        SELECT (SELECT count(*) FROM page) AS looked, (SELECT count(*) FROM deleted) AS removed,
             (SELECT at FROM last) AS at, (SELECT device_id FROM last) AS device_id,
             (SELECT sequence FROM last) AS sequence"
     )

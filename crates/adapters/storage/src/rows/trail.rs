@@ -128,5 +128,5 @@ pub(crate) fn checkpointed_event<M: NativeMerchant, T: NativeInstant>(
 ) -> Result<CheckpointedEvent, CorruptRow> {
     let stored = row.stored()?;
     let reader = Reader { table: "audit_checkpoint_entries", row: stored.number.to_string() };
-    Ok(CheckpointedEvent { sealed: reader.maybe("hash", entry_hash, |bytes| digest(&bytes))?, kept: stored })
+    Ok(CheckpointedEvent { checkpoint_hash: reader.maybe("hash", entry_hash, |bytes| digest(&bytes))?, stored })
 }

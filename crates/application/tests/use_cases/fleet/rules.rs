@@ -131,7 +131,7 @@ async fn the_events_of_a_device_record_its_whole_life() {
     let refusal = StateRefusal::Decommission(DecommissionRefusal::AlreadyDecommissioned);
     assert!(matches!(twice, Err(FleetError::Refused(why)) if why == refusal), "{twice:?}");
     let late = fleet.update.execute(&sister, &id, &DetailsPatch::default()).await;
-    let refusal = StateRefusal::Amend(UpdateRefusal::Decommissioned);
+    let refusal = StateRefusal::Update(UpdateRefusal::Decommissioned);
     assert!(matches!(late, Err(FleetError::Refused(why)) if why == refusal), "{late:?}");
     use DeviceEventKind::{Claimed, Decommissioned, PairingCodeIssued, Provisioned, Released, Transferred, Updated};
     let trail = [Provisioned, PairingCodeIssued, Claimed, Updated, Updated, Released, Transferred, Decommissioned];

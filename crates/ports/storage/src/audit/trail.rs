@@ -99,7 +99,7 @@ pub struct StoredEntry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointedEvent {
     /// The event.
-    pub kept: StoredAuditEvent,
+    pub stored: StoredAuditEvent,
     /// Digest in the checkpoint entry.
-    pub sealed: Option<EventHash>,
+    pub checkpoint_hash: Option<EventHash>,
 }

@@ -54,7 +54,7 @@ pub trait ImportStaging: Send + Sync {
     /// [`UploadSummary::at`].
     async fn finalize_upload(&self, import: &ImportRef, summary: &UploadSummary) -> Result<Import, FinalizeError>;
 
-    /// Extends the expiry of an uploaded import to at least `until`; whoever continues with the import calls it.
+    /// Extends the expiry of an uploaded import to at least `until`; the caller that continues with the import calls it.
     /// Returns false if it does not exist or is expired at `now`.
     ///
     /// # Errors

@@ -64,7 +64,7 @@ impl AuditTrail for InMemoryStore {
         };
         let events = events.into_iter();
         Ok(events
-            .map(|stored| CheckpointedEvent { sealed: digest_in_checkpoint(stored.number), kept: stored })
+            .map(|stored| CheckpointedEvent { checkpoint_hash: digest_in_checkpoint(stored.number), stored })
             .collect())
     }
 

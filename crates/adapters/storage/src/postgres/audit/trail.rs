@@ -57,10 +57,10 @@ impl AuditTrail for PgStore {
                 last.ok_or_else(|| Rollback::Refused(StorageError::Fault("audit_checkpoints has no row".into())))?;
             let last = last.checkpoint().map_err(refused)?;
             let from = signed(last.covered_through().saturating_sub(CHECKPOINT_WINDOW));
-            let sealed =
+            let covered =
                 audit_checkpoint_entries::table.filter(audit_checkpoint_entries::number.eq(audit_events::number));
             let rows: Vec<AuditRow> = audit_events::table
-                .filter(audit_events::number.gt(from).and(diesel::dsl::not(diesel::dsl::exists(sealed))))
+                .filter(audit_events::number.gt(from).and(diesel::dsl::not(diesel::dsl::exists(covered))))
                 .order(audit_events::number)
                 .limit(at_most.into())
                 .load(connection)
@@ -83,7 +83,7 @@ impl AuditTrail for PgStore {
                 .await?;
             sql_query(
                 "INSERT INTO audit_checkpoint_entries (number, checkpoint, at, hash)
-                 SELECT number, $1, at, hash FROM unnest($2, $3, $4) AS seal (number, at, hash)",
+                 SELECT number, $1, at, hash FROM unnest($2, $3, $4) AS entry (number, at, hash)",
             )
             .bind::<BigInt, _>(signed(next.sequence))
             .bind::<Array<BigInt>, _>(entries.iter().map(|entry| signed(entry.number)).collect::<Vec<_>>())

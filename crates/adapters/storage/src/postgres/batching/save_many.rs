@@ -175,7 +175,7 @@ impl QueryFragment<Pg> for SaveMany {
                 WHERE devices.device_id = free.device_id COLLATE \"C\" AND devices.version = free.expected
                     AND NOT EXISTS (SELECT FROM clashing WHERE clashing.device_id = free.device_id)
                 RETURNING devices.device_id
-            ), told AS (
+            ), audited AS (
                 INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, client_ip, trace_id, kind, hash)
                 SELECT given.device_id, given.version, given.merchant_id, given.at, given.actor, given.client_ip,
                     given.trace_id, given.kind, given.hash

@@ -31,7 +31,7 @@ macro_rules! save_where {
             $condition,
             "
             RETURNING devices.device_id
-        ), told AS (
+        ), audited AS (
             INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, client_ip, trace_id, kind, hash)
             SELECT device_id, version, merchant_id, at, actor, client_ip, trace_id, kind, hash FROM input
             WHERE EXISTS (SELECT FROM changed)

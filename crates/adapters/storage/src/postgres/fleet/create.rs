@@ -135,7 +135,7 @@ impl QueryFragment<Pg> for AddDevices {
                 FROM new ORDER BY device_id COLLATE \"C\"
                 ON CONFLICT (device_id) DO NOTHING
                 RETURNING device_id
-            ), told AS (
+            ), audited AS (
                 INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, client_ip, trace_id, kind, hash)
                 SELECT new.device_id, 1, new.merchant_id, new.at, new.actor, new.client_ip, new.trace_id, new.kind,
                     new.hash

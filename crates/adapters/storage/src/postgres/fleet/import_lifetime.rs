@@ -59,12 +59,12 @@ impl QueryFragment<Pg> for DiscardUpload {
         input.bind::<SqlUuid, _>("wanted", &self.import)?;
         input.bind::<Text, _>("whose", &self.owner)?;
         input.then(
-            "), gone AS (
+            "), deleted AS (
                 UPDATE imports SET state = 'discarded', idempotency_key = NULL, expires_at = created_at FROM input
                 WHERE import_id = wanted AND owner = whose AND state IN ('uploading', 'discarded')
                 RETURNING 1
             )
-            SELECT count(*) FROM gone",
+            SELECT count(*) FROM deleted",
         )
     }
 }
@@ -83,7 +83,7 @@ impl QueryFragment<Pg> for DiscardExpired {
         input.bind::<Timestamptz, _>("moment", &self.now)?;
         input.bind::<BigInt, _>("most", &self.limit)?;
         input.then(
-            "), gone AS (
+            "), deleted AS (
                 UPDATE imports SET state = 'discarded', idempotency_key = NULL, fingerprint = NULL, row_count = NULL,
                     refused_row = NULL, expires_at = created_at
                 WHERE import_id = ANY (ARRAY(
@@ -92,7 +92,7 @@ impl QueryFragment<Pg> for DiscardExpired {
                     ORDER BY expires_at LIMIT (SELECT most FROM input) FOR UPDATE SKIP LOCKED))
                 RETURNING 1
             )
-            SELECT count(*) FROM gone",
+            SELECT count(*) FROM deleted",
         )
     }
 }
@@ -112,7 +112,7 @@ impl QueryFragment<Pg> for DeleteRows {
         input.bind::<Nullable<SqlUuid>, _>("which", &self.only)?;
         input.bind::<BigInt, _>("most", &self.limit)?;
         input.then(
-            "), gone AS (
+            "), deleted AS (
                 DELETE FROM import_rows WHERE ctid = ANY (ARRAY(
                     SELECT import_rows.ctid FROM imports JOIN import_rows USING (import_id)
                     WHERE state = 'discarded'
@@ -120,7 +120,7 @@ impl QueryFragment<Pg> for DeleteRows {
                     LIMIT (SELECT most FROM input) FOR UPDATE OF import_rows SKIP LOCKED))
                 RETURNING 1
             )
-            SELECT count(*) FROM gone",
+            SELECT count(*) FROM deleted",
         )
     }
 }
@@ -139,7 +139,7 @@ impl QueryFragment<Pg> for DeleteImports {
         input.bind::<Nullable<SqlUuid>, _>("which", &self.only)?;
         input.bind::<BigInt, _>("most", &self.limit)?;
         input.then(
-            "), gone AS (
+            "), deleted AS (
                 DELETE FROM imports WHERE import_id IN (
                     SELECT import_id FROM imports
                     WHERE state = 'discarded'
@@ -148,7 +148,7 @@ impl QueryFragment<Pg> for DeleteImports {
                     ORDER BY import_id LIMIT (SELECT most FROM input) FOR UPDATE SKIP LOCKED)
                 RETURNING 1
             )
-            SELECT count(*) FROM gone",
+            SELECT count(*) FROM deleted",
         )
     }
 }

@@ -221,14 +221,14 @@ impl QueryFragment<Pg> for FinalizeUpload {
         input.bind::<Timestamptz, _>("moment", &self.at)?;
         input.bind::<Timestamptz, _>("until", &self.expires_at)?;
         input.then(
-            "), sealed AS (
+            "), uploaded AS (
                 UPDATE imports SET state = 'uploaded', fingerprint = print, row_count = has, expires_at = until
                 FROM input
                 WHERE import_id = wanted AND owner = whose AND state = 'uploading' AND expires_at > moment
                     AND has = (SELECT count(*) FROM import_rows WHERE import_rows.import_id = (SELECT wanted FROM input))
                 RETURNING 1
             )
-            SELECT count(*) FROM sealed",
+            SELECT count(*) FROM uploaded",
         )
     }
 }

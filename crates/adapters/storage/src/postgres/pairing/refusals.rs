@@ -112,7 +112,7 @@ impl QueryFragment<Pg> for CountFailure {
                             AND kept.window_started_at <= (SELECT latest FROM input)
                         THEN kept.window_started_at ELSE excluded.window_started_at END
                 RETURNING scope, subject, window_started_at, failures
-            ), told AS (
+            ), audited AS (
                 INSERT INTO audit_events (at, actor, client_ip, trace_id, merchant_id, kind, subject, detail, hash)
                 SELECT moment, actor, client_ip, trace_id, merchant_id, kind, about,
                     CASE WHEN peak <= most THEN detail ELSE detail_of_too_many END,
@@ -152,7 +152,7 @@ impl QueryFragment<Pg> for RecordBlocked {
                 UPDATE claim_failures AS kept SET failures = least(kept.failures + 1, 4294967295)
                 FROM just_full WHERE kept.scope = just_full.scope AND kept.subject = just_full.subject
                 RETURNING 1
-            ), told AS (
+            ), audited AS (
                 INSERT INTO audit_events (at, actor, client_ip, trace_id, merchant_id, kind, subject, detail, hash)
                 SELECT moment, actor, client_ip, trace_id, merchant_id, kind, about, detail_of_too_many,
                     hash_of_too_many
@@ -160,7 +160,7 @@ impl QueryFragment<Pg> for RecordBlocked {
                 WHERE EXISTS (SELECT FROM counted)
                 RETURNING 1
             )
-            SELECT count(*) FROM told",
+            SELECT count(*) FROM audited",
         )
     }
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::postgres::statements::Input;
 use crate::rows::audit::{client_ip_text, detail_text, digest_bytes, subject_text, trace_text};
 
-/// The columns of an audit event as statement parameters, named `told_at`, `told_actor` and so on in the row `input`.
+/// The columns of an audit event as statement parameters, named `audit_at`, `audit_actor` and so on in the row `input`.
 /// [`insert_audit`] inserts the event.
 pub(crate) struct AuditColumns {
     at: OffsetDateTime,
@@ -44,15 +44,15 @@ impl From<&AuditEvent> for AuditColumns {
 
 impl AuditColumns {
     pub(crate) fn bind<'b>(&'b self, input: &mut Input<'_, 'b>) -> QueryResult<()> {
-        input.bind::<Timestamptz, _>("told_at", &self.at)?;
-        input.bind::<Text, _>("told_actor", &self.actor)?;
-        input.bind::<Nullable<Text>, _>("told_origin", &self.client_ip)?;
-        input.bind::<Nullable<Text>, _>("told_trace_id", &self.trace_id)?;
-        input.bind::<Nullable<SqlUuid>, _>("told_merchant_id", &self.merchant_id)?;
-        input.bind::<Text, _>("told_kind", &self.kind)?;
-        input.bind::<Nullable<Text>, _>("told_subject", &self.subject)?;
-        input.bind::<Text, _>("told_detail", &self.detail)?;
-        input.bind::<Binary, _>("told_hash", &self.hash)
+        input.bind::<Timestamptz, _>("audit_at", &self.at)?;
+        input.bind::<Text, _>("audit_actor", &self.actor)?;
+        input.bind::<Nullable<Text>, _>("audit_origin", &self.client_ip)?;
+        input.bind::<Nullable<Text>, _>("audit_trace_id", &self.trace_id)?;
+        input.bind::<Nullable<SqlUuid>, _>("audit_merchant_id", &self.merchant_id)?;
+        input.bind::<Text, _>("audit_kind", &self.kind)?;
+        input.bind::<Nullable<Text>, _>("audit_subject", &self.subject)?;
+        input.bind::<Text, _>("audit_detail", &self.detail)?;
+        input.bind::<Binary, _>("audit_hash", &self.hash)
     }
 }
 
@@ -60,10 +60,10 @@ impl AuditColumns {
 macro_rules! insert_audit {
     ($changed:literal) => {
         concat!(
-            "told AS (
+            "audited AS (
                 INSERT INTO audit_events (at, actor, client_ip, trace_id, merchant_id, kind, subject, detail, hash)
-                SELECT told_at, told_actor, told_origin, told_trace_id, told_merchant_id, told_kind, told_subject,
-                    told_detail, told_hash
+                SELECT audit_at, audit_actor, audit_origin, audit_trace_id, audit_merchant_id, audit_kind, audit_subject,
+                    audit_detail, audit_hash
                 FROM input WHERE EXISTS (SELECT FROM ",
             $changed,
             ")

@@ -139,7 +139,7 @@ fixed! {
         merchant_id: Nullable<SqlUuid> = Option<Uuid>,
         reseller_id: Nullable<SqlUuid> = Option<Uuid>,
     }
-    concat!("), gone AS (
+    concat!("), deleted AS (
         DELETE FROM memberships USING input
         WHERE memberships.user_id = input.user_id
             AND coalesce(memberships.merchant_id, memberships.reseller_id)
@@ -147,10 +147,10 @@ fixed! {
             AND (memberships.merchant_id IS NULL) = (input.merchant_id IS NULL)
         RETURNING memberships.grant_id
     ), ended AS (
-        DELETE FROM sessions WHERE grant_id IN (SELECT grant_id FROM gone)
+        DELETE FROM sessions WHERE grant_id IN (SELECT grant_id FROM deleted)
         RETURNING session_key, token_key, token_issued_at, ends_at
-    ), ", end_tokens!(), insert_audit!("gone"), "
-    SELECT count(*) FROM gone")
+    ), ", end_tokens!(), insert_audit!("deleted"), "
+    SELECT count(*) FROM deleted")
 }
 
 fixed! {
@@ -314,7 +314,7 @@ fixed! {
         issued: Timestamptz = OffsetDateTime,
         until: Timestamptz = OffsetDateTime,
     }
-    concat!("), gone AS (
+    concat!("), deleted AS (
         DELETE FROM sessions AS one USING input
         WHERE one.session_key = wanted
             AND NOT EXISTS (SELECT FROM logouts WHERE kind = 'session' AND subject = wanted
@@ -324,12 +324,12 @@ fixed! {
                 AND (e.token_key = token OR e.issued_at > issued))
         RETURNING one.session_key, one.token_key, one.token_issued_at, one.ends_at
     ), ended AS (
-        SELECT session_key, token_key, token_issued_at, greatest(ends_at, until) AS ends_at FROM gone, input
+        SELECT session_key, token_key, token_issued_at, greatest(ends_at, until) AS ends_at FROM deleted, input
         WHERE token_key IS DISTINCT FROM token
         UNION ALL
-        SELECT wanted, token, issued, until FROM input WHERE EXISTS (SELECT FROM gone)
-    ), ", end_tokens!(), insert_audit!("gone"), "
-    SELECT count(*) FROM gone")
+        SELECT wanted, token, issued, until FROM input WHERE EXISTS (SELECT FROM deleted)
+    ), ", end_tokens!(), insert_audit!("deleted"), "
+    SELECT count(*) FROM deleted")
 }
 
 fixed! {

@@ -34,9 +34,9 @@ fn append(
     let last = last.ok_or_else(|| EngineError::Storage(StorageError::Fault("audit_checkpoints has no row".into())))?;
     let last = last.checkpoint()?;
     let from = signed(last.covered_through().saturating_sub(CHECKPOINT_WINDOW));
-    let sealed = audit_checkpoint_entries::table.filter(audit_checkpoint_entries::number.eq(audit_events::number));
+    let covered = audit_checkpoint_entries::table.filter(audit_checkpoint_entries::number.eq(audit_events::number));
     let rows: Vec<AuditRow> = audit_events::table
-        .filter(audit_events::number.gt(from).and(diesel::dsl::not(diesel::dsl::exists(sealed))))
+        .filter(audit_events::number.gt(from).and(diesel::dsl::not(diesel::dsl::exists(covered))))
         .order(audit_events::number)
         .limit(at_most.into())
         .load(connection)?;

@@ -14,7 +14,7 @@ use crate::suite::tenancy::fixtures::{client, grant, hash, membership, populated
 async fn all(storage: &Storage) -> Vec<CheckpointedEvent> {
     let mut all: Vec<CheckpointedEvent> = Vec::new();
     loop {
-        let after = all.last().map_or(0, |one| one.kept.number);
+        let after = all.last().map_or(0, |one| one.stored.number);
         let page = storage.trail.audit_by_number(after, 3).await.unwrap();
         assert!(page.len() <= 3);
         if page.is_empty() {
@@ -57,7 +57,7 @@ pub async fn events_are_stored_with_their_digests(storage: Storage) {
     let events = all(&storage).await;
     assert_eq!(events.len(), 6 + 4 + 4);
     for one in events {
-        assert_eq!((one.kept.hash, one.sealed), (Some(one.kept.event.digest()), None), "{one:?}");
+        assert_eq!((one.stored.hash, one.checkpoint_hash), (Some(one.stored.event.digest()), None), "{one:?}");
     }
 }
 
@@ -73,12 +73,12 @@ pub async fn checkpoints_form_a_chain(storage: Storage) {
     assert_eq!(storage.trail.append_checkpoint(at(4), 4).await.unwrap(), CheckpointOutcome::Appended(1));
     let covered = chain(&storage).await;
     let events = all(&storage).await;
-    let wanted: Vec<_> = events.iter().map(|one| one.kept.entry()).collect();
+    let wanted: Vec<_> = events.iter().map(|one| one.stored.entry()).collect();
     assert_eq!(covered, wanted);
-    assert!(events.iter().all(|one| one.sealed == one.kept.hash));
+    assert!(events.iter().all(|one| one.checkpoint_hash == one.stored.hash));
     let lasts = storage.trail.checkpoints(Some(0), 10).await.unwrap();
     assert_eq!(lasts.iter().map(|one| one.events).collect::<Vec<_>>(), [4, 2, 1]);
-    assert_eq!(lasts.last().unwrap().covered_through(), events.last().unwrap().kept.number);
+    assert_eq!(lasts.last().unwrap().covered_through(), events.last().unwrap().stored.number);
 }
 
 /// With concurrent callers each event is in one checkpoint, and the chain has no gap.
@@ -95,7 +95,7 @@ pub async fn concurrent_checkpoints_cover_each_event_once(storage: Storage) {
     callers.await;
     while storage.trail.append_checkpoint(at(2), 2).await.unwrap() != CheckpointOutcome::Appended(0) {}
     let numbers: Vec<_> = chain(&storage).await.into_iter().map(|entry| entry.number).collect();
-    let events: Vec<_> = all(&storage).await.into_iter().map(|one| one.kept.number).collect();
+    let events: Vec<_> = all(&storage).await.into_iter().map(|one| one.stored.number).collect();
     assert_eq!(numbers, events);
 }
 
@@ -125,7 +125,7 @@ pub async fn rows_match_their_events(storage: Storage) {
     storage.locations.add_location(Scope::Operator, &bar, None, &made).await.unwrap();
 
     let mut expected_rows = ExpectedRows::default();
-    all(&storage).await.iter().for_each(|one| expected_rows.see(&one.kept.event));
+    all(&storage).await.iter().for_each(|one| expected_rows.see(&one.stored.event));
     let rows = storage.trail.audited_rows().await.unwrap();
     assert_eq!(rows.len(), 2 + 4 + 3);
     assert_eq!(expected_rows.keys().count(), rows.len());

@@ -104,9 +104,9 @@ pub async fn a_scoped_save_has_the_same_refusals(storage: Storage) {
         assert!(matches!(storage.fleet.save(of_reseller(1), &taken).await, Err(SaveError::CodeTaken)), "{scope:?}");
     }
     assert_eq!(load(&storage, &id(1)).await, current);
-    let retired = issued(current, 3, 4);
-    storage.fleet.save(of_merchant(1), &retired).await.unwrap();
-    assert_eq!(storage.devices.find_past_code(code(2)).await.unwrap().as_ref(), retired.past_code());
+    let superseded = issued(current, 3, 4);
+    storage.fleet.save(of_merchant(1), &superseded).await.unwrap();
+    assert_eq!(storage.devices.find_past_code(code(2)).await.unwrap().as_ref(), superseded.past_code());
     assert_eq!(history(&storage, of_merchant(1), 1).await, [1, 2, 3]);
 }
 
