@@ -16,19 +16,19 @@ mod errors;
 mod extract;
 #[cfg(test)]
 mod fuzz;
+mod limits;
 mod observe;
 mod openapi;
-mod rate_limit;
 mod server;
 mod state;
 
 use actix_web::http::Method;
 
+pub use limits::concurrency_limit::ConcurrencyLimits;
+pub use limits::rate_limiter::{Rate, RateLimiter, RateLimits};
 pub use observe::call_log::CallSpans;
 pub use observe::metrics::{Metrics, PurgeRunEnd};
 pub use openapi::document::openapi_json;
-pub use rate_limit::concurrency_limit::ConcurrencyLimits;
-pub use rate_limit::rate_limiter::{Rate, RateLimiter, RateLimits};
 pub use server::client_ip::TrustedProxies;
 pub use server::cors::cors;
 pub use server::serve::{ServeOptions, serve};

@@ -10,9 +10,9 @@ use pos_port_identity::TokenVerifier;
 use pos_port_storage::shared::{PoolMonitor, StorageHealth};
 use tokio::sync::Notify;
 
+use crate::limits::concurrency_limit::ConcurrencyLimits;
+use crate::limits::rate_limiter::RateLimiter;
 use crate::observe::metrics::Metrics;
-use crate::rate_limit::concurrency_limit::ConcurrencyLimits;
-use crate::rate_limit::rate_limiter::RateLimiter;
 use crate::server::client_ip::TrustedProxies;
 
 /// Application state of the handlers: use cases and a few ports, no repositories.

@@ -1,4 +1,4 @@
-//! Optimistic update of a device: load, decide, save, retry on a conflict.
+//! Optimistic concurrency control: load a device, decide, save, retry on a conflict.
 
 use std::sync::Arc;
 

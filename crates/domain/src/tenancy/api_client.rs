@@ -41,7 +41,7 @@ impl SecretHash {
         Self(digest.iter().fold(SHA_256.to_owned(), |text, byte| text + &format!("{byte:02x}")))
     }
 
-    /// Returns whether this is the digest of `secret`. The comparison takes constant time for secrets of one length.
+    /// Returns whether this is the digest of `secret`. Constant-time comparison for secrets of one length.
     #[must_use]
     pub fn matches(&self, secret: &str) -> bool {
         self.0.as_bytes().ct_eq(Self::of_secret(secret).0.as_bytes()).into()

@@ -9,8 +9,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::response::Response;
 
 use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::limits::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
 use crate::openapi::responses::{ErrorExample, describe, server_errors};
-use crate::rate_limit::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
 
 /// Converts an error. `about` is sent as its details: the resource of the request, as the caller named it.
 pub(crate) fn to_api_error(error: FleetError, about: impl Into<Option<Value>>) -> ApiError {

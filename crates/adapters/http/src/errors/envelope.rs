@@ -11,7 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::errors::api_error::{ApiError, ErrorCode};
-use crate::rate_limit::rate_limiter::with_jitter;
+use crate::limits::rate_limiter::with_jitter;
 
 /// Body of every error response.
 #[derive(Serialize, ToSchema)]

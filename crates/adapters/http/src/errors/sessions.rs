@@ -8,8 +8,8 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::response::Response;
 
 use crate::errors::api_error::ErrorCode;
+use crate::limits::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
 use crate::openapi::responses::{ErrorExample, describe, server_errors};
-use crate::rate_limit::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
 
 /// Errors of initiating a session.
 pub(crate) struct InitiateErrors;

@@ -11,8 +11,8 @@ use pos_port_identity::{Principal, VerifyError};
 use crate::errors::api_error::{ApiError, ErrorCode};
 use crate::extract::api;
 use crate::extract::header::{SingleHeader, single_header};
+use crate::limits::admission::Admission;
 use crate::observe::call_log::record_user;
-use crate::rate_limit::admission::Admission;
 
 /// Principal of a verified bearer token (RFC 6750).
 pub(crate) struct Authenticated(pub(crate) Principal);

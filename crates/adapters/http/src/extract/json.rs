@@ -16,7 +16,7 @@ use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 use crate::errors::api_error::{ApiError, ErrorCode};
 use crate::extract::api;
 use crate::extract::header::{SingleHeader, single_header};
-use crate::rate_limit::admission::Admission;
+use crate::limits::admission::Admission;
 use crate::server::connection::Connection;
 use crate::server::request_middleware::too_large;
 

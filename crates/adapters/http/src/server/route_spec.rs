@@ -8,9 +8,9 @@ use actix_web::middleware::from_fn;
 use actix_web::{Error, Resource, Route, guard, web};
 
 use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::limits::concurrency_limit::{ConcurrencyLimiters, TrafficClass};
+use crate::limits::pending_bodies::PendingBodies;
 use crate::observe::throttled_log::ThrottledLog;
-use crate::rate_limit::concurrency_limit::{ConcurrencyLimiters, TrafficClass};
-use crate::rate_limit::pending_bodies::PendingBodies;
 use crate::server::request_middleware::{BodyLimit, RouteContext, TimeoutClass, request_middleware};
 use crate::state::Api;
 

@@ -15,9 +15,9 @@ use actix_web::{App, Error, web};
 use tokio::net::TcpStream;
 
 use crate::api;
+use crate::limits::concurrency_limit::ConcurrencyLimiters;
+use crate::limits::pending_bodies::PendingBodies;
 use crate::openapi::docs;
-use crate::rate_limit::concurrency_limit::ConcurrencyLimiters;
-use crate::rate_limit::pending_bodies::PendingBodies;
 use crate::server::cors;
 use crate::server::draining::Draining;
 use crate::server::expectation::Expectations;

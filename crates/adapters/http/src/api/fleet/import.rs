@@ -24,7 +24,7 @@ use crate::api::shared::IdempotencyParams;
 use crate::errors::api_error::{ApiError, ErrorCode};
 use crate::errors::back_office::ImportErrors;
 use crate::extract::{ResellerAuth, content_type, idempotency_key, invalid_query, query, unsupported, without_coding};
-use crate::rate_limit::admission::Admission;
+use crate::limits::admission::Admission;
 use crate::server::connection::Connection;
 use crate::state::Api;
 

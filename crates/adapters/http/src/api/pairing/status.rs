@@ -11,9 +11,9 @@ use utoipa::ToSchema;
 
 use crate::errors::api_error::ApiError;
 use crate::extract::{Prefer, Terminal, api};
+use crate::limits::concurrency_limit::Permit;
+use crate::limits::rate_limiter;
 use crate::openapi::responses::{TerminalErrors, TerminalParams};
-use crate::rate_limit::concurrency_limit::Permit;
-use crate::rate_limit::rate_limiter;
 use crate::server::connection::Connection;
 use crate::state::Api;
 

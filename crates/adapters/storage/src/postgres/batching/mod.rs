@@ -29,7 +29,7 @@ pub(crate) use crate::postgres::batching::saves::Saves;
 pub(crate) use crate::postgres::batching::worker::BatchWorker;
 use crate::postgres::pool::{FromClient, PgManager};
 
-/// Capacity of one queue. Further calls are rejected at once: the database is overloaded, and an early error is better
+/// Capacity of one queue (backpressure). Further calls are rejected at once: the database is overloaded, and an early error is better
 /// than a long wait.
 const QUEUE: usize = 4_096;
 

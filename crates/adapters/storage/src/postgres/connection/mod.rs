@@ -1,4 +1,4 @@
-//! diesel connection to PostgreSQL: direct, or through a pooler in transaction mode (PgBouncer).
+//! diesel connection to PostgreSQL: direct with prepared statements, or unprepared through a pooler in transaction mode (PgBouncer).
 //!
 //! A direct connection prepares each statement once, under a name ([`AsyncPgConnection`]). Through a pooler, a statement
 //! that is prepared on one server connection is missing on the next. Each statement is therefore sent unnamed, in one

@@ -1,4 +1,4 @@
-//! Device change notifications between replicas: NOTIFY after a commit, LISTEN on a dedicated connection.
+//! Device change notifications between replicas: PostgreSQL LISTEN/NOTIFY, after a commit, on a dedicated connection.
 //!
 //! A commit does not wait for its notification. A notification is lost if a connection or a process fails; subscribers
 //! then see the change at their next read. No connection is opened before the first subscription or the first change.

@@ -9,8 +9,8 @@ use futures_util::future::Abortable;
 use pos_domain::shared::UserId;
 
 use crate::errors::api_error::{ApiError, ErrorCode};
-use crate::rate_limit::concurrency_limit::{AccountPermit, ConcurrencyLimiter, Permit};
-use crate::rate_limit::pending_bodies::{PendingBodies, Sender};
+use crate::limits::concurrency_limit::{AccountPermit, ConcurrencyLimiter, Permit};
+use crate::limits::pending_bodies::{PendingBodies, Sender};
 
 /// Message of 429/4290 for an account that exceeds its concurrency limit.
 pub(crate) const TOO_MANY_REQUESTS: &str = "Too many requests at once, try again later";

@@ -4,7 +4,7 @@ use pos_port_clock::{ManualClock, ScriptedEntropy};
 use proptest::prelude::{any, proptest};
 use time::OffsetDateTime;
 
-use crate::rate_limit::rate_limiter::*;
+use crate::limits::rate_limiter::*;
 
 /// Limits of config/default.toml.
 const DEFAULT_LIMITS: RateLimits = RateLimits {
