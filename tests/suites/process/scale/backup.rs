@@ -145,7 +145,7 @@ async fn a_copy_of_the_embedded_database_under_load_is_consistent() {
     tokio::task::block_in_place(|| {
         command_at(deployment.folder.path(), &format!("sqlite://{to}"), &["audit", "verify"]);
         let again = program(deployment.folder.path()).args(["backup", "--to", &to]).output().unwrap();
-        assert!(!again.status.success() && text(&again.stderr).contains("is there already"), "{again:?}");
+        assert!(!again.status.success() && text(&again.stderr).contains("already exists"), "{again:?}");
     });
     let mut copied = SqliteConnection::establish(&to).unwrap();
     let claimed = diesel::dsl::sql::<diesel::sql_types::Text>("SELECT device_id FROM devices WHERE status = 'claimed'");
