@@ -82,3 +82,27 @@ async fn on_connection<T: Send + 'static>(
     .await
     .map_err(MigrationFailure::failed)?
 }
+
+#[cfg(test)]
+mod tests {
+    use diesel::connection::SimpleConnection as _;
+    use diesel::dsl::sql;
+    use diesel::prelude::*;
+    use diesel::sql_types::BigInt;
+    use diesel_migrations::MigrationHarness as _;
+
+    use super::*;
+
+    /// A checkpoint covers an event under its number, so a purged number must not belong to a later event.
+    #[test]
+    fn the_number_of_a_deleted_audit_event_is_not_assigned_again() {
+        let mut connection = SqliteConnection::establish(":memory:").unwrap();
+        connection.run_pending_migrations(MIGRATIONS).unwrap();
+        let insert = "INSERT INTO audit_events (at, actor, kind) VALUES (1, 'operator', 'merchant_added')";
+        connection.batch_execute(insert).unwrap();
+        connection.batch_execute("DELETE FROM audit_events").unwrap();
+        connection.batch_execute(insert).unwrap();
+        let numbers = sql::<BigInt>("SELECT number FROM audit_events").load::<i64>(&mut connection).unwrap();
+        assert_eq!(numbers, [2]);
+    }
+}
