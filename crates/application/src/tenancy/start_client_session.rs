@@ -146,13 +146,11 @@ impl StartClientSession {
             Ok(id) => self.stores.clients.find(&id).await?,
             Err(_) => None,
         };
-        if let Some((client, hash)) = found {
-            if !hash.is_current() {
-                tracing::warn!(client_id = %client.id, "the client's secret was stored by an earlier version: rotate it");
-            }
-            if hash.matches(secret.expose_secret()) && client.revoked_at.is_none() {
-                return Ok(client);
-            }
+        if let Some((client, hash)) = found
+            && hash.matches(secret.expose_secret())
+            && client.revoked_at.is_none()
+        {
+            return Ok(client);
         }
         let (subject, now) = (address_bucket(client_ip), self.clock.now());
         // Above the limit nothing is written.

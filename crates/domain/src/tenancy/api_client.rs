@@ -41,17 +41,10 @@ impl SecretHash {
         Self(digest.iter().fold(SHA_256.to_owned(), |text, byte| text + &format!("{byte:02x}")))
     }
 
-    /// Returns whether this is the digest of `secret`. Constant-time comparison for secrets of one length.
+    /// Returns whether this is the digest of `secret`: a constant-time comparison.
     #[must_use]
     pub fn matches(&self, secret: &str) -> bool {
         self.0.as_bytes().ct_eq(Self::of_secret(secret).0.as_bytes()).into()
-    }
-
-    /// Returns whether a secret can be compared with it. A hash of an earlier version cannot; its client needs a new
-    /// secret.
-    #[must_use]
-    pub fn is_current(&self) -> bool {
-        self.0.starts_with(SHA_256)
     }
 
     /// Wraps a hash read from the store. It is not validated until a secret is compared with it.

@@ -80,10 +80,10 @@ fn the_encoding_is_stable() {
 fn every_field_is_in_the_digest() {
     let (_, events) = history();
     let event = || events[2].clone();
-    let audit_context = |audit_context: AuditContext| DeviceEvent { audit_context, ..event() };
+    let with_context = |audit_context: AuditContext| DeviceEvent { audit_context, ..event() };
     let user = |name: &str| Actor::User(UserId::parse(name).unwrap());
     let with_origin = |client_ip: Option<&str>| {
-        audit_context(AuditContext { client_ip: client_ip.map(|text| text.parse().unwrap()), ..event().audit_context })
+        with_context(AuditContext { client_ip: client_ip.map(|text| text.parse().unwrap()), ..event().audit_context })
     };
     let variants = [
         event(),
@@ -93,11 +93,11 @@ fn every_field_is_in_the_digest() {
         DeviceEvent { merchant_id: MerchantId(uuid::Uuid::nil()), ..event() },
         DeviceEvent { at: START + Duration::microseconds(1), ..event() },
         DeviceEvent { kind: DeviceEventKind::Activated, ..event() },
-        audit_context(AuditContext { actor: Actor::Operator, ..event().audit_context }),
-        audit_context(AuditContext { actor: Actor::IdentityProvider, ..event().audit_context }),
-        audit_context(AuditContext { actor: user("operator"), ..event().audit_context }),
-        audit_context(AuditContext { trace_id: None, ..event().audit_context }),
-        audit_context(AuditContext { trace_id: TraceId::from_bits(2), ..event().audit_context }),
+        with_context(AuditContext { actor: Actor::Operator, ..event().audit_context }),
+        with_context(AuditContext { actor: Actor::IdentityProvider, ..event().audit_context }),
+        with_context(AuditContext { actor: user("operator"), ..event().audit_context }),
+        with_context(AuditContext { trace_id: None, ..event().audit_context }),
+        with_context(AuditContext { trace_id: TraceId::from_bits(2), ..event().audit_context }),
         with_origin(None),
         with_origin(Some("0.0.0.0")),
         with_origin(Some("::")),

@@ -188,8 +188,7 @@ fn keys_and_hashes_round_trip_and_debug_hides_them() {
     let hash = SecretHash::of_secret("abc");
     // FIPS 180-2, appendix B.1.
     assert_eq!(hash.as_phc(), "$sha256$ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    assert!(hash.matches("abc") && !hash.matches("abd") && !hash.matches("") && hash.is_current());
-    let earlier = SecretHash::of_phc("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".into());
-    assert!(!earlier.matches("abc") && !earlier.is_current());
-    assert!(!format!("{:?}", SecretHash::of_phc("$argon2id$x".into())).contains("argon2"));
+    assert!(hash.matches("abc") && !hash.matches("abd") && !hash.matches(""));
+    assert!(!SecretHash::of_phc("$other$x".into()).matches("abc"));
+    assert!(!format!("{hash:?}").contains("ba7816bf"));
 }
