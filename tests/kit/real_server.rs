@@ -70,10 +70,10 @@ impl RealServer {
         let variables = base.iter().chain(settings).map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let clock = Arc::new(OffsetClock::default());
         let settings = Settings::load(None, variables).expect("the test's settings");
-        let parts = Dependencies::with_clock(settings, clock.clone()).await.expect("parts");
-        let server = HttpServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), &parts).expect("a server");
-        seed_directory(&parts.storage.storage).await;
-        let fleet = parts.storage.storage.fleet.clone();
+        let dependencies = Dependencies::with_clock(settings, clock.clone()).await.expect("dependencies");
+        let server = HttpServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), &dependencies).expect("a server");
+        seed_directory(&dependencies.storage.storage).await;
+        let fleet = dependencies.storage.storage.fleet.clone();
         Self {
             clock,
             url: format!("http://{}", server.address()),

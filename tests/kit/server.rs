@@ -119,7 +119,7 @@ impl TestServer {
         let settings = Settings::load(None, variables).expect("the test's settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let clock: Arc<dyn Clock> = options.clock.clone();
-        let parts = Dependencies {
+        let dependencies = Dependencies {
             settings,
             storage: opened.clone(),
             identity: IdentityPorts {
@@ -130,7 +130,7 @@ impl TestServer {
             clock: clock.clone(),
             entropy: options.entropy,
         };
-        let server = HttpServer::start(listener, &parts).expect("a server");
+        let server = HttpServer::start(listener, &dependencies).expect("a server");
         let storage = opened.storage.clone();
         Self {
             url: format!("http://{}", server.address()),

@@ -1,6 +1,6 @@
 //! Construction of every use case from its ports and rules.
 //!
-//! The server, its commands, the tests and the benchmarks take use cases from [`UseCases::new`]; nothing else builds one.
+//! The server, its commands and the examples take use cases from [`UseCases::new`].
 
 use std::sync::Arc;
 
