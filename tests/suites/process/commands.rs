@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::finish::Finish as _;
 use crate::{MERCHANT, add_merchant, program, run, text};
 
 #[test]
@@ -98,8 +99,7 @@ fn check_config_reports_every_fault_at_once_and_no_secret() {
         .env("POS__CLAIM__MAX_FAILURES", "0")
         .env("POS__HTPP__BIND", "127.0.0.1:0")
         .env("POS__DATABASE__URL", "postgres://pos:hunter2@localhost/pos")
-        .output()
-        .unwrap();
+        .finish();
     let stderr = text(&invalid.stderr);
     for key in ["pairing.code_ttl_secs", "claim.max_failures", "POS__HTPP__BIND"] {
         assert!(stderr.contains(key), "{key}: {stderr}");
@@ -111,8 +111,7 @@ fn check_config_reports_every_fault_at_once_and_no_secret() {
         .env("POS__DATABASE__URL", "postgres://pos:hunter2@localhost/pos")
         .env("POS__IDENTITY__ISSUER", "https://login.example.com/realms/viopay")
         .env("POS__IDENTITY__AUDIENCE", "pos-activation")
-        .output()
-        .unwrap();
+        .finish();
     let stdout = text(&valid.stdout);
     assert!(valid.status.success() && stdout.contains("next: pos-server serve"), "{valid:?}");
     assert!(!stdout.contains("hunter2"), "{stdout}");

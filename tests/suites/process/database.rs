@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::finish::Finish as _;
 use crate::{program, run, text};
 
 /// A user id that is neither root nor, most likely, the owner of any file here.
@@ -99,8 +100,7 @@ fn a_database_url_is_validated_before_it_is_used() {
             .env("POS__DATABASE__URL", url)
             .env("POS__IDENTITY__ISSUER", "https://login.example.com/realms/viopay")
             .env("POS__IDENTITY__AUDIENCE", "pos-activation")
-            .output()
-            .unwrap();
+            .finish();
         let stderr = text(&output.stderr);
         assert!(!stderr.contains("hunter2") && !text(&output.stdout).contains("hunter2"), "{stderr}");
         (output.status.success(), stderr)

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::finish::Finish as _;
 use crate::{MERCHANT, add_merchant, program, run, text};
 
 #[test]
@@ -94,7 +95,6 @@ fn an_import_that_fails_reports_its_cause() {
         assert!(!refused.status.success() && text(&refused.stderr).contains(part), "{arguments:?}: {refused:?}");
     }
     fs::write(folder.join("long.csv"), format!("device_id,merchant_id\n{}", "x\n".repeat(11))).unwrap();
-    let long = program(folder).args(["device", "import", "long.csv"]).env("POS__IMPORT__MAX_ROWS", "10").output();
-    let long = long.unwrap();
+    let long = program(folder).args(["device", "import", "long.csv"]).env("POS__IMPORT__MAX_ROWS", "10").finish();
     assert!(!long.status.success() && text(&long.stderr).contains("at most 10 rows"), "{long:?}");
 }

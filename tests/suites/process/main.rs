@@ -6,6 +6,7 @@ mod architecture;
 mod audit;
 mod commands;
 mod database;
+mod finish;
 mod importing;
 mod output;
 mod process;
@@ -18,6 +19,8 @@ mod tenancy;
 
 use std::path::Path;
 use std::process::{Command, Output};
+
+use finish::Finish as _;
 
 const MERCHANT: &str = "0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f";
 
@@ -32,7 +35,7 @@ fn program(folder: &Path) -> Command {
 }
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
-    program(folder).args(arguments).output().unwrap()
+    program(folder).args(arguments).finish()
 }
 
 /// Adds [`MERCHANT`], the merchant of the tests' devices.

@@ -10,6 +10,7 @@ use pos_port_clock::Clock as _;
 use pos_tests::postgres::TestDatabase;
 use serde_json::json;
 
+use crate::finish::Finish as _;
 use crate::process::Serving;
 use crate::{MERCHANT, program, text};
 
@@ -36,7 +37,7 @@ async fn wrong_codes_are_counted_across_processes_and_restarts() {
         let other = Serving::start(folders[1].path(), &variables);
         let command = |arguments: &[&str]| {
             let mut command = program(folders[0].path());
-            let output = command.args(arguments).env("POS__DATABASE__URL", database.url()).output().unwrap();
+            let output = command.args(arguments).env("POS__DATABASE__URL", database.url()).finish();
             assert!(output.status.success(), "{output:?}");
             text(&output.stdout).trim().to_owned()
         };

@@ -3,6 +3,7 @@
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
 
+use crate::finish::Finish as _;
 use crate::{MERCHANT, add_merchant, program, run, text};
 
 /// Adds a failure window, a past code and three events of a device, all of them from 1970.
@@ -45,7 +46,7 @@ fn a_run_prints_what_it_deleted_and_the_next_step() {
     assert!(stderr.contains("2 rows deleted") && stderr.contains("every 600 s"), "{stderr}");
     assert!(!stderr.contains("K7M3NP"), "codes are never printed: {stderr}");
 
-    let again = program(folder).arg("purge").env("POS__RETENTION__EVERY_SECS", "0").output().unwrap();
+    let again = program(folder).arg("purge").env("POS__RETENTION__EVERY_SECS", "0").finish();
     assert!(text(&again.stderr).contains("0 rows deleted; servers with these settings never purge"), "{again:?}");
 }
 
@@ -54,7 +55,7 @@ fn old_events_are_deleted_only_with_a_retention_and_the_trail_still_verifies() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     old_rows(folder);
-    let purge = || program(folder).arg("purge").env("POS__RETENTION__EVENTS_KEEP_DAYS", "395").output().unwrap();
+    let purge = || program(folder).arg("purge").env("POS__RETENTION__EVENTS_KEEP_DAYS", "395").finish();
     let purged = purge();
     assert!(text(&purged.stdout).contains("device_events 2\n"), "{purged:?}");
     let verified = run(folder, &["audit", "verify"]);

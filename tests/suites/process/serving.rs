@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::finish::Finish as _;
 use crate::process::Serving;
 use crate::{MERCHANT, add_merchant, program, run, text};
 
@@ -170,7 +171,7 @@ fn a_failed_start_is_reported_with_a_remedy() {
         let mut command = program(elsewhere.path());
         command.arg("serve").args(more).env("POS__HTTP__BIND", "127.0.0.1:0");
         command.env("POS__IDENTITY__ISSUER", "https://login.example.com").env("POS__IDENTITY__AUDIENCE", "pos");
-        let output = command.envs(variables.iter().copied()).output().unwrap();
+        let output = command.envs(variables.iter().copied()).finish();
         assert!(!output.status.success(), "{output:?}");
         text(&output.stderr)
     };

@@ -8,6 +8,7 @@ use pos_tests::postgres::TestDatabase;
 
 use super::load::Load;
 use super::{Deployment, Way, command_at};
+use crate::finish::Finish as _;
 use crate::{program, text};
 
 /// Path of a PostgreSQL program, in the newest installed version.
@@ -19,7 +20,7 @@ fn tool(name: &str) -> PathBuf {
 }
 
 fn run(name: &str, arguments: &[&str]) {
-    let output = Command::new(tool(name)).args(arguments).output().unwrap();
+    let output = Command::new(tool(name)).args(arguments).finish();
     assert!(output.status.success(), "{name}: {}", text(&output.stderr));
 }
 
@@ -144,7 +145,7 @@ async fn a_copy_of_the_embedded_database_under_load_is_consistent() {
 
     tokio::task::block_in_place(|| {
         command_at(deployment.folder.path(), &format!("sqlite://{to}"), &["audit", "verify"]);
-        let again = program(deployment.folder.path()).args(["backup", "--to", &to]).output().unwrap();
+        let again = program(deployment.folder.path()).args(["backup", "--to", &to]).finish();
         assert!(!again.status.success() && text(&again.stderr).contains("already exists"), "{again:?}");
     });
     let mut copied = SqliteConnection::establish(&to).unwrap();

@@ -18,6 +18,7 @@ use reqwest::Client;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::finish::Finish as _;
 use crate::process::Serving;
 use crate::{MERCHANT, program, text};
 
@@ -148,7 +149,7 @@ impl Replica {
 }
 
 fn command_at(folder: &Path, url: &str, arguments: &[&str]) -> String {
-    let output = program(folder).args(arguments).env("POS__DATABASE__URL", url).output().unwrap();
+    let output = program(folder).args(arguments).env("POS__DATABASE__URL", url).finish();
     assert!(output.status.success(), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
     text(&output.stdout).trim().to_owned()
 }

@@ -1,4 +1,7 @@
 //! File access of an SQLite database: files are created for their owner only, and unwritable files are reported by name.
+//!
+//! Existing database files are never opened here. Closing any descriptor of a file releases all POSIX advisory locks that
+//! the process holds on it (fcntl(2)), also those of SQLite's own descriptors.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{Error, ErrorKind};
@@ -7,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection as _;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use crate::OpenError;
 use crate::engine_error::EngineError;
@@ -32,13 +36,18 @@ pub(crate) fn check(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::MissingFolder(folder.to_owned()));
     }
     for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
-        match OpenOptions::new().read(true).write(true).open(&file) {
-            Ok(_) => {}
+        match writable(&file) {
+            Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => check_folder(folder.unwrap_or(Path::new(".")))?,
             Err(error) => return Err(not_writable(file, error)),
         }
     }
     Ok(())
+}
+
+fn writable(file: &Path) -> Result<(), Error> {
+    accessat(CWD, file, Access::READ_OK | Access::WRITE_OK, AtFlags::EACCESS)?;
+    if file.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(()) }
 }
 
 fn check_folder(folder: &Path) -> Result<(), OpenError> {
@@ -80,4 +89,35 @@ pub(crate) fn check_writable(connection: &mut SqliteConnection) -> Result<(), En
 /// The folder of a file; `None` for a bare file name in the current folder.
 fn folder_of(path: &Path) -> Option<&Path> {
     path.parent().filter(|folder| !folder.as_os_str().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use diesel::Connection as _;
+
+    use super::*;
+
+    fn locks_of(file: &Path) -> usize {
+        let inode = format!(":{} ", fs::metadata(file).unwrap().ino());
+        fs::read_to_string("/proc/locks").unwrap().lines().filter(|lock| lock.contains(&inode)).count()
+    }
+
+    #[test]
+    fn a_check_releases_no_lock_of_a_connection() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pos.db");
+        let mut connection = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+        connection.batch_execute("PRAGMA journal_mode = WAL; CREATE TABLE t (a); BEGIN IMMEDIATE").unwrap();
+        let files = [path.clone(), beside(&path, "-shm")];
+        let held = files.each_ref().map(|file| locks_of(file));
+        assert!(held.iter().all(|locks| *locks > 0), "{held:?}");
+        check(&path).unwrap();
+        assert_eq!(files.each_ref().map(|file| locks_of(file)), held);
+    }
+
+    #[test]
+    fn a_folder_is_not_a_database_file() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(check(folder.path()), Err(OpenError::NotWritable { .. })));
+    }
 }

@@ -140,3 +140,35 @@ impl Limits {
         self.statement / 4 * 3
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier, mpsc};
+    use std::thread;
+
+    use super::*;
+
+    /// SQLite 3.51.0 and 3.51.1 lock two of their mutexes in opposite orders here, and deadlock.
+    #[test]
+    fn the_last_connections_of_a_file_are_closed_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pos.db");
+        let (opened, (ended, outcomes)) = (Arc::new(Barrier::new(2)), mpsc::channel());
+        for _ in 0..2 {
+            let (path, opened, ended) = (path.clone(), opened.clone(), ended.clone());
+            thread::spawn(move || {
+                for _ in 0..1_000 {
+                    let mut connection = connect(&path, Duration::from_secs(60)).unwrap();
+                    connection.batch_execute("SELECT * FROM sqlite_schema").unwrap();
+                    opened.wait();
+                    drop(connection);
+                }
+                ended.send(()).unwrap();
+            });
+        }
+        drop(ended);
+        for _ in 0..2 {
+            outcomes.recv_timeout(Duration::from_secs(120)).expect("a deadlock, or a connection that failed");
+        }
+    }
+}
