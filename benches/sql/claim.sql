@@ -1,5 +1,5 @@
 -- The three statements of a claim, as the PostgreSQL adapter runs them: the device by its code, the claimant's failed
--- attempts, and SaveTransition. Each client claims its own range of devices, which have codes already. chr(58) stands for
+-- attempts, and a save of one device by a statement for one row. Each client claims its own range of devices, which have codes already. chr(58) stands for
 -- a colon, because pgbench would take a colon for a variable.
 \set i :i + 1
 \set n :first + :client_id * :each + :i - 1

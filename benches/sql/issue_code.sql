@@ -1,4 +1,4 @@
--- The write of a new code: the PostgreSQL adapter's SaveTransition. The current row, which the use case reads with a
+-- The write of a new code: a save of one device by a statement for one row. The current row, which the use case reads with a
 -- separate statement, is read in the same statement. Each device has its own range of random codes, so that codes never
 -- collide: pgbench would stop there, while the server retries.
 \set n random(:first, :first + :devices - 1)

@@ -4,8 +4,7 @@
 //! on the engine. Both engines share the row types and the error types (`rows`, `engine_error`); `postgres` and `sqlite` contain
 //! the statements and the native types.
 //!
-//! To add a column: add a folder in `migrations/` for each engine, add the column to each `schema.rs`, and convert it in
-//! `rows/`. Servers of the previous version must work with the new schema, because replicas are replaced one by one.
+//! To add a column: add a folder in `migrations/` for each engine, add the column to `schema.rs`, and convert it in `rows/`. Servers of the previous version must work with the new schema, because replicas are replaced one by one.
 
 mod backup;
 mod engine_error;
@@ -13,6 +12,7 @@ mod migrations;
 mod pool_share;
 mod postgres;
 pub(crate) mod rows;
+mod schema;
 mod sqlite;
 mod subscribers;
 mod url;

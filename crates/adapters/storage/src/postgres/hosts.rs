@@ -16,11 +16,25 @@ use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 use crate::engine_error::TooSlow;
 use crate::postgres::connect_error::ConnectError;
 use crate::postgres::tls;
+use crate::url::{DatabaseUrl, Engine};
+use crate::{Pooler, StorageOptions};
 
 /// Index of the host to try first: the last one that accepted a connection. Otherwise every connection would wait for a
 /// host that hangs, and a request cannot wait that long.
 #[derive(Default)]
 pub(crate) struct FirstHost(AtomicUsize);
+
+/// The configuration of a direct connection: `direct_url`, else `url`. `None` if only a pooler is configured.
+pub(crate) fn direct<'o>(
+    config: &'o tokio_postgres::Config,
+    options: &'o StorageOptions,
+) -> Option<&'o tokio_postgres::Config> {
+    match (options.direct_url.as_ref().map(DatabaseUrl::engine), options.pooler) {
+        (Some(Engine::Postgres(direct)), _) => Some(direct),
+        (_, Pooler::None) => Some(config),
+        (_, Pooler::Transaction) => None,
+    }
+}
 
 /// Opens one connection on the current runtime and spawns the task that drives it: with TLS if the URL has
 /// `sslmode=require`, else without.

@@ -15,7 +15,7 @@ use tokio_postgres::Config;
 use crate::StorageOptions;
 use crate::migrations::runner::{MigrationFailure, missing};
 use crate::postgres::connection::PgConn;
-use crate::postgres::direct;
+use crate::postgres::hosts::direct;
 use crate::postgres::pool::{PgManager, connect, session_guards};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../../../migrations/postgres");

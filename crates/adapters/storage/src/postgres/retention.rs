@@ -4,22 +4,20 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{BigInt, Bool, Nullable, Text, Timestamptz};
-use diesel_async::{AsyncConnection as _, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::audit::events_purged;
 use pos_domain::shared::DeviceId;
 use pos_port_storage::audit::{ExpiredKind, PurgeBatch, Purged, PurgedBatch, RetentionRepository};
 use pos_port_storage::device::EventPosition;
 use pos_port_storage::shared::StorageError;
 use time::OffsetDateTime;
-use tokio::time::timeout;
 
-use crate::postgres::PgStore;
 use crate::postgres::connection::PgConn;
 use crate::postgres::fleet::import_lifetime::{DeleteImports, DeleteRows, DiscardExpired};
 use crate::postgres::pool::Rollback;
 use crate::postgres::shared::audit_insert::insert_audit_event;
 use crate::postgres::shared::instants::EARLIEST;
-use crate::postgres::{run, transact};
+use crate::postgres::store::PgStore;
 use crate::rows::reader::{CorruptRow, Reader, signed};
 use crate::rows::retention::{Count, FIRST_REQUIRED, PurgeTable, count_sql, purged_batch, table_of};
 
@@ -163,7 +161,7 @@ async fn purge_events(connection: &mut PgConn, batch: &PurgeBatch) -> Result<Pur
 #[async_trait]
 impl RetentionRepository for PgStore {
     async fn purge(&self, batch: &PurgeBatch) -> Result<Purged, StorageError> {
-        transact!(self, bulk, async |connection| {
+        self.transact_bulk(async |connection| {
             let lock = sql_query("SELECT pg_try_advisory_xact_lock($1) AS held").bind::<BigInt, _>(ADVISORY_LOCK);
             if !lock.get_result::<LockResult>(connection).await?.held {
                 return Ok(Purged::Busy);
@@ -174,6 +172,7 @@ impl RetentionRepository for PgStore {
                 (None, _) => purge_events(connection, batch).await,
             }
         })
+        .await
     }
 
     async fn count_expired(
@@ -183,7 +182,7 @@ impl RetentionRepository for PgStore {
         at_most: u32,
     ) -> Result<u64, StorageError> {
         let query = sql_query(count_sql(what)).bind::<Timestamptz, _>(before).bind::<BigInt, _>(i64::from(at_most));
-        let counted: Count = run!(self, bulk, |connection| query.get_result(connection))?;
+        let counted: Count = self.run_bulk(async |connection| query.get_result(connection).await).await?;
         Ok(u64::try_from(counted.count).unwrap_or(0))
     }
 }

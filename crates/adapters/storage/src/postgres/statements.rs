@@ -8,31 +8,11 @@ use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::serialize::ToSql;
-use diesel::sql_types::{BigInt, Binary, HasSqlType, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{HasSqlType, Text};
 use pos_domain::device::PairingCode;
 
-type DeviceColumns = (
-    Text,
-    SqlUuid,
-    BigInt,
-    Timestamptz,
-    Text,
-    Nullable<Text>,
-    Nullable<Timestamptz>,
-    Nullable<Timestamptz>,
-    Nullable<Text>,
-    Nullable<Timestamptz>,
-    Nullable<Timestamptz>,
-    Nullable<Text>,
-    Nullable<Text>,
-    Nullable<Text>,
-    Nullable<Timestamptz>,
-    Nullable<BigInt>,
-    Nullable<Binary>,
-    Nullable<Timestamptz>,
-    Nullable<Text>,
-    Nullable<SqlUuid>,
-);
+use crate::postgres::schema::devices;
+use crate::rows::device::DEVICE_COLUMNS;
 
 /// Sets a node's query id, by which its prepared statement is cached, and its row type.
 macro_rules! statement {
@@ -117,14 +97,14 @@ impl From<PairingCode> for FindByPairingCode {
     }
 }
 
-statement!(FindByPairingCode -> DeviceColumns);
+statement!(FindByPairingCode -> devices::SqlType);
 
 impl QueryFragment<Pg> for FindByPairingCode {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let mut input = Input::of(out);
         input.bind::<Text, _>("code", &self.code)?;
         // Two CTEs, so that each uses its partial index. The final order puts an inactive device first.
-        input.then(
+        input.then(&format!(
             "), waiting AS (
                 SELECT devices.* FROM devices, input WHERE pairing_code = code AND status = 'inactive'
             ), used AS (
@@ -132,12 +112,10 @@ impl QueryFragment<Pg> for FindByPairingCode {
                 WHERE pairing_code = code AND status IN ('claimed', 'activated')
                 ORDER BY claimed_at DESC LIMIT 1
             )
-            SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at,
-                code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at,
-                chain_start, chain_tip, decommissioned_at, label, location_id
+            SELECT {DEVICE_COLUMNS}
             FROM (SELECT * FROM waiting UNION ALL SELECT * FROM used) AS either
-            ORDER BY (status = 'inactive') DESC LIMIT 1",
-        )
+            ORDER BY (status = 'inactive') DESC LIMIT 1"
+        ))
     }
 }
 
@@ -152,7 +130,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::postgres::device::save::{SaveForParty, SaveTransition};
+    use crate::postgres::device::save::{SaveBatch, SaveForParty, SaveOne};
     use crate::postgres::fleet::create::{AddDevices, CheckLocations};
     use crate::postgres::pairing::refusals::{CountFailure, RecordBlocked};
     use crate::postgres::shared::audit_insert::AuditColumns;
@@ -182,7 +160,8 @@ mod tests {
             reason: RefusedClaimReason::NotFound,
         };
         let limit = AttemptLimit { max_failures: 1, window: time::Duration::MINUTE };
-        assert!(is_prepared_once(&SaveTransition::from(&new)));
+        assert!(is_prepared_once(&SaveBatch::of([&new].into_iter())));
+        assert!(is_prepared_once(&SaveOne::from(&new)));
         assert!(is_prepared_once(&SaveForParty::of(Party::Merchant(merchant_id), &new)));
         assert!(is_prepared_once(&CheckLocations::of(Scope::Operator, &[&new])));
         assert!(is_prepared_once(&AddDevices::from([&new].as_slice())));

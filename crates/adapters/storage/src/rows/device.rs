@@ -13,29 +13,42 @@ use pos_port_storage::shared::StorageError;
 
 use crate::rows::reader::{CorruptRow, NativeInstant, NativeMerchant, Reader, digest, uuid};
 
-/// A row of `devices`, in the order of its columns.
-#[derive(Queryable)]
-pub(crate) struct DeviceRow<M, T, S = String, B = Vec<u8>> {
-    pub(crate) device_id: S,
-    pub(crate) merchant_id: M,
-    pub(crate) version: i64,
-    pub(crate) provisioned_at: T,
-    pub(crate) status: S,
-    pub(crate) pairing_code: Option<S>,
-    pub(crate) code_issued_at: Option<T>,
-    pub(crate) code_expires_at: Option<T>,
-    pub(crate) claimed_by: Option<S>,
-    pub(crate) claimed_at: Option<T>,
-    pub(crate) activated_at: Option<T>,
-    pub(crate) app_version: Option<S>,
-    pub(crate) os: Option<S>,
-    pub(crate) model: Option<S>,
-    pub(crate) seen_at: Option<T>,
-    pub(crate) chain_start: Option<i64>,
-    pub(crate) chain_tip: Option<B>,
-    pub(crate) decommissioned_at: Option<T>,
-    pub(crate) label: Option<S>,
-    pub(crate) location_id: Option<M>,
+/// Defines the row of `devices` and the list of its columns, in the order of the schema.
+macro_rules! device_row {
+    ($first:ident: $key:ty, $($column:ident: $native:ty,)+) => {
+        /// A row of `devices`, in the order of its columns.
+        #[derive(Queryable)]
+        pub(crate) struct DeviceRow<M, T, S = String, B = Vec<u8>> {
+            pub(crate) $first: $key,
+            $(pub(crate) $column: $native,)+
+        }
+
+        /// The columns of [`DeviceRow`], for statements that diesel does not build.
+        pub(crate) const DEVICE_COLUMNS: &str = concat!(stringify!($first) $(, ", ", stringify!($column))+);
+    };
+}
+
+device_row! {
+    device_id: S,
+    merchant_id: M,
+    version: i64,
+    provisioned_at: T,
+    status: S,
+    pairing_code: Option<S>,
+    code_issued_at: Option<T>,
+    code_expires_at: Option<T>,
+    claimed_by: Option<S>,
+    claimed_at: Option<T>,
+    activated_at: Option<T>,
+    app_version: Option<S>,
+    os: Option<S>,
+    model: Option<S>,
+    seen_at: Option<T>,
+    chain_start: Option<i64>,
+    chain_tip: Option<B>,
+    decommissioned_at: Option<T>,
+    label: Option<S>,
+    location_id: Option<M>,
 }
 
 impl<M, T, S, B> DeviceRow<M, T, S, B>

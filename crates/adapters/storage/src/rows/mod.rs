@@ -5,5 +5,6 @@ pub(crate) mod imports;
 pub(crate) mod pairing;
 pub(crate) mod reader;
 pub(crate) mod retention;
+pub(crate) mod saved_device;
 pub(crate) mod tenancy;
 pub(crate) mod trail;

@@ -36,10 +36,16 @@ impl From<CorruptRow> for EngineError {
 
 /// An engine's native type of instants.
 pub(crate) trait NativeInstant: Copy {
+    fn of(instant: OffsetDateTime) -> Self;
+
     fn instant(self) -> Option<OffsetDateTime>;
 }
 
 impl NativeInstant for OffsetDateTime {
+    fn of(instant: OffsetDateTime) -> Self {
+        instant
+    }
+
     fn instant(self) -> Option<OffsetDateTime> {
         Some(self)
     }
@@ -47,6 +53,10 @@ impl NativeInstant for OffsetDateTime {
 
 /// Microseconds since the epoch.
 impl NativeInstant for i64 {
+    fn of(instant: OffsetDateTime) -> Self {
+        Self::try_from(instant.unix_timestamp_nanos() / 1_000).unwrap_or(Self::MAX)
+    }
+
     fn instant(self) -> Option<OffsetDateTime> {
         let (seconds, micros) = (self.div_euclid(1_000_000), self.rem_euclid(1_000_000));
         OffsetDateTime::from_unix_timestamp(seconds).ok()?.replace_microsecond(u32::try_from(micros).ok()?).ok()
@@ -55,16 +65,26 @@ impl NativeInstant for i64 {
 
 /// An engine's native type of ids.
 pub(crate) trait NativeMerchant {
+    fn of(id: Uuid) -> Self;
+
     fn merchant(&self) -> Option<MerchantId>;
 }
 
 impl NativeMerchant for Uuid {
+    fn of(id: Uuid) -> Self {
+        id
+    }
+
     fn merchant(&self) -> Option<MerchantId> {
         Some(MerchantId(*self))
     }
 }
 
 impl NativeMerchant for String {
+    fn of(id: Uuid) -> Self {
+        id.to_string()
+    }
+
     fn merchant(&self) -> Option<MerchantId> {
         Uuid::try_parse(self).ok().map(MerchantId)
     }

@@ -32,6 +32,7 @@ use time::OffsetDateTime;
 use crate::engine_error::EngineError;
 use crate::pool_share::{BestEffortShare, PoolShare};
 use crate::rows::pairing::{FailureRow, MERCHANT, USER, attempt_counts, merchant_subject};
+use crate::rows::reader::NativeInstant as _;
 pub(crate) use crate::sqlite::backup::vacuum_into;
 use crate::sqlite::connection::{Limits, Role, SqliteManager, run};
 use crate::sqlite::group_commit::{BATCH, Writer};
@@ -119,7 +120,7 @@ impl SqliteStore {
 }
 
 fn micros(at: OffsetDateTime) -> i64 {
-    i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
+    i64::of(at)
 }
 
 impl PoolMonitor for SqliteStore {

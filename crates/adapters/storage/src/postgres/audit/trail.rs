@@ -4,22 +4,20 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel::sql_types::{Array, BigInt, Binary, Bool, Timestamptz};
-use diesel_async::{AsyncConnection as _, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::audit::{AuditEvent, AuditedRow, CheckpointEntry, Subject};
 use pos_port_storage::audit::{
     AuditTrail, CHECKPOINT_WINDOW, CheckpointOutcome, CheckpointedEvent, StoredAuditEvent, StoredEntry,
 };
 use pos_port_storage::shared::StorageError;
 use time::OffsetDateTime;
-use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::postgres::PgStore;
 use crate::postgres::pool::Rollback;
 use crate::postgres::schema::{audit_checkpoint_entries, audit_checkpoints, audit_events};
 use crate::postgres::shared::audit_insert::insert_audit_event;
 use crate::postgres::shared::instants::EARLIEST;
-use crate::postgres::{run, transact};
+use crate::postgres::store::PgStore;
 use crate::rows::audit;
 use crate::rows::reader::{CorruptRow, signed};
 use crate::rows::trail::{self, AUDITED_ROWS, AuditedRowRecord};
@@ -46,7 +44,7 @@ fn refused(corrupt: CorruptRow) -> Rollback<StorageError> {
 #[async_trait]
 impl AuditTrail for PgStore {
     async fn append_checkpoint(&self, at: OffsetDateTime, at_most: u32) -> Result<CheckpointOutcome, StorageError> {
-        transact!(self, async |connection| {
+        self.transact(async |connection| {
             let lock = sql_query("SELECT pg_try_advisory_xact_lock($1) AS held").bind::<BigInt, _>(ADVISORY_LOCK);
             if !lock.get_result::<LockResult>(connection).await?.held {
                 return Ok(CheckpointOutcome::Busy);
@@ -93,10 +91,11 @@ impl AuditTrail for PgStore {
             .await?;
             Ok(CheckpointOutcome::Appended(entries.len() as u64))
         })
+        .await
     }
 
     async fn record(&self, event: &AuditEvent) -> Result<(), StorageError> {
-        run!(self, |connection| insert_audit_event(connection, event))?;
+        self.run(async |connection| insert_audit_event(connection, event).await).await?;
         Ok(())
     }
 
@@ -110,7 +109,7 @@ impl AuditTrail for PgStore {
             .filter(dsl::sequence.gt(after.map_or(-1, signed)))
             .order(dsl::sequence)
             .limit(limit.into());
-        let rows: Vec<CheckpointRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<CheckpointRow> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(CheckpointRow::checkpoint).collect::<Result<_, _>>()?)
     }
 
@@ -120,7 +119,7 @@ impl AuditTrail for PgStore {
             .filter(audit_checkpoint_entries::checkpoint.eq(signed(checkpoint)))
             .order(audit_checkpoint_entries::number)
             .select((audit_checkpoint_entries::all_columns, audit_events::number.nullable()));
-        let rows: Vec<(EntryRow, Option<i64>)> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<(EntryRow, Option<i64>)> = self.run(async |connection| query.load(connection).await).await?;
         let entry =
             |(row, number): (EntryRow, Option<i64>)| Ok(StoredEntry { entry: row.entry()?, present: number.is_some() });
         Ok(rows.into_iter().map(entry).collect::<Result<_, CorruptRow>>()?)
@@ -133,7 +132,7 @@ impl AuditTrail for PgStore {
             .order(audit_events::number)
             .limit(limit.into())
             .select((audit_events::all_columns, audit_checkpoint_entries::hash.nullable()));
-        let rows: Vec<(AuditRow, Option<Vec<u8>>)> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<(AuditRow, Option<Vec<u8>>)> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(trail::checkpointed_event).collect::<Result<_, _>>()?)
     }
 
@@ -157,7 +156,7 @@ impl AuditTrail for PgStore {
             query =
                 query.filter(dsl::at.ge(mark.at)).filter(dsl::at.gt(mark.at).or(dsl::number.gt(signed(mark.number))));
         }
-        let rows: Vec<AuditRow> = run!(self, bulk, |connection| query.load(connection))?;
+        let rows: Vec<AuditRow> = self.run_bulk(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(AuditRow::stored).collect::<Result<_, _>>()?)
     }
 
@@ -169,12 +168,13 @@ impl AuditTrail for PgStore {
         use audit_events::dsl;
         let own = dsl::audit_events.filter(dsl::subject.eq(subject.to_string()));
         let query = own.filter(dsl::at.ge(since.unwrap_or(EARLIEST))).order(dsl::number);
-        let rows: Vec<AuditRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<AuditRow> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(AuditRow::stored).collect::<Result<_, _>>()?)
     }
 
     async fn audited_rows(&self) -> Result<Vec<AuditedRow>, StorageError> {
-        let rows: Vec<AuditedRowRecord> = run!(self, |connection| sql_query(AUDITED_ROWS).load(connection))?;
+        let rows: Vec<AuditedRowRecord> =
+            self.run(async |connection| sql_query(AUDITED_ROWS).load(connection).await).await?;
         Ok(rows.into_iter().map(AuditedRowRecord::audited_row).collect::<Result<_, _>>()?)
     }
 }

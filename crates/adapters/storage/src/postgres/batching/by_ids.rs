@@ -1,6 +1,7 @@
 //! Connection that looks up devices by id, with one hand-written statement.
 
 use std::error::Error as StdError;
+use std::sync::LazyLock;
 
 use diesel::QueryResult;
 use time::OffsetDateTime;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 use crate::postgres::connect_error::ConnectError;
 use crate::postgres::connection::into_diesel_error;
 use crate::postgres::pool::FromClient;
+use crate::rows::device::DEVICE_COLUMNS;
 use crate::rows::reader::NativeInstant;
 
 /// A row that borrows from the server's message.
@@ -24,6 +26,10 @@ pub(crate) struct WireInstant(i64);
 const YEAR_2000: i64 = 946_684_800_000_000;
 
 impl NativeInstant for WireInstant {
+    fn of(instant: OffsetDateTime) -> Self {
+        Self(i64::of(instant).saturating_sub(YEAR_2000))
+    }
+
     fn instant(self) -> Option<OffsetDateTime> {
         self.0.checked_add(YEAR_2000)?.instant()
     }
@@ -46,10 +52,9 @@ pub(crate) struct LookupConnection {
     pooled: bool,
 }
 
-/// The columns in the order of [`crate::rows::device::DeviceRow`].
-const DEVICES: &str = "SELECT device_id, merchant_id, version, provisioned_at, status, pairing_code, code_issued_at, \
-    code_expires_at, claimed_by, claimed_at, activated_at, app_version, os, model, seen_at, chain_start, chain_tip, \
-    decommissioned_at, label, location_id FROM devices WHERE device_id = ANY($1)";
+/// The look-up of several devices by id.
+static DEVICES: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {DEVICE_COLUMNS} FROM devices WHERE device_id = ANY($1)"));
 
 impl FromClient for LookupConnection {
     async fn from_client(client: Client, pooled: bool) -> Result<Self, ConnectError> {
@@ -65,11 +70,11 @@ impl LookupConnection {
 
     async fn query(&mut self, ids: &(dyn ToSql + Sync)) -> Result<Vec<Row>, Error> {
         if self.pooled {
-            return self.client.query_typed(DEVICES, &[(ids, Type::TEXT_ARRAY)]).await;
+            return self.client.query_typed(&DEVICES, &[(ids, Type::TEXT_ARRAY)]).await;
         }
         let statement = match &self.statement {
             Some(prepared) => prepared,
-            None => self.statement.insert(self.client.prepare_typed(DEVICES, &[Type::TEXT_ARRAY]).await?),
+            None => self.statement.insert(self.client.prepare_typed(&DEVICES, &[Type::TEXT_ARRAY]).await?),
         };
         let rows = self.client.query(statement, &[ids]).await;
         if rows.is_err() {

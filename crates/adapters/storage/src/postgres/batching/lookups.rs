@@ -9,9 +9,9 @@ use tokio_postgres::Row;
 
 use crate::engine_error::{EngineError, shared};
 use crate::postgres::batching::by_ids::{LookupConnection, device_row};
-use crate::postgres::batching::worker::{BatchWorker, StatementError};
 use crate::postgres::batching::{BatchWorkers, BatchedCall, QueuedCall};
 use crate::postgres::pool::PgManager;
+use crate::postgres::worker::{BatchWorker, StatementError};
 
 /// Looks up devices by id, in batches.
 pub(crate) struct Lookups(BatchWorkers<Lookup>);

@@ -10,9 +10,7 @@
 
 mod by_ids;
 mod lookups;
-mod save_many;
 mod saves;
-mod worker;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,8 +24,8 @@ use tokio::task::yield_now;
 
 pub(crate) use crate::postgres::batching::lookups::Lookups;
 pub(crate) use crate::postgres::batching::saves::Saves;
-pub(crate) use crate::postgres::batching::worker::BatchWorker;
 use crate::postgres::pool::{FromClient, PgManager};
+use crate::postgres::worker::BatchWorker;
 
 /// Capacity of one queue (backpressure). Further calls are rejected at once: the database is overloaded, and an early error is better
 /// than a long wait.

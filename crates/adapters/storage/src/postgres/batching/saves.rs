@@ -11,13 +11,12 @@ use pos_port_storage::shared::{SaveError, StorageError};
 use tokio::time::{Instant, sleep_until};
 
 use crate::engine_error::{EngineError, TooSlow, shared};
-use crate::postgres::batching::save_many::{RowOutcome, SaveMany};
-use crate::postgres::batching::worker::{BatchWorker, StatementError};
 use crate::postgres::batching::{BatchWorkers, BatchedCall, QueuedCall};
 use crate::postgres::connection::PgConn;
+use crate::postgres::device::save::{RowOutcome, SaveBatch, save_error};
 use crate::postgres::pairing::notifier::ChangeNotifier;
 use crate::postgres::pool::PgManager;
-use crate::postgres::saved;
+use crate::postgres::worker::{BatchWorker, StatementError};
 
 /// Shortest and longest pause before a save with a locked row is retried. The pause doubles after each attempt.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(160));
@@ -68,7 +67,7 @@ impl QueuedCall<Save> {
     fn fail(self, error: StatementError, max_wait: Duration, batch: &mut Vec<Self>) {
         match error {
             StatementError::RolledBack(_) => self.hold(max_wait, batch),
-            error => self.complete(saved(Err(error.into()))),
+            error => self.complete(Err(save_error(error.into()))),
         }
     }
 
@@ -147,7 +146,7 @@ fn is_of_one_row(error: &StatementError) -> bool {
 
 /// Saves a batch. Returns the outcomes in the order of the batch.
 async fn save(worker: &mut BatchWorker<PgConn>, batch: &[QueuedCall<Save>]) -> Result<Vec<RowOutcome>, StatementError> {
-    let statement = SaveMany::of(batch.iter().map(|queued| &queued.call.transition));
+    let statement = SaveBatch::of(batch.iter().map(|queued| &queued.call.transition));
     // All rows are loaded: an error of the commit arrives after the last row.
     let rows = worker.run(async |connection| statement.load::<(String, i16)>(connection).await).await?;
     let outcomes: HashMap<String, i16> = rows.into_iter().collect();

@@ -8,12 +8,10 @@ use pos_domain::shared::{DeviceId, Party, Scope};
 use pos_port_storage::device::{DeviceEventLog, DeviceEventPage, DeviceHistory, EventPosition};
 use pos_port_storage::shared::{StorageError, TimeRange};
 use time::OffsetDateTime;
-use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::postgres::PgStore;
-use crate::postgres::run;
 use crate::postgres::schema::{chain_checkpoints, device_events, merchants};
+use crate::postgres::store::PgStore;
 use crate::rows::audit::{self};
 use crate::rows::reader::signed;
 use crate::rows::retention::ChainCheckpointRow;
@@ -41,7 +39,7 @@ impl DeviceEventLog for PgStore {
                 query = query.filter(dsl::merchant_id.eq_any(theirs.select(merchants::merchant_id)));
             }
         }
-        events(run!(self, |connection| query.load(connection))?)
+        events(self.run(async |connection| query.load(connection).await).await?)
     }
 
     async fn events_by_device(&self, page: &DeviceEventPage) -> Result<Vec<DeviceEvent>, StorageError> {
@@ -52,14 +50,14 @@ impl DeviceEventLog for PgStore {
             .filter(dsl::device_id.gt(device).or(dsl::sequence.gt(sequence)))
             .order((dsl::device_id, dsl::sequence))
             .limit(page.limit.into());
-        events(run!(self, bulk, |connection| query.load(connection))?)
+        events(self.run_bulk(async |connection| query.load(connection).await).await?)
     }
 
     async fn chain_checkpoints(&self, first: &DeviceId, last: &DeviceId) -> Result<Vec<ChainCheckpoint>, StorageError> {
         use chain_checkpoints::dsl;
         let query =
             dsl::chain_checkpoints.filter(dsl::device_id.between(first.as_str(), last.as_str())).order(dsl::device_id);
-        let rows: Vec<ChainCheckpointRow> = run!(self, bulk, |connection| query.load(connection))?;
+        let rows: Vec<ChainCheckpointRow> = self.run_bulk(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(ChainCheckpointRow::checkpoint).collect::<Result<_, _>>()?)
     }
 
@@ -87,6 +85,6 @@ impl DeviceEventLog for PgStore {
                 .filter(dsl::at.ge(mark.at))
                 .filter(dsl::at.gt(mark.at).or(dsl::device_id.gt(device)).or(same_device));
         }
-        events(run!(self, bulk, |connection| query.load(connection))?)
+        events(self.run_bulk(async |connection| query.load(connection).await).await?)
     }
 }

@@ -1,144 +1,121 @@
-//! Statement that saves one transition, of a terminal or of a portal.
+//! Statement that saves transitions: every row has its own condition and its own outcome. A lone save is a batch of one.
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid};
-use pos_domain::device::{DeviceRecord, Transition};
+use diesel::sql_types::{Nullable, SmallInt, Text, Uuid as SqlUuid};
+use pos_domain::device::Transition;
 use pos_domain::shared::Party;
-use time::OffsetDateTime;
+use pos_port_storage::shared::{SaveError, StorageError};
 use uuid::Uuid;
 
+use crate::engine_error::EngineError;
+use crate::postgres::device::saved_rows::SavedRows;
 use crate::postgres::statements::{Input, statement};
-use crate::rows::audit::{chain_columns, client_ip_text, trace_text};
-use crate::rows::reader::signed;
 use crate::rows::tenancy::party_columns;
 
-/// The statement text after its parameters, with an additional condition on the device.
-macro_rules! save_where {
-    ($condition:literal $(,)?) => {
-        concat!(
-            "), changed AS (
-            UPDATE devices
-            SET version = input.version, merchant_id = input.merchant_id, status = input.status,
-                pairing_code = input.pairing_code, code_issued_at = input.code_issued_at,
-                code_expires_at = input.code_expires_at, claimed_by = input.claimed_by,
-                claimed_at = input.claimed_at, activated_at = input.activated_at,
-                decommissioned_at = input.decommissioned_at, label = input.label, location_id = input.location_id,
-                chain_start = input.chain_start, chain_tip = input.hash
-            FROM input
-            WHERE devices.device_id = input.device_id AND devices.version = input.expected",
-            $condition,
-            "
-            RETURNING devices.device_id
-        ), audited AS (
-            INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, client_ip, trace_id, kind, hash)
-            SELECT device_id, version, merchant_id, at, actor, client_ip, trace_id, kind, hash FROM input
-            WHERE EXISTS (SELECT FROM changed)
-        ), ended AS (
-            INSERT INTO past_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
-            SELECT device_id, version, ended_code, ended_as, ended_at FROM input
-            WHERE ended_code IS NOT NULL AND EXISTS (SELECT FROM changed)
-        )
-        SELECT count(*) FROM changed"
-        )
-    };
+/// The unique index on the pairing codes of inactive devices.
+const WAITING_CODE: &str = "devices_unclaimed_code";
+
+/// The foreign key from a device to a location of its merchant.
+const LOCATION_OF_DEVICE: &str = "devices_own_location";
+
+/// The foreign key from a device to its merchant.
+const MERCHANT_OF_DEVICE: &str = "devices_merchant";
+
+/// The outcome of one row.
+pub(crate) enum RowOutcome {
+    /// The result for the caller.
+    Done(Result<(), SaveError>),
+    /// Another transaction has locked the row. Nothing was saved, and the save may be retried.
+    Locked,
 }
 
-/// Saves one transition. Returns 1, or 0 if the device does not have the expected version.
-pub(crate) struct SaveTransition {
-    pub(crate) record: DeviceRecord,
-    pub(crate) id: String,
-    pub(crate) expected: i64,
-    pub(crate) version: i64,
-    pub(crate) status: &'static str,
-    pub(crate) pairing_code: Option<String>,
-    pub(crate) claimed_by: Option<String>,
-    pub(crate) label: Option<String>,
-    pub(crate) location_id: Option<Uuid>,
-    pub(crate) at: OffsetDateTime,
-    pub(crate) actor: String,
-    pub(crate) client_ip: Option<String>,
-    pub(crate) trace_id: Option<String>,
-    pub(crate) kind: &'static str,
-    pub(crate) chain_start: Option<i64>,
-    pub(crate) hash: Option<Vec<u8>>,
-    pub(crate) past_code: Option<String>,
-    pub(crate) ended_as: Option<&'static str>,
-    pub(crate) ended_at: Option<OffsetDateTime>,
+impl RowOutcome {
+    const SAVED: i16 = 0;
+    const CONFLICT: i16 = 1;
+    const CODE_TAKEN: i16 = 2;
+    const LOCKED: i16 = 3;
+
+    /// `None`: the statement returned no outcome for the row.
+    pub(crate) fn read(code: Option<i16>) -> Self {
+        Self::Done(match code {
+            Some(Self::SAVED) => Ok(()),
+            Some(Self::CONFLICT) => Err(SaveError::Conflict),
+            Some(Self::CODE_TAKEN) => Err(SaveError::CodeTaken),
+            Some(Self::LOCKED) => return Self::Locked,
+            _ => Err(StorageError::Fault("a save returned no outcome".into()).into()),
+        })
+    }
 }
 
-impl From<&Transition> for SaveTransition {
-    fn from(transition: &Transition) -> Self {
-        let (record, event, ended) = (transition.device().record(), transition.event(), transition.past_code());
-        let (chain_start, hash) = chain_columns(transition);
-        Self {
-            id: record.id.as_str().to_owned(),
-            expected: signed(transition.expected_version()),
-            version: signed(record.version),
-            status: record.status.as_str(),
-            pairing_code: record.pairing_code.map(|code| code.as_str().to_owned()),
-            claimed_by: record.claimed_by.as_ref().map(|user| user.as_str().to_owned()),
-            label: record.details.label.as_ref().map(|label| label.as_str().to_owned()),
-            location_id: record.details.location_id.map(|location| location.0),
-            at: event.at,
-            actor: event.audit_context.actor.to_string(),
-            client_ip: client_ip_text(&event.audit_context),
-            trace_id: trace_text(&event.audit_context),
-            kind: event.kind.as_str(),
-            chain_start,
-            hash,
-            past_code: ended.map(|ended| ended.code.as_str().to_owned()),
-            ended_as: ended.map(|ended| ended.end.as_str()),
-            ended_at: ended.map(|ended| ended.at),
-            record,
+/// The result of a statement that saves one transition and waits for its row.
+pub(crate) fn outcome_of_one(rows: Result<Vec<(String, i16)>, EngineError>) -> Result<(), SaveError> {
+    match RowOutcome::read(rows.map_err(save_error)?.first().map(|(_, outcome)| *outcome)) {
+        RowOutcome::Done(outcome) => outcome,
+        RowOutcome::Locked => Err(StorageError::Fault("a save that waits for its row skipped it".into()).into()),
+    }
+}
+
+/// The error of a save whose statement failed.
+pub(crate) fn save_error(failure: EngineError) -> SaveError {
+    match failure {
+        EngineError::UniqueViolation { constraint, .. } if constraint == WAITING_CODE => SaveError::CodeTaken,
+        EngineError::ForeignKeyViolation { constraint, .. } if constraint == MERCHANT_OF_DEVICE => {
+            SaveError::UnknownMerchant
         }
+        EngineError::ForeignKeyViolation { constraint, .. } if constraint == LOCATION_OF_DEVICE => {
+            SaveError::UnknownLocation
+        }
+        failure => StorageError::from(failure).into(),
     }
 }
 
-statement!(SaveTransition -> BigInt);
+/// Saves the transitions whose conditions hold, and waits for no lock. Returns one row for each: the device and its
+/// [`RowOutcome`].
+///
+/// No two transitions may have the same device or the same pairing code.
+pub(crate) struct SaveBatch(SavedRows);
 
-impl QueryFragment<Pg> for SaveTransition {
+impl SaveBatch {
+    pub(crate) fn of<'t>(transitions: impl Iterator<Item = &'t Transition>) -> Self {
+        Self(SavedRows::of(transitions))
+    }
+}
+
+statement!(SaveBatch -> (Text, SmallInt));
+
+impl QueryFragment<Pg> for SaveBatch {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.input(out)?.then(save_where!(""))
-    }
-}
-
-impl SaveTransition {
-    fn input<'a, 'b>(&'b self, out: AstPass<'a, 'b, Pg>) -> QueryResult<Input<'a, 'b>> {
         let mut input = Input::of(out);
-        input.bind::<Text, _>("device_id", &self.id)?;
-        input.bind::<BigInt, _>("expected", &self.expected)?;
-        input.bind::<BigInt, _>("version", &self.version)?;
-        input.bind::<SqlUuid, _>("merchant_id", &self.record.merchant_id.0)?;
-        input.bind::<Text, _>("status", &self.status)?;
-        input.bind::<Nullable<Text>, _>("pairing_code", &self.pairing_code)?;
-        input.bind::<Nullable<Timestamptz>, _>("code_issued_at", &self.record.code_issued_at)?;
-        input.bind::<Nullable<Timestamptz>, _>("code_expires_at", &self.record.code_expires_at)?;
-        input.bind::<Nullable<Text>, _>("claimed_by", &self.claimed_by)?;
-        input.bind::<Nullable<Timestamptz>, _>("claimed_at", &self.record.claimed_at)?;
-        input.bind::<Nullable<Timestamptz>, _>("activated_at", &self.record.activated_at)?;
-        input.bind::<Nullable<Timestamptz>, _>("decommissioned_at", &self.record.decommissioned_at)?;
-        input.bind::<Nullable<Text>, _>("label", &self.label)?;
-        input.bind::<Nullable<SqlUuid>, _>("location_id", &self.location_id)?;
-        input.bind::<Timestamptz, _>("at", &self.at)?;
-        input.bind::<Text, _>("actor", &self.actor)?;
-        input.bind::<Nullable<Text>, _>("client_ip", &self.client_ip)?;
-        input.bind::<Nullable<Text>, _>("trace_id", &self.trace_id)?;
-        input.bind::<Text, _>("kind", &self.kind)?;
-        input.bind::<Nullable<BigInt>, _>("chain_start", &self.chain_start)?;
-        input.bind::<Nullable<Binary>, _>("hash", &self.hash)?;
-        input.bind::<Nullable<Text>, _>("ended_code", &self.past_code)?;
-        input.bind::<Nullable<Text>, _>("ended_as", &self.ended_as)?;
-        input.bind::<Nullable<Timestamptz>, _>("ended_at", &self.ended_at)?;
-        Ok(input)
+        self.0.bind(&mut input)?;
+        input.then(&text("SKIP LOCKED", ""))
     }
 }
 
-/// Saves one transition for a party. Returns 1, or 0 if the device does not have the expected version, or if its merchant
-/// before or after the transition is not visible to the party.
+/// Saves one transition, and waits for a locked row. Returns its row, as [`SaveBatch`].
+pub(crate) struct SaveOne(SavedRows);
+
+impl From<&Transition> for SaveOne {
+    fn from(transition: &Transition) -> Self {
+        Self(SavedRows::of(std::iter::once(transition)))
+    }
+}
+
+statement!(SaveOne -> (Text, SmallInt));
+
+impl QueryFragment<Pg> for SaveOne {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        let mut input = Input::of(out);
+        self.0.bind(&mut input)?;
+        input.then(&text("", ""))
+    }
+}
+
+/// Saves one transition for a party, as [`SaveOne`]. It is a conflict if the merchant of the device before or after the
+/// transition is not visible to the party.
 pub(crate) struct SaveForParty {
-    transition: SaveTransition,
+    rows: SavedRows,
     own: Option<Uuid>,
     parent: Option<Uuid>,
 }
@@ -146,25 +123,83 @@ pub(crate) struct SaveForParty {
 impl SaveForParty {
     pub(crate) fn of(party: Party, transition: &Transition) -> Self {
         let (own, parent) = party_columns(party);
-        Self { transition: transition.into(), own, parent }
+        Self { rows: SavedRows::of(std::iter::once(transition)), own, parent }
     }
 }
 
-statement!(SaveForParty -> BigInt);
+statement!(SaveForParty -> (Text, SmallInt));
 
 impl QueryFragment<Pg> for SaveForParty {
     fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let mut input = self.transition.input(out)?;
+        let mut input = Input::of(out);
+        self.rows.bind(&mut input)?;
         input.bind::<Nullable<SqlUuid>, _>("own", &self.own)?;
         input.bind::<Nullable<SqlUuid>, _>("parent", &self.parent)?;
-        input.then(save_where!(
-            "
-                AND (devices.merchant_id = input.own OR EXISTS (
+        input.then(&text(
+            "",
+            "AND 2 = (
+                SELECT count(*) FROM input, (VALUES (devices.merchant_id), (free.merchant_id)) AS involved (merchant_id)
+                WHERE involved.merchant_id = own OR EXISTS (
                     SELECT FROM merchants
-                    WHERE merchants.merchant_id = devices.merchant_id AND merchants.reseller_id = input.parent))
-                AND (input.merchant_id = input.own OR EXISTS (
-                    SELECT FROM merchants
-                    WHERE merchants.merchant_id = input.merchant_id AND merchants.reseller_id = input.parent))",
+                    WHERE merchants.merchant_id = involved.merchant_id AND merchants.reseller_id = parent))",
         ))
     }
+}
+
+/// The statement after its parameters. `lock` is what happens to a row that another transaction has locked, `condition` an
+/// additional condition on the device.
+///
+/// The unique index decides only about a code that another transaction inserts concurrently; `clashing` finds the others.
+///
+/// Each device is looked up by its key, whatever the size of the table was when the plan was made: a LATERAL with a LIMIT
+/// cannot become a join that reads all devices, and `= ANY (ARRAY[…])`, unlike `=`, gives the planner no reason to read the
+/// whole index in its order.
+fn text(lock: &str, condition: &str) -> String {
+    let (columns, assignments) = (SavedRows::columns(), SavedRows::assignments());
+    format!(
+        "), given AS MATERIALIZED (
+            SELECT given.* FROM input, unnest({columns}) AS given ({columns})
+        ), free AS MATERIALIZED (
+            SELECT given.* FROM given CROSS JOIN LATERAL (
+                SELECT FROM devices WHERE devices.device_id = given.device_id COLLATE \"C\"
+                LIMIT 1 FOR NO KEY UPDATE {lock}
+            ) AS held
+        ), clashing AS MATERIALIZED (
+            SELECT given.device_id FROM given CROSS JOIN LATERAL (
+                SELECT FROM devices AS other
+                WHERE other.pairing_code = given.pairing_code COLLATE \"C\" AND other.status = 'inactive'
+                    AND other.device_id <> given.device_id COLLATE \"C\"
+                LIMIT 1
+            ) AS taken
+            WHERE given.status = 'inactive'
+        ), expected AS MATERIALIZED (
+            SELECT given.device_id FROM given CROSS JOIN LATERAL (
+                SELECT FROM devices
+                WHERE devices.device_id = given.device_id COLLATE \"C\" AND devices.version = given.expected
+                LIMIT 1
+            ) AS stored
+        ), changed AS (
+            UPDATE devices SET {assignments}
+            FROM free
+            WHERE devices.device_id = ANY (ARRAY[free.device_id COLLATE \"C\"]) AND devices.version = free.expected
+                AND NOT EXISTS (SELECT FROM clashing WHERE clashing.device_id = free.device_id)
+                {condition}
+            RETURNING free.*
+        ), audited AS (
+            INSERT INTO device_events (device_id, sequence, merchant_id, at, actor, client_ip, trace_id, kind, hash)
+            SELECT device_id, version, merchant_id, at, actor, client_ip, trace_id, kind, chain_tip FROM changed
+        ), ended AS (
+            INSERT INTO past_pairing_codes (device_id, sequence, pairing_code, ended_as, ended_at)
+            SELECT device_id, version, ended_code, ended_as, ended_at FROM changed WHERE ended_code IS NOT NULL
+        )
+        SELECT given.device_id,
+            CASE
+                WHEN EXISTS (SELECT FROM changed WHERE changed.device_id = given.device_id) THEN 0
+                WHEN NOT EXISTS (SELECT FROM expected WHERE expected.device_id = given.device_id) THEN 1
+                WHEN EXISTS (SELECT FROM clashing WHERE clashing.device_id = given.device_id) THEN 2
+                WHEN NOT EXISTS (SELECT FROM free WHERE free.device_id = given.device_id) THEN 3
+                ELSE 1
+            END::smallint
+        FROM given"
+    )
 }

@@ -5,23 +5,22 @@ use std::collections::{BTreeSet, HashSet};
 use async_trait::async_trait;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::device::{Device, Transition};
 use pos_domain::shared::{DeviceId, IdempotencyKey, Party, Scope};
 use pos_port_storage::device::DeviceRepository;
 use pos_port_storage::fleet::{CreateDevicesError, DevicePage, FleetRepository};
 use pos_port_storage::shared::{IdempotencyRecord, IdempotencyRepository, SaveError, StorageError, StoredResponse};
 use time::OffsetDateTime;
-use tokio::time::timeout;
 
 use crate::postgres::connection::PgConn;
+use crate::postgres::device::devices::DeviceRow;
 use crate::postgres::device::save::SaveForParty;
 use crate::postgres::fleet::create::{AddDevices, CheckLocations};
 use crate::postgres::pool::Rollback;
 use crate::postgres::schema::{devices, merchants};
 use crate::postgres::shared::idempotency::{claim_key, find_response};
-use crate::postgres::{DeviceRow, PgStore};
-use crate::postgres::{run, transact};
+use crate::postgres::store::PgStore;
 use crate::rows::device::new_devices;
 use crate::rows::fleet::stored_response;
 
@@ -49,7 +48,7 @@ impl FleetRepository for PgStore {
     ) -> Result<(), CreateDevicesError> {
         let (new, repeated) = new_devices(devices)?;
         let (check, add) = (CheckLocations::of(scope, &new), AddDevices::from(new.as_slice()));
-        transact!(self, async |connection: &mut PgConn| {
+        self.transact(async |connection: &mut PgConn| {
             if let Some(stored) = claim_key(connection, record).await? {
                 return Err(Rollback::Refused(CreateDevicesError::Answered(stored)));
             }
@@ -69,11 +68,12 @@ impl FleetRepository for PgStore {
             let taken: BTreeSet<DeviceId> = known.chain(&repeated).cloned().collect();
             Err(Rollback::Refused(CreateDevicesError::Taken(taken.into_iter().collect())))
         })
+        .await
     }
 
     async fn find(&self, scope: Scope, id: &DeviceId) -> Result<Option<Device>, StorageError> {
         let query = visible_to(scope).filter(devices::device_id.eq(id.as_str().to_owned()));
-        let row: Option<DeviceRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        let row: Option<DeviceRow> = self.run(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(DeviceRow::device).transpose()?)
     }
 
@@ -99,7 +99,7 @@ impl FleetRepository for PgStore {
         if let Some(after) = &page.after {
             query = query.filter(dsl::device_id.gt(after.as_str().to_owned()));
         }
-        let rows: Vec<DeviceRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<DeviceRow> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(DeviceRow::device).collect::<Result<_, _>>()?)
     }
 }
@@ -112,7 +112,7 @@ impl IdempotencyRepository for PgStore {
         key: &IdempotencyKey,
         now: OffsetDateTime,
     ) -> Result<Option<StoredResponse>, StorageError> {
-        let row = run!(self, |connection| find_response(connection, party, key, now))?;
+        let row = self.run(async |connection| find_response(connection, party, key, now).await).await?;
         Ok(row.map(|row| stored_response(party, row)).transpose()?)
     }
 }

@@ -15,14 +15,13 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use crate::engine_error::{EngineError, TooSlow};
-use crate::postgres::PgStore;
 use crate::postgres::connection::PgConn;
 use crate::postgres::fleet::create::AddDevices;
 use crate::postgres::fleet::import_statements::{FirstRows, SetOutcomes, UnknownLocations};
 use crate::postgres::pool::Rollback;
 use crate::postgres::schema;
 use crate::postgres::schema::{devices, import_rows, imports};
-use crate::postgres::{run, transact};
+use crate::postgres::store::PgStore;
 use crate::rows::imports::{
     APPLIED, DISCARDED, ImportRow, ImportRowRecord, NewRows, PAGE, PROVISIONED, REFUSED, RefusedRows, UPLOADED,
     UPLOADING, check_row_counts, import_columns, owner_text, provision_rows, split_by_location, split_decisions,
@@ -61,7 +60,7 @@ impl ImportRepository for PgStore {
             .filter(imports::state.ne_all([UPLOADING, DISCARDED]))
             .select(import_columns!());
         let row: Option<ImportRow<Uuid>> =
-            run!(self, bulk, |connection| async { query.first(connection).await.optional() })?;
+            self.run_bulk(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(ImportRow::import).transpose()?)
     }
 
@@ -75,21 +74,23 @@ impl ImportRepository for PgStore {
             .filter(dsl::outcome.is_null())
             .order(dsl::row_number)
             .limit(limit.into());
-        let rows: Vec<ImportRowRecord<Uuid>> = transact!(self, bulk, async |connection| {
-            connection.batch_execute(INDEX_ORDER).await?;
-            Ok::<_, Rollback<StorageError>>(query.load(connection).await?)
-        })?;
+        let rows: Vec<ImportRowRecord<Uuid>> = self
+            .transact_bulk(async |connection| {
+                connection.batch_execute(INDEX_ORDER).await?;
+                Ok::<_, Rollback<StorageError>>(query.load(connection).await?)
+            })
+            .await?;
         let ids: HashSet<String> = rows.iter().filter_map(|row| row.device_id.clone()).collect();
         let ids: Vec<String> = ids.into_iter().collect();
         let first = FirstRows { import: import.id.0, ids: ids.clone() };
-        let first = run!(self, bulk, |connection| first.load(connection))?;
+        let first = self.run_bulk(async |connection| first.load(connection).await).await?;
         let known = devices::table.filter(devices::device_id.eq_any(&ids)).select(devices::device_id);
-        let known = run!(self, bulk, |connection| known.load(connection))?;
+        let known = self.run_bulk(async |connection| known.load(connection).await).await?;
         Ok(to_pending_rows(rows, first, known)?)
     }
 
     async fn apply_decisions(&self, import: &ImportRef, decisions: &[RowDecision]) -> Result<(), StorageError> {
-        transact!(self, bulk, async |connection| {
+        self.transact_bulk(async |connection| {
             let pending = lock_pending_rows(connection, import, decisions).await?;
             let (new, mut refused) =
                 split_decisions(decisions, &pending).map_err(|failure| Rollback::Refused(failure.into()))?;
@@ -100,6 +101,7 @@ impl ImportRepository for PgStore {
             }
             Ok::<_, Rollback<StorageError>>(())
         })
+        .await
     }
 
     async fn complete(&self, import: &ImportRef, now: OffsetDateTime) -> Result<Import, StorageError> {
@@ -142,10 +144,12 @@ impl ImportRepository for PgStore {
             .filter(dsl::import_id.eq(import.id.0).and(dsl::row_number.gt(signed(after))))
             .order(dsl::row_number)
             .limit(limit.into());
-        let rows: Vec<ImportRowRecord<Uuid>> = transact!(self, bulk, async |connection| {
-            connection.batch_execute(INDEX_ORDER).await?;
-            Ok::<_, Rollback<StorageError>>(query.load(connection).await?)
-        })?;
+        let rows: Vec<ImportRowRecord<Uuid>> = self
+            .transact_bulk(async |connection| {
+                connection.batch_execute(INDEX_ORDER).await?;
+                Ok::<_, Rollback<StorageError>>(query.load(connection).await?)
+            })
+            .await?;
         Ok(rows.into_iter().map(|row| row.result(found.state)).collect::<Result<_, _>>()?)
     }
 }
@@ -182,15 +186,17 @@ impl PgStore {
 
     /// Refuses these rows and their import because of the first one. `None` if another transaction has locked it.
     async fn refuse(&self, import: &ImportRef, rows: &RefusedRows) -> Result<Option<Import>, StorageError> {
-        let refused = transact!(self, bulk, async |connection| {
-            let Some(row) = lock_import(connection, import).await? else { return Ok(None) };
-            if row.state != ImportState::Uploaded {
-                return Ok(Some(row));
-            }
-            SetOutcomes::of(import, Vec::new(), rows).get_result::<i64>(connection).await?;
-            let first = first_refused(connection, import).await?;
-            set_final_state(connection, import, first).await.map(Some)
-        });
+        let refused = self
+            .transact_bulk(async |connection| {
+                let Some(row) = lock_import(connection, import).await? else { return Ok(None) };
+                if row.state != ImportState::Uploaded {
+                    return Ok(Some(row));
+                }
+                SetOutcomes::of(import, Vec::new(), rows).get_result::<i64>(connection).await?;
+                let first = first_refused(connection, import).await?;
+                set_final_state(connection, import, first).await.map(Some)
+            })
+            .await;
         refused.map_err(|error| match error {
             CompletionError::Storage(error) => error,
             CompletionError::Refused(_) => StorageError::Fault("no row is created here, so none can be refused".into()),

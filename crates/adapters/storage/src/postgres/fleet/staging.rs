@@ -2,24 +2,22 @@
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection as _, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::shared::{IdempotencyKey, Scope};
 use pos_port_storage::fleet::{
     FinalizeError, Import, ImportRef, ImportRepository as _, ImportStaging, NewImport, StagedRow, UploadSummary,
 };
 use pos_port_storage::shared::StorageError;
 use time::OffsetDateTime;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::engine_error::EngineError;
-use crate::postgres::PgStore;
 use crate::postgres::fleet::import_lifetime::{DeleteImports, DeleteRows, DiscardExpired, DiscardUpload, ExtendImport};
 use crate::postgres::fleet::import_statements::{FinalizeUpload, StageRows};
 use crate::postgres::pool::Rollback;
 use crate::postgres::schema;
 use crate::postgres::schema::imports::dsl;
-use crate::postgres::{run, transact};
+use crate::postgres::store::PgStore;
 use crate::rows::audit::{client_ip_text, trace_text};
 use crate::rows::imports::{ImportRow, UPLOADING, import_columns, owner_text};
 use crate::rows::reader::signed;
@@ -44,7 +42,7 @@ impl ImportStaging for PgStore {
             .filter(dsl::expires_at.gt(now))
             .select(import_columns!());
         let row: Option<ImportRow<Uuid>> =
-            run!(self, bulk, |connection| async { query.first(connection).await.optional() })?;
+            self.run_bulk(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(ImportRow::import).transpose()?)
     }
 
@@ -61,7 +59,7 @@ impl ImportStaging for PgStore {
             dsl::created_at.eq(new.created_at),
             dsl::expires_at.eq(new.expires_at),
         ));
-        run!(self, bulk, |connection| statement.execute(connection))?;
+        self.run_bulk(async |connection| statement.execute(connection).await).await?;
         Ok(())
     }
 
@@ -72,7 +70,7 @@ impl ImportStaging for PgStore {
         expires_at: OffsetDateTime,
     ) -> Result<(), StorageError> {
         let statement = StageRows::of(import, rows, expires_at);
-        let stored: i64 = run!(self, bulk, |connection| statement.get_result(connection))?;
+        let stored: i64 = self.run_bulk(async |connection| statement.get_result(connection).await).await?;
         if stored == signed(rows.len() as u64) {
             return Ok(());
         }
@@ -84,7 +82,7 @@ impl ImportStaging for PgStore {
             || dsl::imports.filter(dsl::import_id.eq(import.id.0)).filter(dsl::owner.eq(owner_text(import.owner)));
         let query = own().filter(dsl::state.eq(UPLOADING)).select(dsl::idempotency_key);
         let found: Result<Option<Option<String>>, EngineError> =
-            async { run!(self, bulk, |connection| async { query.first(connection).await.optional() }) }.await;
+            self.run_bulk(async |connection| query.first(connection).await.optional()).await;
         let not_uploading = || StorageError::Fault(format!("import {} is not being uploaded", import.id).into());
         let found = found.map_err(StorageError::from)?;
         let key = found.ok_or_else(not_uploading)?.and_then(|key| IdempotencyKey::parse(&key).ok());
@@ -94,7 +92,7 @@ impl ImportStaging for PgStore {
             }
             let statement = FinalizeUpload::of(import, summary);
             let finalized: Result<i64, EngineError> =
-                async { run!(self, bulk, |connection| statement.get_result(connection)) }.await;
+                self.run_bulk(async |connection| statement.get_result(connection).await).await;
             match finalized {
                 Ok(0) => return Err(not_uploading().into()),
                 Ok(_) => return Ok(self.find(import).await?.ok_or_else(not_uploading)?),
@@ -117,19 +115,19 @@ impl ImportStaging for PgStore {
         until: OffsetDateTime,
     ) -> Result<bool, StorageError> {
         let statement = ExtendImport { import: import.id.0, owner: owner_text(import.owner), now, until };
-        let found: i64 = run!(self, bulk, |connection| statement.get_result(connection))?;
+        let found: i64 = self.run_bulk(async |connection| statement.get_result(connection).await).await?;
         Ok(found > 0)
     }
 
     async fn discard(&self, import: &ImportRef, limit: u32) -> Result<u64, StorageError> {
         let statement = DiscardUpload { import: import.id.0, owner: owner_text(import.owner) };
-        let discarded: i64 = run!(self, bulk, |connection| statement.get_result(connection))?;
+        let discarded: i64 = self.run_bulk(async |connection| statement.get_result(connection).await).await?;
         if discarded == 0 { Ok(0) } else { self.delete_discarded(Some(import.id.0), limit).await }
     }
 
     async fn remove_expired(&self, now: OffsetDateTime, limit: u32) -> Result<u64, StorageError> {
         let statement = DiscardExpired { now, limit: limit.into() };
-        run!(self, bulk, |connection| statement.get_result::<i64>(connection))?;
+        self.run_bulk(async |connection| statement.get_result::<i64>(connection).await).await?;
         self.delete_discarded(None, limit).await
     }
 }
@@ -137,12 +135,14 @@ impl ImportStaging for PgStore {
 impl PgStore {
     /// Deletes rows of discarded imports, of one import or of all, and then the imports without rows.
     async fn delete_discarded(&self, only: Option<Uuid>, limit: u32) -> Result<u64, StorageError> {
-        let removed: i64 = transact!(self, bulk, async |connection| {
-            let limit = i64::from(limit);
-            let rows: i64 = DeleteRows { only, limit }.get_result(connection).await?;
-            let imports: i64 = DeleteImports { only, limit: limit - rows }.get_result(connection).await?;
-            Ok::<_, Rollback<StorageError>>(rows + imports)
-        })?;
+        let removed: i64 = self
+            .transact_bulk(async |connection| {
+                let limit = i64::from(limit);
+                let rows: i64 = DeleteRows { only, limit }.get_result(connection).await?;
+                let imports: i64 = DeleteImports { only, limit: limit - rows }.get_result(connection).await?;
+                Ok::<_, Rollback<StorageError>>(rows + imports)
+            })
+            .await?;
         Ok(u64::try_from(removed).unwrap_or(0))
     }
 
@@ -158,7 +158,7 @@ impl PgStore {
             .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("state <> 'uploading'"))
             .filter(dsl::expires_at.le(now));
         let statement = diesel::update(expired).set(dsl::idempotency_key.eq(None::<String>));
-        run!(self, bulk, |connection| statement.execute(connection))?;
+        self.run_bulk(async |connection| statement.execute(connection).await).await?;
         Ok(())
     }
 }

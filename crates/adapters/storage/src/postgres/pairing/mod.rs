@@ -1,2 +1,3 @@
+mod failures;
 pub(crate) mod notifier;
 pub(crate) mod refusals;

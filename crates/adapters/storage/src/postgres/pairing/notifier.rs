@@ -21,12 +21,12 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 
 use crate::engine_error::TooSlow;
-use crate::postgres::batching::BatchWorker;
 use crate::postgres::connect_error::ConnectError;
 use crate::postgres::connection::PgConn;
 use crate::postgres::hosts::{self, FirstHost};
 use crate::postgres::pool::{PgManager, session_guards};
 use crate::postgres::tls;
+use crate::postgres::worker::BatchWorker;
 use crate::subscribers::Subscribers;
 
 /// The channel. The LISTEN statement in [`receive_notifications`] repeats its name.

@@ -2,24 +2,22 @@
 
 use async_trait::async_trait;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::audit::AuditEvent;
 use pos_domain::shared::{MerchantId, Name, Party, ResellerId, Scope};
 use pos_domain::tenancy::{Merchant, Reseller};
 use pos_port_storage::shared::{IdempotencyRecord, StorageError};
 use pos_port_storage::tenancy::{AddPartyError, DirectoryRepository, MerchantPage};
 use time::OffsetDateTime;
-use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::postgres::PgStore;
 use crate::postgres::connection::PgConn;
 use crate::postgres::pool::Rollback;
 use crate::postgres::schema::{merchants, resellers};
 use crate::postgres::shared::audit_insert::AuditColumns;
 use crate::postgres::shared::idempotency::claim_key;
+use crate::postgres::store::PgStore;
 use crate::postgres::tenancy::statements::{AddMerchant, AddReseller, RenameMerchant};
-use crate::postgres::{run, transact};
 use crate::rows::tenancy::{self, party_columns};
 
 type ResellerRow = tenancy::ResellerRow<Uuid, OffsetDateTime>;
@@ -34,8 +32,8 @@ impl DirectoryRepository for PgStore {
             created_at: reseller.created_at,
             audit: AuditColumns::from(audit),
         };
-        let added = async { run!(self, |connection| statement.get_result::<i64>(connection)) };
-        match added.await.map_err(StorageError::from)? {
+        let added = self.run(async |connection| statement.get_result::<i64>(connection).await).await;
+        match added.map_err(StorageError::from)? {
             0 => Err(AddPartyError::Taken),
             _ => Ok(()),
         }
@@ -60,7 +58,7 @@ impl DirectoryRepository for PgStore {
             audit: AuditColumns::from(audit),
         };
         let row: Option<MerchantRow> =
-            run!(self, |connection| async { statement.get_result(connection).await.optional() })?;
+            self.run(async |connection| statement.get_result(connection).await.optional()).await?;
         Ok(row.map(MerchantRow::merchant).transpose()?)
     }
 
@@ -77,7 +75,7 @@ impl DirectoryRepository for PgStore {
             created_at: merchant.created_at,
             audit: AuditColumns::from(audit),
         };
-        transact!(self, async |connection: &mut PgConn| {
+        self.transact(async |connection: &mut PgConn| {
             if let Some(stored) = claim_key(connection, record).await? {
                 return Err(Rollback::Refused(AddPartyError::Answered(stored)));
             }
@@ -87,11 +85,12 @@ impl DirectoryRepository for PgStore {
                 (false, false) => Err(Rollback::Refused(AddPartyError::UnknownReseller)),
             }
         })
+        .await
     }
 
     async fn find_reseller(&self, id: ResellerId) -> Result<Option<Reseller>, StorageError> {
         let query = resellers::table.find(id.0);
-        let row: Option<ResellerRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        let row: Option<ResellerRow> = self.run(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(ResellerRow::reseller).transpose()?)
     }
 
@@ -103,7 +102,7 @@ impl DirectoryRepository for PgStore {
             Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
             Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.0)),
         }
-        let row: Option<MerchantRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        let row: Option<MerchantRow> = self.run(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(MerchantRow::merchant).transpose()?)
     }
 
@@ -113,7 +112,7 @@ impl DirectoryRepository for PgStore {
         if let Some(after) = after {
             query = query.filter(dsl::reseller_id.gt(after.0));
         }
-        let rows: Vec<ResellerRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<ResellerRow> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(ResellerRow::reseller).collect::<Result<_, _>>()?)
     }
 
@@ -128,7 +127,7 @@ impl DirectoryRepository for PgStore {
         if let Some(after) = page.after {
             query = query.filter(dsl::merchant_id.gt(after.0));
         }
-        let rows: Vec<MerchantRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<MerchantRow> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(MerchantRow::merchant).collect::<Result<_, _>>()?)
     }
 }

@@ -3,23 +3,21 @@
 use async_trait::async_trait;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, RunQueryDsl};
+use diesel_async::RunQueryDsl;
 use pos_domain::audit::AuditEvent;
 use pos_domain::shared::{LocationId, Name, Party, Scope};
 use pos_domain::tenancy::Location;
 use pos_port_storage::shared::{IdempotencyRecord, StorageError};
 use pos_port_storage::tenancy::{AddLocationError, LocationPage, LocationRepository};
 use time::OffsetDateTime;
-use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::postgres::PgStore;
 use crate::postgres::connection::PgConn;
 use crate::postgres::pool::Rollback;
 use crate::postgres::schema::{locations, merchants};
 use crate::postgres::shared::audit_insert::insert_audit_event;
 use crate::postgres::shared::idempotency::claim_key;
-use crate::postgres::{run, transact};
+use crate::postgres::store::PgStore;
 use crate::rows::fleet;
 
 type LocationRow = fleet::LocationRow<Uuid, OffsetDateTime>;
@@ -54,7 +52,7 @@ impl LocationRepository for PgStore {
             Scope::Of(Party::Merchant(own)) => merchant = merchant.filter(merchants::merchant_id.eq(own.0)),
             Scope::Of(Party::Reseller(parent)) => merchant = merchant.filter(merchants::reseller_id.eq(parent.0)),
         }
-        transact!(self, async |connection: &mut PgConn| {
+        self.transact(async |connection: &mut PgConn| {
             if let Some(stored) = claim_key(connection, record).await? {
                 return Err(Rollback::Refused(AddLocationError::Answered(stored)));
             }
@@ -72,11 +70,12 @@ impl LocationRepository for PgStore {
             }
             Ok(insert_audit_event(connection, audit).await?)
         })
+        .await
     }
 
     async fn find_location(&self, scope: Scope, id: LocationId) -> Result<Option<Location>, StorageError> {
         let query = visible_to(scope).filter(locations::location_id.eq(id.0));
-        let row: Option<LocationRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        let row: Option<LocationRow> = self.run(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(LocationRow::location).transpose()?)
     }
 
@@ -90,13 +89,15 @@ impl LocationRepository for PgStore {
         use locations::dsl;
         let seen = visible_to(scope).filter(dsl::location_id.eq(id.0)).select(dsl::location_id);
         let rename = diesel::update(dsl::locations.filter(dsl::location_id.eq_any(seen)));
-        let row: Result<Option<LocationRow>, StorageError> = transact!(self, async |connection: &mut PgConn| {
-            let renamed = rename.set(dsl::name.eq(name.as_str())).get_result(connection).await.optional()?;
-            if renamed.is_some() {
-                insert_audit_event(connection, audit).await?;
-            }
-            Ok(renamed)
-        });
+        let row: Result<Option<LocationRow>, StorageError> = self
+            .transact(async |connection: &mut PgConn| {
+                let renamed = rename.set(dsl::name.eq(name.as_str())).get_result(connection).await.optional()?;
+                if renamed.is_some() {
+                    insert_audit_event(connection, audit).await?;
+                }
+                Ok(renamed)
+            })
+            .await;
         Ok(row?.map(LocationRow::location).transpose()?)
     }
 
@@ -109,7 +110,7 @@ impl LocationRepository for PgStore {
         if let Some(after) = page.after {
             query = query.filter(dsl::location_id.gt(after.0));
         }
-        let rows: Vec<LocationRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<LocationRow> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(LocationRow::location).collect::<Result<_, _>>()?)
     }
 }

@@ -11,15 +11,13 @@ use pos_port_storage::tenancy::{
     ApiClientRepository, ClientFailureRepository, GrantError, Logout, MemberRepository, SessionRepository, StartError,
 };
 use time::OffsetDateTime;
-use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::engine_error::EngineError;
-use crate::postgres::PgStore;
-use crate::postgres::run;
 use crate::postgres::schema::{api_clients, client_failures, memberships};
 use crate::postgres::shared::audit_insert::AuditColumns;
 use crate::postgres::shared::instants::EARLIEST;
+use crate::postgres::store::PgStore;
 use crate::postgres::tenancy::statements::{
     AddClient, ChangeClient, CountClientFailure, EndSession, FindSession, FindSessionByKey, IsEnded, LogOut,
     PutMembership, RemoveMembership, StartSession,
@@ -49,8 +47,8 @@ impl MemberRepository for PgStore {
             before: before.map(|grant| grant.0),
             audit: AuditColumns::from(audit),
         };
-        let put = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
-        match put.await {
+        let put = self.run(async |connection| statement.get_result::<(bool, bool)>(connection).await).await;
+        match put {
             Ok((true, _)) => Ok(()),
             Ok((false, true)) => Err(GrantError::Changed),
             Ok((false, false)) => Err(GrantError::UnknownParty),
@@ -67,7 +65,7 @@ impl MemberRepository for PgStore {
             reseller_id,
             audit: AuditColumns::from(audit),
         };
-        let removed: i64 = run!(self, |connection| statement.get_result(connection))?;
+        let removed: i64 = self.run(async |connection| statement.get_result(connection).await).await?;
         Ok(removed == 1)
     }
 
@@ -78,7 +76,7 @@ impl MemberRepository for PgStore {
             Party::Merchant(id) => theirs.filter(dsl::merchant_id.eq(id.0)),
             Party::Reseller(id) => theirs.filter(dsl::reseller_id.eq(id.0)),
         };
-        let row: Option<MembershipRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        let row: Option<MembershipRow> = self.run(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(MembershipRow::membership).transpose()?)
     }
 
@@ -93,7 +91,7 @@ impl MemberRepository for PgStore {
         if let Some(after) = after {
             query = query.filter(dsl::grant_id.gt(after.0));
         }
-        let rows: Vec<MembershipRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<MembershipRow> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(MembershipRow::membership).collect::<Result<_, _>>()?)
     }
 }
@@ -112,8 +110,8 @@ impl ApiClientRepository for PgStore {
             created_at: client.created_at,
             audit: AuditColumns::from(audit),
         };
-        let added = async { run!(self, |connection| statement.get_result::<(bool, bool)>(connection)) };
-        match added.await.map_err(StorageError::from)? {
+        let added = self.run(async |connection| statement.get_result::<(bool, bool)>(connection).await).await;
+        match added.map_err(StorageError::from)? {
             (true, _) => Ok(()),
             (false, true) => Err(GrantError::Taken),
             (false, false) => Err(GrantError::UnknownParty),
@@ -122,7 +120,7 @@ impl ApiClientRepository for PgStore {
 
     async fn find(&self, id: &ApiClientId) -> Result<Option<(ApiClient, SecretHash)>, StorageError> {
         let query = api_clients::table.find(id.as_str());
-        let row: Option<ClientRow> = run!(self, |connection| async { query.first(connection).await.optional() })?;
+        let row: Option<ClientRow> = self.run(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(ClientRow::client).transpose()?)
     }
 
@@ -140,7 +138,7 @@ impl ApiClientRepository for PgStore {
             revoked_at: None,
             audit: AuditColumns::from(audit),
         };
-        let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
+        let changed: i64 = self.run(async |connection| statement.get_result(connection).await).await?;
         Ok(changed == 1)
     }
 
@@ -152,7 +150,7 @@ impl ApiClientRepository for PgStore {
             revoked_at: Some(at),
             audit: AuditColumns::from(audit),
         };
-        let changed: i64 = run!(self, |connection| statement.get_result(connection))?;
+        let changed: i64 = self.run(async |connection| statement.get_result(connection).await).await?;
         Ok(changed == 1)
     }
 
@@ -172,7 +170,7 @@ impl ApiClientRepository for PgStore {
         if let Some(after) = after {
             query = query.filter(dsl::client_id.gt(after.as_str()));
         }
-        let rows: Vec<ClientRow> = run!(self, |connection| query.load(connection))?;
+        let rows: Vec<ClientRow> = self.run(async |connection| query.load(connection).await).await?;
         Ok(rows.into_iter().map(|row| Ok(row.client()?.0)).collect::<Result<_, StorageError>>()?)
     }
 }
@@ -182,7 +180,7 @@ impl ClientFailureRepository for PgStore {
     async fn window(&self, subject: &str) -> Result<Option<FailureWindow>, StorageError> {
         let query = client_failures::table.find(subject);
         let row: Option<ClientFailureRow<OffsetDateTime>> =
-            run!(self, |connection| async { query.first(connection).await.optional() })?;
+            self.run(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(ClientFailureRow::window).transpose()?)
     }
 
@@ -197,7 +195,8 @@ impl ClientFailureRepository for PgStore {
             moment: now,
             oldest: now.saturating_sub(limit.window).max(EARLIEST),
         };
-        let row: ClientFailureRow<OffsetDateTime> = run!(self, |connection| statement.get_result(connection))?;
+        let row: ClientFailureRow<OffsetDateTime> =
+            self.run(async |connection| statement.get_result(connection).await).await?;
         Ok(row.window()?)
     }
 }
@@ -222,8 +221,8 @@ impl SessionRepository for PgStore {
             token_key: session.token.map(|token| token.to_hex()),
             audit: AuditColumns::from(audit),
         };
-        let started = async { run!(self, |connection| statement.get_result::<(bool, bool, bool)>(connection)) };
-        match started.await.map_err(StorageError::from)? {
+        let started = self.run(async |connection| statement.get_result::<(bool, bool, bool)>(connection).await).await;
+        match started.map_err(StorageError::from)? {
             (true, ..) => Ok(()),
             (false, false, _) => Err(StartError::NoGrant),
             (false, true, true) => Err(StartError::LoggedOut),
@@ -234,20 +233,22 @@ impl SessionRepository for PgStore {
     async fn find(&self, token: &SessionToken, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
         let (wanted, token, issued) = (token.session.to_hex(), token.token.to_hex(), token.issued_at);
         let query = FindSession { wanted, moment: now, token, issued };
-        let row: Option<SessionRow> = run!(self, |connection| async { query.get_result(connection).await.optional() })?;
+        let row: Option<SessionRow> =
+            self.run(async |connection| query.get_result(connection).await.optional()).await?;
         Ok(row.map(SessionRow::session).transpose()?)
     }
 
     async fn find_by_key(&self, key: &SessionKey, now: OffsetDateTime) -> Result<Option<Session>, StorageError> {
         let query = FindSessionByKey { wanted: key.to_hex(), moment: now, issued: None };
-        let row: Option<SessionRow> = run!(self, |connection| async { query.get_result(connection).await.optional() })?;
+        let row: Option<SessionRow> =
+            self.run(async |connection| query.get_result(connection).await.optional()).await?;
         Ok(row.map(SessionRow::session).transpose()?)
     }
 
     async fn is_ended(&self, token: &SessionToken) -> Result<bool, StorageError> {
         let (wanted, token, issued) = (token.session.to_hex(), token.token.to_hex(), token.issued_at);
         let query = IsEnded { wanted, token, issued };
-        Ok(run!(self, |connection| query.get_result(connection))?)
+        Ok(self.run(async |connection| query.get_result(connection).await).await?)
     }
 
     async fn end(
@@ -258,7 +259,7 @@ impl SessionRepository for PgStore {
     ) -> Result<bool, StorageError> {
         let (wanted, token, issued) = (token.session.to_hex(), token.token.to_hex(), token.issued_at);
         let statement = EndSession { wanted, token, issued, until: expires_at, audit: AuditColumns::from(audit) };
-        let removed: i64 = run!(self, |connection| statement.get_result(connection))?;
+        let removed: i64 = self.run(async |connection| statement.get_result(connection).await).await?;
         Ok(removed == 1)
     }
 
@@ -273,7 +274,7 @@ impl SessionRepository for PgStore {
             Logout::User { user_id, issued_until } => ("user", user_id.as_str().to_owned(), *issued_until),
         };
         let statement = LogOut { what, whose, issued, until: expires_at, audit: AuditColumns::from(audit) };
-        let _stored: i64 = run!(self, |connection| statement.get_result(connection))?;
+        let _stored: i64 = self.run(async |connection| statement.get_result(connection).await).await?;
         Ok(())
     }
 }

@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
 use pos_domain::device::{Device, DeviceEventKind, PairingCode, PastCode, TerminalInfo, Transition};
-use pos_domain::shared::{DeviceId, Name, Scope};
+use pos_domain::shared::{DeviceId, Scope};
 use pos_port_storage::device::DeviceRepository;
 use pos_port_storage::shared::{IdempotencyRecord, SaveError, SaveIdempotentError, StorageError};
 
 use crate::engine_error::EngineError;
-use crate::rows::audit::chain_columns;
 use crate::rows::device::{self, PastCodeRow};
 use crate::rows::reader::signed;
+use crate::rows::saved_device::{SavedDevice, saved_device_columns};
 use crate::sqlite::device::events::insert_event;
 use crate::sqlite::schema::{devices, past_pairing_codes};
 use crate::sqlite::shared::idempotency::{find_earlier_response, store_response};
@@ -26,30 +26,14 @@ const WAITING_CODE: &str = "devices.pairing_code";
 /// Updates the device of a transition. Returns false if it does not have the expected version.
 fn update_device(connection: &mut SqliteConnection, transition: &Transition) -> Result<bool, EngineError> {
     use devices::dsl;
-    let record = transition.device().record();
-    let (chain_start, chain_tip) = chain_columns(transition);
+    let saved = SavedDevice::<String, i64>::from(transition);
+    macro_rules! assignments {
+        ($($column:ident: $sql:ty = $native:ty,)+) => { ($(dsl::$column.eq(saved.$column),)+) };
+    }
     let stored = dsl::devices
-        .filter(dsl::device_id.eq(record.id.as_str()))
+        .filter(dsl::device_id.eq(transition.device().id().as_str()))
         .filter(dsl::version.eq(signed(transition.expected_version())));
-    let changed = diesel::update(stored)
-        .set((
-            dsl::version.eq(signed(record.version)),
-            dsl::merchant_id.eq(record.merchant_id.to_string()),
-            dsl::status.eq(record.status.as_str()),
-            dsl::pairing_code.eq(record.pairing_code.as_ref().map(PairingCode::as_str)),
-            dsl::code_issued_at.eq(record.code_issued_at.map(micros)),
-            dsl::code_expires_at.eq(record.code_expires_at.map(micros)),
-            dsl::claimed_by.eq(record.claimed_by.as_ref().map(|user| user.as_str())),
-            dsl::claimed_at.eq(record.claimed_at.map(micros)),
-            dsl::activated_at.eq(record.activated_at.map(micros)),
-            dsl::decommissioned_at.eq(record.decommissioned_at.map(micros)),
-            dsl::label.eq(record.details.label.as_ref().map(Name::as_str)),
-            dsl::location_id.eq(record.details.location_id.map(|location| location.to_string())),
-            dsl::chain_start.eq(chain_start),
-            dsl::chain_tip.eq(chain_tip),
-        ))
-        .execute(connection)?;
-    Ok(changed == 1)
+    Ok(diesel::update(stored).set(saved_device_columns!(assignments)).execute(connection)? == 1)
 }
 
 fn insert_past_code(connection: &mut SqliteConnection, ended: &PastCode, sequence: u64) -> Result<(), EngineError> {
