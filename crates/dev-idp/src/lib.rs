@@ -13,6 +13,7 @@
 
 mod backchannel;
 mod entropy;
+mod error;
 mod http;
 mod jws;
 mod keys;
@@ -23,7 +24,8 @@ mod sessions;
 mod settings;
 mod tokens;
 
+pub use error::DevIdpError;
 pub use keys::KeyError;
 pub use mint::{MintKid, MintOptions, MintSignature};
-pub use running::{DevIdp, DevIdpError, HaltedDevIdp, RunningDevIdp};
+pub use running::{DevIdp, HaltedDevIdp, RunningDevIdp};
 pub use settings::{DevClient, DevIdpSettings, DevUser, SettingsError};

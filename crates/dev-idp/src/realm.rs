@@ -8,9 +8,9 @@ use time::{Duration, OffsetDateTime};
 
 use crate::backchannel::{self, Backchannel};
 use crate::entropy::{random_text, random_uuid};
+use crate::error::DevIdpError;
 use crate::keys::{KeyError, KeyRing, RefreshKey, SigningKeys};
 use crate::mint::{self, MintOptions};
-use crate::running::DevIdpError;
 use crate::sessions::{Grant, Session, Sessions};
 use crate::settings::{DevClient, DevIdpSettings};
 use crate::tokens::{Subject, TokenFacts};

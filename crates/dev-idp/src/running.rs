@@ -8,38 +8,16 @@ use actix_web::{App, HttpServer, web};
 use pos_port_clock::{Clock, Entropy};
 use serde_json::Value;
 
+use crate::error::DevIdpError;
 use crate::http;
 use crate::keys::KeyError;
 use crate::mint::{MintOptions, MintSignature};
 use crate::realm::Realm;
-use crate::settings::{DevIdpSettings, SettingsError};
+use crate::settings::DevIdpSettings;
 
 /// The development issuer. Never use it in production: see the crate's documentation.
 #[derive(Debug, Clone, Copy)]
 pub struct DevIdp;
-
-/// Why the issuer failed.
-#[derive(Debug, thiserror::Error)]
-pub enum DevIdpError {
-    /// The address is not a loopback address.
-    #[error("the development issuer listens on loopback only, not on {0}")]
-    NotLoopback(SocketAddr),
-    /// See [`SettingsError`].
-    #[error("invalid settings of the development issuer")]
-    Settings(#[from] SettingsError),
-    /// The address is in use, or the listener failed.
-    #[error("the development issuer cannot listen")]
-    Listen(#[from] std::io::Error),
-    /// See [`KeyError`].
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The HTTP client for logout tokens cannot be built.
-    #[error("the development issuer cannot build its HTTP client")]
-    Client(#[from] reqwest::Error),
-    /// The task that generates keys was cancelled or panicked.
-    #[error("a task of the development issuer was interrupted")]
-    Interrupted(#[from] tokio::task::JoinError),
-}
 
 impl DevIdp {
     /// Binds `addr` (port 0: any free port), generates keys, and serves until the handle is dropped or stopped. `clock` is

@@ -16,6 +16,7 @@ mod schema;
 mod sqlite;
 mod subscribers;
 mod url;
+mod visibility;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::exact::mask_credentials;
 use super::fault::{SettingsFault, Source};
+use super::masking::mask_credentials;
 use super::suggest::suggest;
 
 const DEFAULTS: &str = include_str!("../../../../config/default.toml");

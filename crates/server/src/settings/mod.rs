@@ -11,6 +11,7 @@ mod effective;
 mod exact;
 mod fault;
 mod layers;
+mod masking;
 mod reader;
 mod sections;
 mod suggest;

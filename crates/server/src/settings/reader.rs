@@ -10,9 +10,9 @@ use secrecy::SecretString;
 use toml::Value;
 
 use super::effective::{Effective, EffectiveSetting};
-use super::exact::{MASK, mask_credentials};
 use super::fault::{SettingsFault, Source};
 use super::layers::{Entries, Entry, Given, is_secret};
+use super::masking::{MASK, mask_credentials};
 
 pub(super) struct Reader<'e> {
     entries: &'e Entries,

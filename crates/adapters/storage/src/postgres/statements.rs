@@ -134,7 +134,7 @@ mod tests {
     use crate::postgres::fleet::create::{AddDevices, CheckLocations};
     use crate::postgres::pairing::refusals::{CountFailure, RecordBlocked};
     use crate::postgres::shared::audit_insert::AuditColumns;
-    use crate::postgres::tenancy::statements::EndSession;
+    use crate::postgres::tenancy::statements::sessions::EndSession;
 
     fn is_prepared_once<Q: Query + QueryFragment<Pg> + QueryId>(query: &Q) -> bool {
         Q::query_id().is_some() && query.is_safe_to_cache_prepared(&Pg).unwrap()

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, Status};
 use diesel::SqliteConnection;
@@ -19,13 +20,15 @@ use tokio::time::timeout;
 
 use crate::engine_error::{EngineError, TooSlow, shared};
 use crate::pool_share::PoolShare;
-use crate::sqlite::LONG_WRITE_TIMEOUT;
 use crate::sqlite::connection::{Limits, SqliteManager, run};
 
 /// Maximum number of writes in one commit.
 pub(crate) const BATCH: usize = 64;
 /// Capacity of the queue. Further writes are rejected at once: the disk is overloaded.
 const QUEUE: usize = 4_096;
+
+/// Timeout of the longest writes.
+const LONG_WRITE_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 pub(crate) struct Writer {
     pool: Pool<SqliteManager>,

@@ -17,9 +17,10 @@ use crate::engine_error::EngineError;
 use crate::rows::reader::{Reader, signed};
 use crate::rows::retention::{Count, FIRST_REQUIRED, PurgeTable, count_sql, purged_batch, table_of};
 use crate::sqlite::fleet::staging::delete_expired;
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema::{chain_checkpoints, device_events};
 use crate::sqlite::shared::audit_insert::insert_audit_event;
-use crate::sqlite::{SqliteStore, micros};
+use crate::sqlite::store::SqliteStore;
 
 fn purge_table(
     connection: &mut SqliteConnection,

@@ -1,3 +1,6 @@
 //! diesel schema of the SQLite tables. Instants are microseconds since the epoch.
 
 crate::schema::tables!(Text, BigInt);
+
+/// The Rust type of ids.
+pub(crate) type Id = String;

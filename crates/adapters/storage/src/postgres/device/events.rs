@@ -4,17 +4,18 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use pos_domain::device::{ChainCheckpoint, DeviceEvent};
-use pos_domain::shared::{DeviceId, Party, Scope};
+use pos_domain::shared::DeviceId;
 use pos_port_storage::device::{DeviceEventLog, DeviceEventPage, DeviceHistory, EventPosition};
 use pos_port_storage::shared::{StorageError, TimeRange};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::postgres::schema::{chain_checkpoints, device_events, merchants};
+use crate::postgres::schema::{chain_checkpoints, device_events};
 use crate::postgres::store::PgStore;
 use crate::rows::audit::{self};
 use crate::rows::reader::signed;
 use crate::rows::retention::ChainCheckpointRow;
+use crate::visibility::visible_by_merchant;
 
 type EventRow = audit::EventRow<Uuid, OffsetDateTime>;
 
@@ -26,19 +27,12 @@ fn events(rows: Vec<EventRow>) -> Result<Vec<DeviceEvent>, StorageError> {
 impl DeviceEventLog for PgStore {
     async fn events_of(&self, history: &DeviceHistory) -> Result<Vec<DeviceEvent>, StorageError> {
         use device_events::dsl;
-        let mut query = dsl::device_events
+        let query = dsl::device_events
             .filter(dsl::device_id.eq(history.device_id.as_str()).and(dsl::sequence.gt(signed(history.after))))
             .order(dsl::sequence)
             .limit(history.limit.into())
             .into_boxed();
-        match history.scope {
-            Scope::Operator => {}
-            Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
-            Scope::Of(Party::Reseller(parent)) => {
-                let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.0));
-                query = query.filter(dsl::merchant_id.eq_any(theirs.select(merchants::merchant_id)));
-            }
-        }
+        let query = visible_by_merchant!(postgres, query, history.scope, dsl::merchant_id);
         events(self.run(async |connection| query.load(connection).await).await?)
     }
 

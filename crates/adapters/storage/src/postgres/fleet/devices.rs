@@ -18,24 +18,17 @@ use crate::postgres::device::devices::DeviceRow;
 use crate::postgres::device::save::SaveForParty;
 use crate::postgres::fleet::create::{AddDevices, CheckLocations};
 use crate::postgres::pool::Rollback;
-use crate::postgres::schema::{devices, merchants};
+use crate::postgres::schema::devices;
 use crate::postgres::shared::idempotency::{claim_key, find_response};
 use crate::postgres::store::PgStore;
 use crate::rows::device::new_devices;
 use crate::rows::fleet::stored_response;
+use crate::visibility::visible_by_merchant;
 
 /// The devices that are visible to a scope.
 fn visible_to(scope: Scope) -> devices::BoxedQuery<'static, Pg> {
     use devices::dsl;
-    let all = dsl::devices.into_boxed();
-    match scope {
-        Scope::Operator => all,
-        Scope::Of(Party::Merchant(own)) => all.filter(dsl::merchant_id.eq(own.0)),
-        Scope::Of(Party::Reseller(parent)) => {
-            let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.0)).select(merchants::merchant_id);
-            all.filter(dsl::merchant_id.eq_any(theirs))
-        }
-    }
+    visible_by_merchant!(postgres, dsl::devices.into_boxed(), scope, dsl::merchant_id)
 }
 
 #[async_trait]

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use pos_domain::audit::AuditEvent;
-use pos_domain::shared::{MerchantId, Name, Party, ResellerId, Scope};
+use pos_domain::shared::{MerchantId, Name, ResellerId, Scope};
 use pos_domain::tenancy::{Merchant, Reseller};
 use pos_port_storage::shared::{IdempotencyRecord, StorageError};
 use pos_port_storage::tenancy::{AddPartyError, DirectoryRepository, MerchantPage};
@@ -17,8 +17,9 @@ use crate::postgres::schema::{merchants, resellers};
 use crate::postgres::shared::audit_insert::AuditColumns;
 use crate::postgres::shared::idempotency::claim_key;
 use crate::postgres::store::PgStore;
-use crate::postgres::tenancy::statements::{AddMerchant, AddReseller, RenameMerchant};
+use crate::postgres::tenancy::statements::parties::{AddMerchant, AddReseller, RenameMerchant};
 use crate::rows::tenancy::{self, party_columns};
+use crate::visibility::visible_by_party;
 
 type ResellerRow = tenancy::ResellerRow<Uuid, OffsetDateTime>;
 type MerchantRow = tenancy::MerchantRow<Uuid, OffsetDateTime>;
@@ -97,11 +98,7 @@ impl DirectoryRepository for PgStore {
     async fn find_merchant(&self, scope: Scope, id: MerchantId) -> Result<Option<Merchant>, StorageError> {
         use merchants::dsl;
         let mut query = dsl::merchants.filter(dsl::merchant_id.eq(id.0)).into_boxed();
-        match scope {
-            Scope::Operator => {}
-            Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
-            Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.0)),
-        }
+        query = visible_by_party!(postgres, query, scope, merchants);
         let row: Option<MerchantRow> = self.run(async |connection| query.first(connection).await.optional()).await?;
         Ok(row.map(MerchantRow::merchant).transpose()?)
     }
@@ -119,11 +116,7 @@ impl DirectoryRepository for PgStore {
     async fn list_merchants(&self, page: &MerchantPage) -> Result<Vec<Merchant>, StorageError> {
         use merchants::dsl;
         let mut query = dsl::merchants.order(dsl::merchant_id).limit(page.limit.into()).into_boxed();
-        match page.scope {
-            Scope::Operator => {}
-            Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.0)),
-            Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.0)),
-        }
+        query = visible_by_party!(postgres, query, page.scope, merchants);
         if let Some(after) = page.after {
             query = query.filter(dsl::merchant_id.gt(after.0));
         }

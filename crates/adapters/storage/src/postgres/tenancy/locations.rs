@@ -5,7 +5,7 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use pos_domain::audit::AuditEvent;
-use pos_domain::shared::{LocationId, Name, Party, Scope};
+use pos_domain::shared::{LocationId, Name, Scope};
 use pos_domain::tenancy::Location;
 use pos_port_storage::shared::{IdempotencyRecord, StorageError};
 use pos_port_storage::tenancy::{AddLocationError, LocationPage, LocationRepository};
@@ -19,21 +19,14 @@ use crate::postgres::shared::audit_insert::insert_audit_event;
 use crate::postgres::shared::idempotency::claim_key;
 use crate::postgres::store::PgStore;
 use crate::rows::fleet;
+use crate::visibility::{visible_by_merchant, visible_by_party};
 
 type LocationRow = fleet::LocationRow<Uuid, OffsetDateTime>;
 
 /// The locations that are visible to a scope.
 fn visible_to(scope: Scope) -> locations::BoxedQuery<'static, Pg> {
     use locations::dsl;
-    let all = dsl::locations.into_boxed();
-    match scope {
-        Scope::Operator => all,
-        Scope::Of(Party::Merchant(own)) => all.filter(dsl::merchant_id.eq(own.0)),
-        Scope::Of(Party::Reseller(parent)) => {
-            let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.0)).select(merchants::merchant_id);
-            all.filter(dsl::merchant_id.eq_any(theirs))
-        }
-    }
+    visible_by_merchant!(postgres, dsl::locations.into_boxed(), scope, dsl::merchant_id)
 }
 
 #[async_trait]
@@ -46,12 +39,8 @@ impl LocationRepository for PgStore {
         audit: &AuditEvent,
     ) -> Result<(), AddLocationError> {
         use locations::dsl;
-        let mut merchant = merchants::table.filter(merchants::merchant_id.eq(location.merchant_id.0)).into_boxed();
-        match scope {
-            Scope::Operator => {}
-            Scope::Of(Party::Merchant(own)) => merchant = merchant.filter(merchants::merchant_id.eq(own.0)),
-            Scope::Of(Party::Reseller(parent)) => merchant = merchant.filter(merchants::reseller_id.eq(parent.0)),
-        }
+        let merchant = merchants::table.filter(merchants::merchant_id.eq(location.merchant_id.0)).into_boxed();
+        let merchant = visible_by_party!(postgres, merchant, scope, merchants);
         self.transact(async |connection: &mut PgConn| {
             if let Some(stored) = claim_key(connection, record).await? {
                 return Err(Rollback::Refused(AddLocationError::Answered(stored)));

@@ -18,11 +18,14 @@ use crate::postgres::schema::{api_clients, client_failures, memberships};
 use crate::postgres::shared::audit_insert::AuditColumns;
 use crate::postgres::shared::instants::EARLIEST;
 use crate::postgres::store::PgStore;
-use crate::postgres::tenancy::statements::{
-    AddClient, ChangeClient, CountClientFailure, EndSession, FindSession, FindSessionByKey, IsEnded, LogOut,
-    PutMembership, RemoveMembership, StartSession,
+use crate::postgres::tenancy::statements::members::{
+    AddClient, ChangeClient, CountClientFailure, PutMembership, RemoveMembership,
+};
+use crate::postgres::tenancy::statements::sessions::{
+    EndSession, FindSession, FindSessionByKey, IsEnded, LogOut, StartSession,
 };
 use crate::rows::tenancy::{self, ClientFailureRow, party_columns};
+use crate::visibility::visible_by_party;
 
 type MembershipRow = tenancy::MembershipRow<Uuid, OffsetDateTime>;
 type ClientRow = tenancy::ClientRow<Uuid, OffsetDateTime>;
@@ -83,11 +86,7 @@ impl MemberRepository for PgStore {
     async fn list(&self, scope: Scope, after: Option<GrantId>, limit: u32) -> Result<Vec<Membership>, StorageError> {
         use memberships::dsl;
         let mut query = dsl::memberships.order(dsl::grant_id).limit(limit.into()).into_boxed();
-        match scope {
-            Scope::Operator => {}
-            Scope::Of(Party::Merchant(id)) => query = query.filter(dsl::merchant_id.eq(id.0)),
-            Scope::Of(Party::Reseller(id)) => query = query.filter(dsl::reseller_id.eq(id.0)),
-        }
+        query = visible_by_party!(postgres, query, scope, memberships);
         if let Some(after) = after {
             query = query.filter(dsl::grant_id.gt(after.0));
         }
@@ -162,11 +161,7 @@ impl ApiClientRepository for PgStore {
     ) -> Result<Vec<ApiClient>, StorageError> {
         use api_clients::dsl;
         let mut query = dsl::api_clients.order(dsl::client_id).limit(limit.into()).into_boxed();
-        match scope {
-            Scope::Operator => {}
-            Scope::Of(Party::Merchant(id)) => query = query.filter(dsl::merchant_id.eq(id.0)),
-            Scope::Of(Party::Reseller(id)) => query = query.filter(dsl::reseller_id.eq(id.0)),
-        }
+        query = visible_by_party!(postgres, query, scope, api_clients);
         if let Some(after) = after {
             query = query.filter(dsl::client_id.gt(after.as_str()));
         }

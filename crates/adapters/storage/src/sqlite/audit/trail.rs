@@ -14,9 +14,10 @@ use crate::engine_error::EngineError;
 use crate::rows::audit;
 use crate::rows::reader::{CorruptRow, signed};
 use crate::rows::trail::{self, AUDITED_ROWS, AuditedRowRecord};
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema::{audit_checkpoint_entries, audit_checkpoints, audit_events};
 use crate::sqlite::shared::audit_insert::insert_audit_event;
-use crate::sqlite::{SqliteStore, micros};
+use crate::sqlite::store::SqliteStore;
 use pos_port_storage::audit::AuditPosition;
 use pos_port_storage::shared::TimeRange;
 

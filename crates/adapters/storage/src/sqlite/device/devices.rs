@@ -13,10 +13,11 @@ use crate::rows::device::{self, PastCodeRow};
 use crate::rows::reader::signed;
 use crate::rows::saved_device::{SavedDevice, saved_device_columns};
 use crate::sqlite::device::events::insert_event;
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema::{devices, past_pairing_codes};
 use crate::sqlite::shared::idempotency::{find_earlier_response, store_response};
 use crate::sqlite::shared::visibility::{is_device_visible, is_merchant_visible};
-use crate::sqlite::{SqliteStore, micros};
+use crate::sqlite::store::SqliteStore;
 
 pub(crate) type DeviceRow = device::DeviceRow<String, i64>;
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use diesel::SqliteConnection;
 use diesel::prelude::*;
 use pos_domain::device::{ChainCheckpoint, DeviceEvent};
-use pos_domain::shared::{DeviceId, Party, Scope};
+use pos_domain::shared::DeviceId;
 use pos_port_storage::device::{DeviceEventLog, DeviceEventPage, DeviceHistory, EventPosition};
 use pos_port_storage::shared::{StorageError, TimeRange};
 
@@ -12,8 +12,10 @@ use crate::engine_error::EngineError;
 use crate::rows::audit::{self, client_ip_text, trace_text};
 use crate::rows::reader::signed;
 use crate::rows::retention::ChainCheckpointRow;
-use crate::sqlite::schema::{chain_checkpoints, device_events, merchants};
-use crate::sqlite::{SqliteStore, micros};
+use crate::sqlite::instants::micros;
+use crate::sqlite::schema::{chain_checkpoints, device_events};
+use crate::sqlite::store::SqliteStore;
+use crate::visibility::visible_by_merchant;
 
 type EventRow = audit::EventRow<String, i64>;
 
@@ -45,19 +47,12 @@ impl DeviceEventLog for SqliteStore {
         use device_events::dsl;
         let history = history.clone();
         let rows = self.read(move |connection| {
-            let mut query = dsl::device_events
+            let query = dsl::device_events
                 .filter(dsl::device_id.eq(history.device_id.as_str()).and(dsl::sequence.gt(signed(history.after))))
                 .order(dsl::sequence)
                 .limit(history.limit.into())
                 .into_boxed();
-            match history.scope {
-                Scope::Operator => {}
-                Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.to_string())),
-                Scope::Of(Party::Reseller(parent)) => {
-                    let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.to_string()));
-                    query = query.filter(dsl::merchant_id.eq_any(theirs.select(merchants::merchant_id)));
-                }
-            }
+            let query = visible_by_merchant!(sqlite, query, history.scope, dsl::merchant_id);
             Ok(query.load::<EventRow>(connection)?)
         });
         events(rows.await?)

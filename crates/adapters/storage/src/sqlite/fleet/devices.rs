@@ -17,10 +17,11 @@ use crate::rows::audit::chain_columns;
 use crate::rows::device::new_devices;
 use crate::sqlite::device::devices::DeviceRow;
 use crate::sqlite::device::events::insert_event;
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema::{devices, locations};
 use crate::sqlite::shared::idempotency::{find_earlier_response, find_response, store_response};
 use crate::sqlite::shared::visibility::{is_merchant_visible, visible_devices};
-use crate::sqlite::{SqliteStore, micros};
+use crate::sqlite::store::SqliteStore;
 
 /// Whether the location, if any, belongs to the merchant.
 pub(crate) fn has_location(

@@ -20,11 +20,11 @@ use crate::rows::imports::{
     split_decisions, split_repeated, split_taken, to_pending_rows,
 };
 use crate::rows::reader::signed;
-use crate::sqlite::SqliteStore;
 use crate::sqlite::fleet::devices::{has_location, insert_device};
 use crate::sqlite::schema;
 use crate::sqlite::schema::{devices, import_rows, imports};
 use crate::sqlite::shared::visibility::is_merchant_visible;
+use crate::sqlite::store::SqliteStore;
 
 /// Why the completion of an import is rolled back.
 enum Rollback {

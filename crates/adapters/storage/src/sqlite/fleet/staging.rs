@@ -13,9 +13,10 @@ use crate::rows::audit::{client_ip_text, trace_text};
 use crate::rows::imports::{DISCARDED, ImportRow, UPLOADED, UPLOADING, import_columns, owner_text};
 use crate::rows::reader::signed;
 use crate::sqlite::fleet::imports::find_import;
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema;
 use crate::sqlite::schema::{import_rows, imports};
-use crate::sqlite::{SqliteStore, micros};
+use crate::sqlite::store::SqliteStore;
 
 /// The import, if it is being uploaded.
 #[diesel::dsl::auto_type(no_type_alias)]

@@ -7,7 +7,7 @@ use pos_domain::audit::AuditEvent;
 
 use crate::engine_error::EngineError;
 use crate::rows::audit::{client_ip_text, detail_text, digest_bytes, subject_text, trace_text};
-use crate::sqlite::micros;
+use crate::sqlite::instants::micros;
 
 /// Stores an audit event in the transaction of the change that it describes.
 pub(crate) fn insert_audit_event(connection: &mut SqliteConnection, event: &AuditEvent) -> Result<(), EngineError> {

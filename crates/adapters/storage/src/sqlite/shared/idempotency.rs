@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::engine_error::EngineError;
 use crate::rows::fleet::{ResponseRow, party_key, stored_response};
-use crate::sqlite::micros;
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema::idempotency_keys::dsl;
 
 /// Finds the response for the key of a call, unless it has expired at `IdempotencyRecord::at`. `None` for a call without a

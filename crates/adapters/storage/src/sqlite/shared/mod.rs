@@ -1,3 +1,4 @@
 pub(crate) mod audit_insert;
+mod health;
 pub(crate) mod idempotency;
 pub(crate) mod visibility;

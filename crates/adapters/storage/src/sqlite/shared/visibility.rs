@@ -8,19 +8,12 @@ use pos_domain::shared::{DeviceId, MerchantId, Party, Scope};
 
 use crate::engine_error::EngineError;
 use crate::sqlite::schema::{devices, merchants};
+use crate::visibility::visible_by_merchant;
 
 /// The devices that are visible to a scope.
 pub(crate) fn visible_devices(scope: Scope) -> devices::BoxedQuery<'static, Sqlite> {
     use devices::dsl;
-    let all = dsl::devices.into_boxed();
-    match scope {
-        Scope::Operator => all,
-        Scope::Of(Party::Merchant(own)) => all.filter(dsl::merchant_id.eq(own.to_string())),
-        Scope::Of(Party::Reseller(parent)) => {
-            let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.to_string()));
-            all.filter(dsl::merchant_id.eq_any(theirs.select(merchants::merchant_id)))
-        }
-    }
+    visible_by_merchant!(sqlite, dsl::devices.into_boxed(), scope, dsl::merchant_id)
 }
 
 /// Whether the merchant of a stored device is visible to a scope. True for an operator, even if the device does not exist.

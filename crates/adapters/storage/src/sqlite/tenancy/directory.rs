@@ -11,11 +11,13 @@ use pos_port_storage::tenancy::{AddPartyError, DirectoryRepository, MerchantPage
 
 use crate::engine_error::EngineError;
 use crate::rows::tenancy;
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema::{merchants, resellers};
 use crate::sqlite::shared::audit_insert::insert_audit_event;
 use crate::sqlite::shared::idempotency::{find_earlier_response, store_response};
+use crate::sqlite::store::SqliteStore;
 use crate::sqlite::tenancy::parties::party_exists;
-use crate::sqlite::{SqliteStore, micros};
+use crate::visibility::visible_by_party;
 
 type ResellerRow = tenancy::ResellerRow<String, i64>;
 type MerchantRow = tenancy::MerchantRow<String, i64>;
@@ -27,11 +29,7 @@ fn load_merchant(
 ) -> Result<Option<MerchantRow>, EngineError> {
     use merchants::dsl;
     let mut query = dsl::merchants.filter(dsl::merchant_id.eq(id.to_string())).into_boxed();
-    match scope {
-        Scope::Operator => {}
-        Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.to_string())),
-        Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.to_string())),
-    }
+    query = visible_by_party!(sqlite, query, scope, merchants);
     Ok(query.first(connection).optional()?)
 }
 
@@ -145,11 +143,7 @@ impl DirectoryRepository for SqliteStore {
         let page = *page;
         let rows = self.read(move |connection| {
             let mut query = dsl::merchants.order(dsl::merchant_id).limit(page.limit.into()).into_boxed();
-            match page.scope {
-                Scope::Operator => {}
-                Scope::Of(Party::Merchant(own)) => query = query.filter(dsl::merchant_id.eq(own.to_string())),
-                Scope::Of(Party::Reseller(parent)) => query = query.filter(dsl::reseller_id.eq(parent.to_string())),
-            }
+            query = visible_by_party!(sqlite, query, page.scope, merchants);
             if let Some(after) = page.after {
                 query = query.filter(dsl::merchant_id.gt(after.to_string()));
             }

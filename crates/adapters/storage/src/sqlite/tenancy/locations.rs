@@ -4,32 +4,26 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use diesel::sqlite::Sqlite;
 use pos_domain::audit::AuditEvent;
-use pos_domain::shared::{LocationId, Name, Party, Scope};
+use pos_domain::shared::{LocationId, Name, Scope};
 use pos_domain::tenancy::Location;
 use pos_port_storage::shared::{IdempotencyRecord, StorageError};
 use pos_port_storage::tenancy::{AddLocationError, LocationPage, LocationRepository};
 
 use crate::rows::fleet;
-use crate::sqlite::schema::{locations, merchants};
+use crate::sqlite::instants::micros;
+use crate::sqlite::schema::locations;
 use crate::sqlite::shared::audit_insert::insert_audit_event;
 use crate::sqlite::shared::idempotency::{find_earlier_response, store_response};
 use crate::sqlite::shared::visibility::is_merchant_visible;
-use crate::sqlite::{SqliteStore, micros};
+use crate::sqlite::store::SqliteStore;
+use crate::visibility::visible_by_merchant;
 
 type LocationRow = fleet::LocationRow<String, i64>;
 
 /// The locations that are visible to a scope.
 fn visible_to(scope: Scope) -> locations::BoxedQuery<'static, Sqlite> {
     use locations::dsl;
-    let all = dsl::locations.into_boxed();
-    match scope {
-        Scope::Operator => all,
-        Scope::Of(Party::Merchant(own)) => all.filter(dsl::merchant_id.eq(own.to_string())),
-        Scope::Of(Party::Reseller(parent)) => {
-            let theirs = merchants::table.filter(merchants::reseller_id.eq(parent.to_string()));
-            all.filter(dsl::merchant_id.eq_any(theirs.select(merchants::merchant_id)))
-        }
-    }
+    visible_by_merchant!(sqlite, dsl::locations.into_boxed(), scope, dsl::merchant_id)
 }
 
 #[async_trait]

@@ -12,11 +12,13 @@ use time::OffsetDateTime;
 
 use crate::engine_error::EngineError;
 use crate::rows::tenancy::ClientFailureRow;
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema::{api_clients, client_failures, memberships, sessions};
 use crate::sqlite::shared::audit_insert::insert_audit_event;
+use crate::sqlite::store::SqliteStore;
 use crate::sqlite::tenancy::parties::{ClientRow, MembershipRow, party_exists, party_texts};
 use crate::sqlite::tenancy::sessions::end_sessions;
-use crate::sqlite::{SqliteStore, micros};
+use crate::visibility::visible_by_party;
 
 /// Deletes a membership and the sessions that depend on it.
 fn delete_membership(connection: &mut SqliteConnection, membership: &Membership) -> Result<(), EngineError> {
@@ -109,11 +111,7 @@ impl MemberRepository for SqliteStore {
         use memberships::dsl;
         let rows = self.read(move |connection| {
             let mut query = dsl::memberships.order(dsl::grant_id).limit(limit.into()).into_boxed();
-            match scope {
-                Scope::Operator => {}
-                Scope::Of(Party::Merchant(id)) => query = query.filter(dsl::merchant_id.eq(id.to_string())),
-                Scope::Of(Party::Reseller(id)) => query = query.filter(dsl::reseller_id.eq(id.to_string())),
-            }
+            query = visible_by_party!(sqlite, query, scope, memberships);
             if let Some(after) = after {
                 query = query.filter(dsl::grant_id.gt(after.to_string()));
             }
@@ -219,11 +217,7 @@ impl ApiClientRepository for SqliteStore {
         let after = after.cloned();
         let rows = self.read(move |connection| {
             let mut query = dsl::api_clients.order(dsl::client_id).limit(limit.into()).into_boxed();
-            match scope {
-                Scope::Operator => {}
-                Scope::Of(Party::Merchant(id)) => query = query.filter(dsl::merchant_id.eq(id.to_string())),
-                Scope::Of(Party::Reseller(id)) => query = query.filter(dsl::reseller_id.eq(id.to_string())),
-            }
+            query = visible_by_party!(sqlite, query, scope, api_clients);
             if let Some(after) = &after {
                 query = query.filter(dsl::client_id.gt(after.as_str().to_owned()));
             }

@@ -12,10 +12,11 @@ use time::OffsetDateTime;
 
 use crate::engine_error::EngineError;
 use crate::rows::tenancy;
+use crate::sqlite::instants::micros;
 use crate::sqlite::schema::{api_clients, logouts, memberships, merchants, revoked_tokens, sessions};
 use crate::sqlite::shared::audit_insert::insert_audit_event;
+use crate::sqlite::store::SqliteStore;
 use crate::sqlite::tenancy::parties::{ClientRow, MembershipRow, party_texts};
-use crate::sqlite::{SqliteStore, micros};
 
 type SessionRow = tenancy::SessionRow<String, i64>;
 

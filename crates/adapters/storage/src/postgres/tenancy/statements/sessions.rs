@@ -1,4 +1,4 @@
-//! SQL statements of the tenancy repositories: each is one atomic write in one round trip, cached as a prepared statement.
+//! SQL statements of sessions, revoked tokens and logouts.
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::postgres::shared::audit_insert::{AuditColumns, insert_audit};
 use crate::postgres::statements::{Input, fixed, statement};
+use crate::postgres::tenancy::statements::end_tokens;
 
 pub(crate) type SessionColumns = (
     Text,
@@ -26,181 +27,6 @@ pub(crate) type SessionColumns = (
     Nullable<Text>,
     Nullable<SqlUuid>,
 );
-
-/// The CTE `tokens_ended`, followed by a comma: revokes the tokens that started the sessions of the CTE `ended`. For a
-/// session without a token key it revokes all tokens issued up to the session's token.
-macro_rules! end_tokens {
-    () => {
-        "tokens_ended AS (
-        INSERT INTO revoked_tokens AS known (session_key, token_key, issued_at, expires_at)
-        SELECT session_key, coalesce(token_key, ''),
-            CASE WHEN token_key IS NULL THEN token_issued_at + interval '1 microsecond' ELSE token_issued_at END, ends_at
-        FROM ended
-        ON CONFLICT (session_key, token_key) DO UPDATE SET
-            issued_at = greatest(known.issued_at, excluded.issued_at),
-            expires_at = greatest(known.expires_at, excluded.expires_at)
-    ), "
-    };
-}
-
-fixed! {
-    /// Creates a merchant. Returns whether it was added, and whether its reseller exists.
-    AddMerchant -> (Bool, Bool), audit {
-        merchant_id: SqlUuid = Uuid,
-        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
-        name: Text = String,
-        created_at: Timestamptz = OffsetDateTime,
-    }
-    concat!("), known AS (
-        SELECT FROM input WHERE reseller_id IS NULL OR reseller_id IN (SELECT reseller_id FROM resellers)
-    ), added AS (
-        INSERT INTO merchants (merchant_id, reseller_id, name, created_at)
-        SELECT merchant_id, reseller_id, name, created_at FROM input WHERE EXISTS (SELECT FROM known)
-        ON CONFLICT (merchant_id) DO NOTHING
-        RETURNING merchant_id
-    ), ", insert_audit!("added"), "
-    SELECT EXISTS (SELECT FROM added), EXISTS (SELECT FROM known)")
-}
-
-fixed! {
-    /// Creates a reseller. Returns 1, or 0 if the id is taken.
-    AddReseller -> BigInt, audit {
-        reseller_id: SqlUuid = Uuid,
-        name: Text = String,
-        created_at: Timestamptz = OffsetDateTime,
-    }
-    concat!("), added AS (
-        INSERT INTO resellers (reseller_id, name, created_at) SELECT reseller_id, name, created_at FROM input
-        ON CONFLICT (reseller_id) DO NOTHING
-        RETURNING reseller_id
-    ), ", insert_audit!("added"), "
-    SELECT count(*) FROM added")
-}
-
-fixed! {
-    /// Renames a merchant that matches `own` or belongs to `parent`; a null parameter matches every merchant. Returns the
-    /// row, or none.
-    RenameMerchant -> (SqlUuid, Nullable<SqlUuid>, Text, Timestamptz), audit {
-        wanted: SqlUuid = Uuid,
-        own: Nullable<SqlUuid> = Option<Uuid>,
-        parent: Nullable<SqlUuid> = Option<Uuid>,
-        new_name: Text = String,
-    }
-    concat!("), renamed AS (
-        UPDATE merchants SET name = new_name FROM input
-        WHERE merchant_id = wanted AND (own IS NULL OR merchant_id = own) AND (parent IS NULL OR reseller_id = parent)
-        RETURNING merchant_id, reseller_id, name, created_at
-    ), ", insert_audit!("renamed"), "
-    SELECT merchant_id, reseller_id, name, created_at FROM renamed")
-}
-
-fixed! {
-    /// Stores a membership in place of the one with the grant `before`, if any. Returns whether it was stored, and whether
-    /// the party exists.
-    PutMembership -> (Bool, Bool), audit {
-        grant_id: SqlUuid = Uuid,
-        user_id: Text = String,
-        merchant_id: Nullable<SqlUuid> = Option<Uuid>,
-        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
-        role: Text = &'static str,
-        created_at: Timestamptz = OffsetDateTime,
-        before: Nullable<SqlUuid> = Option<Uuid>,
-    }
-    concat!("), known AS (
-        SELECT FROM input
-        WHERE EXISTS (SELECT FROM merchants WHERE merchants.merchant_id = input.merchant_id)
-            OR EXISTS (SELECT FROM resellers WHERE resellers.reseller_id = input.reseller_id)
-    ), replaced AS (
-        UPDATE memberships SET grant_id = input.grant_id, role = input.role, created_at = input.created_at
-        FROM input
-        WHERE memberships.grant_id = before AND memberships.user_id = input.user_id
-            AND memberships.merchant_id IS NOT DISTINCT FROM input.merchant_id
-            AND memberships.reseller_id IS NOT DISTINCT FROM input.reseller_id
-        RETURNING memberships.grant_id
-    ), added AS (
-        INSERT INTO memberships (grant_id, user_id, merchant_id, reseller_id, role, created_at)
-        SELECT grant_id, user_id, merchant_id, reseller_id, role, created_at FROM input
-        WHERE before IS NULL AND EXISTS (SELECT FROM known)
-        ON CONFLICT (user_id, (coalesce(merchant_id, reseller_id)), (merchant_id IS NULL)) DO NOTHING
-        RETURNING grant_id
-    ), kept AS (
-        SELECT grant_id FROM replaced UNION ALL SELECT grant_id FROM added
-    ), ended AS (
-        DELETE FROM sessions USING input
-        WHERE sessions.grant_id = before AND EXISTS (SELECT FROM kept)
-    ), ", insert_audit!("kept"), "
-    SELECT EXISTS (SELECT FROM kept), EXISTS (SELECT FROM known)")
-}
-
-fixed! {
-    /// Deletes a membership and the sessions that depend on it. Returns the number of deleted memberships: 1 or 0.
-    RemoveMembership -> BigInt, audit {
-        user_id: Text = String,
-        merchant_id: Nullable<SqlUuid> = Option<Uuid>,
-        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
-    }
-    concat!("), deleted AS (
-        DELETE FROM memberships USING input
-        WHERE memberships.user_id = input.user_id
-            AND coalesce(memberships.merchant_id, memberships.reseller_id)
-                = coalesce(input.merchant_id, input.reseller_id)
-            AND (memberships.merchant_id IS NULL) = (input.merchant_id IS NULL)
-        RETURNING memberships.grant_id
-    ), ended AS (
-        DELETE FROM sessions WHERE grant_id IN (SELECT grant_id FROM deleted)
-        RETURNING session_key, token_key, token_issued_at, ends_at
-    ), ", end_tokens!(), insert_audit!("deleted"), "
-    SELECT count(*) FROM deleted")
-}
-
-fixed! {
-    /// Creates an API client. Returns whether it was added, and whether its party exists.
-    AddClient -> (Bool, Bool), audit {
-        client_id: Text = String,
-        grant_id: SqlUuid = Uuid,
-        merchant_id: Nullable<SqlUuid> = Option<Uuid>,
-        reseller_id: Nullable<SqlUuid> = Option<Uuid>,
-        role: Text = &'static str,
-        secret_hash: Text = String,
-        created_at: Timestamptz = OffsetDateTime,
-    }
-    concat!("), known AS (
-        SELECT FROM input
-        WHERE EXISTS (SELECT FROM merchants WHERE merchants.merchant_id = input.merchant_id)
-            OR EXISTS (SELECT FROM resellers WHERE resellers.reseller_id = input.reseller_id)
-    ), added AS (
-        INSERT INTO api_clients (client_id, grant_id, merchant_id, reseller_id, role, secret_hash, created_at)
-        SELECT client_id, grant_id, merchant_id, reseller_id, role, secret_hash, created_at FROM input
-        WHERE EXISTS (SELECT FROM known)
-        ON CONFLICT DO NOTHING
-        RETURNING client_id
-    ), ", insert_audit!("added"), "
-    SELECT EXISTS (SELECT FROM added), EXISTS (SELECT FROM known)")
-}
-
-fixed! {
-    /// Rotates the secret and the grant of a client, or revokes it, and ends its sessions. Returns the number of changed
-    /// clients: 1, or 0 if it does not exist or is already revoked.
-    ChangeClient -> BigInt, audit {
-        client_id: Text = String,
-        grant_id: Nullable<SqlUuid> = Option<Uuid>,
-        secret_hash: Nullable<Text> = Option<String>,
-        revoked_at: Nullable<Timestamptz> = Option<OffsetDateTime>,
-    }
-    concat!("), changed AS (
-        UPDATE api_clients
-        SET grant_id = coalesce(input.grant_id, api_clients.grant_id),
-            secret_hash = coalesce(input.secret_hash, api_clients.secret_hash),
-            revoked_at = input.revoked_at
-        FROM input
-        WHERE api_clients.client_id = input.client_id AND api_clients.revoked_at IS NULL
-        RETURNING api_clients.client_id
-    ), ended AS (
-        DELETE FROM sessions WHERE client_id IN (SELECT client_id FROM changed)
-        RETURNING session_key, token_key, token_issued_at, ends_at
-    ), ", end_tokens!(), insert_audit!("changed"), "
-    SELECT count(*) FROM changed")
-}
 
 fixed! {
     /// Starts a session, in place of an existing one with its key. Returns whether it was stored, whether its grant is valid,
@@ -365,22 +191,4 @@ fixed! {
             AND token_issued_at <= issued
     ), ", insert_audit!("kept"), "
     SELECT count(*) FROM kept")
-}
-
-fixed! {
-    /// Counts one wrong secret. Returns the updated row.
-    CountClientFailure -> (Text, Timestamptz, BigInt) {
-        whose: Text = String,
-        moment: Timestamptz = OffsetDateTime,
-        oldest: Timestamptz = OffsetDateTime,
-    }
-    ")
-    INSERT INTO client_failures AS kept (subject, window_started_at, failures)
-    SELECT whose, moment, 1 FROM input
-    ON CONFLICT (subject) DO UPDATE SET
-        failures = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
-            THEN least(kept.failures + 1, 4294967295) ELSE 1 END,
-        window_started_at = CASE WHEN kept.window_started_at > (SELECT oldest FROM input)
-            THEN kept.window_started_at ELSE excluded.window_started_at END
-    RETURNING subject, window_started_at, failures"
 }

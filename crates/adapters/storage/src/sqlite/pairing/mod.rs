@@ -1,0 +1,3 @@
+//! Claim failures.
+
+mod failures;
