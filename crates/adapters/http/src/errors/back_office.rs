@@ -2,32 +2,51 @@
 
 use std::collections::BTreeMap;
 
-use pos_application::support::FleetError;
+use pos_application::support::{FleetError, StateRefusal};
+use pos_domain::device::{DecommissionRefusal, ReleaseRefusal, TransferRefusal, UpdateRefusal};
 use serde_json::{Value, json};
 use utoipa::IntoResponses;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::response::Response;
 
-use crate::errors::api_error::{ApiError, ErrorCode};
-use crate::limits::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
-use crate::openapi::responses::{ErrorExample, describe, server_errors};
+use crate::errors::api_error::ApiError;
+use crate::errors::sessions::merchant_claim;
+use crate::errors::table::{
+    ALREADY_CLAIMED, ALREADY_DECOMMISSIONED, BODY_NOT_RECEIVED, BODY_TOO_LARGE, DECOMMISSIONED, DEVICE_EXISTS,
+    DEVICE_NOT_FOUND, ErrorRow, INVALID_BODY, INVALID_QUERY, KEY_REUSED, LOCATION_NOT_FOUND, MERCHANT_NOT_FOUND,
+    NOT_A_MERCHANTS, NOT_A_MERGE_PATCH, NOT_A_RESELLERS, NOT_AN_IMPORT_FILE, NOT_CLAIMED, NOT_INITIATED, NOT_JSON,
+    ROLE_TOO_LOW, SAME_MERCHANT, TOKEN_INVALID, TOKEN_MISSING, TOO_MANY_BODIES, TOO_MANY_REFUSED_ROWS,
+    TOO_MANY_REQUESTS, UNKNOWN_LOCATION, UPLOAD_STALLED, header_invalid,
+};
+use crate::extract::IDEMPOTENCY_KEY;
+use crate::openapi::responses::{describe, server_errors};
 
 /// Converts an error. `about` is sent as its details: the resource of the request, as the caller named it.
 pub(crate) fn to_api_error(error: FleetError, about: impl Into<Option<Value>>) -> ApiError {
-    let detailed = |failure, error: FleetError| ApiError::new(failure, error.to_string()).maybe_details(about.into());
     match error {
-        FleetError::UnknownMerchant | FleetError::UnknownDevice | FleetError::UnknownLocation => {
-            detailed(ErrorCode::NotFound, error)
-        }
-        FleetError::Taken | FleetError::Refused(_) => detailed(ErrorCode::StateForbids, error),
-        FleetError::InvalidLocation(id) => {
-            ApiError::invalid(error.to_string()).details(json!({ "location_id": id.to_string() }))
-        }
-        FleetError::KeyReused => ApiError::new(ErrorCode::StateForbids, error.to_string()),
-        FleetError::Forbidden => ApiError::new(ErrorCode::Forbidden, error.to_string()),
+        FleetError::UnknownMerchant => MERCHANT_NOT_FOUND.with(about),
+        FleetError::UnknownDevice => DEVICE_NOT_FOUND.with(about),
+        FleetError::UnknownLocation => LOCATION_NOT_FOUND.with(about),
+        FleetError::InvalidLocation(id) => UNKNOWN_LOCATION.with(json!({ "location_id": id.to_string() })),
+        FleetError::Taken => DEVICE_EXISTS.with(about),
+        FleetError::Refused(refusal) => refused(refusal).with(about),
+        FleetError::KeyReused => KEY_REUSED.into(),
+        FleetError::Forbidden => ROLE_TOO_LOW.into(),
         FleetError::Contended => ApiError::unavailable().caused_by(error),
         FleetError::Answer(_) => ApiError::internal(error),
         FleetError::Storage(error) => error.into(),
+    }
+}
+
+fn refused(refusal: StateRefusal) -> ErrorRow {
+    match refusal {
+        StateRefusal::Update(UpdateRefusal::Decommissioned)
+        | StateRefusal::Release(ReleaseRefusal::Decommissioned)
+        | StateRefusal::Move(TransferRefusal::Decommissioned) => DECOMMISSIONED,
+        StateRefusal::Release(ReleaseRefusal::NotClaimed) => NOT_CLAIMED,
+        StateRefusal::Decommission(DecommissionRefusal::AlreadyDecommissioned) => ALREADY_DECOMMISSIONED,
+        StateRefusal::Move(TransferRefusal::AlreadyClaimed) => ALREADY_CLAIMED,
+        StateRefusal::Move(TransferRefusal::SameMerchant) => SAME_MERCHANT,
     }
 }
 
@@ -43,7 +62,7 @@ macro_rules! failures {
                     let mut all = server_errors();
                     all.extend(bearer_errors());
                     $(all.extend($part());)+
-                    describe(all)
+                    describe(&all)
                 }
             }
         )+
@@ -95,142 +114,111 @@ pub(crate) fn reseller_errors(path: &str) -> BTreeMap<String, RefOr<Response>> {
     if path.contains("{location_id}") {
         all.extend(no_location());
     }
-    describe(all)
+    describe(&all)
 }
 
-fn bearer_errors() -> Vec<ErrorExample> {
+fn bearer_errors() -> Vec<ApiError> {
+    vec![TOKEN_MISSING.into(), TOKEN_INVALID.into(), merchant_claim(), NOT_INITIATED.into(), TOO_MANY_REQUESTS.into()]
+}
+
+fn merchant_session() -> Vec<ApiError> {
+    vec![NOT_A_MERCHANTS.into(), ROLE_TOO_LOW.into()]
+}
+
+fn reseller_session() -> Vec<ApiError> {
+    vec![NOT_A_RESELLERS.into(), ROLE_TOO_LOW.into()]
+}
+
+fn query() -> Vec<ApiError> {
+    vec![INVALID_QUERY.because("unknown field `sort`, expected `limit` or `cursor`")]
+}
+
+fn body() -> Vec<ApiError> {
     vec![
-        ErrorExample(ErrorCode::Unauthorized, "Authorization header with a Bearer token is required", None),
-        ErrorExample(ErrorCode::Unauthorized, "Access token is invalid or expired", None),
-        ErrorExample(ErrorCode::Forbidden, "Access token claim merchant_id must be one UUID", None),
-        ErrorExample(ErrorCode::Unauthorized, "Session has not been initiated", None),
-        ErrorExample(ErrorCode::TooManyAttempts, TOO_MANY_REQUESTS, None),
+        INVALID_BODY.because("missing field `name` at line 1 column 2"),
+        BODY_NOT_RECEIVED.into(),
+        BODY_TOO_LARGE.into(),
+        NOT_JSON.into(),
+        TOO_MANY_BODIES.into(),
     ]
 }
 
-fn merchant_session() -> Vec<ErrorExample> {
-    vec![
-        ErrorExample(ErrorCode::Forbidden, "Session does not act for a merchant", None),
-        ErrorExample(ErrorCode::Forbidden, "Role does not allow this", None),
-    ]
-}
-
-fn reseller_session() -> Vec<ErrorExample> {
-    vec![
-        ErrorExample(ErrorCode::Forbidden, "Session does not act for a reseller", None),
-        ErrorExample(ErrorCode::Forbidden, "Role does not allow this", None),
-    ]
-}
-
-fn query() -> Vec<ErrorExample> {
-    let unknown = "unknown field `sort`, expected `limit` or `cursor`";
-    vec![ErrorExample(ErrorCode::Invalid, "Invalid query parameters", Some(json!({ "message": unknown })))]
-}
-
-fn body() -> Vec<ErrorExample> {
-    let missing = "missing field `name` at line 1 column 2";
-    vec![
-        ErrorExample(ErrorCode::Invalid, "Invalid request body", Some(json!({ "message": missing }))),
-        ErrorExample(ErrorCode::Invalid, BODY_NOT_RECEIVED, None),
-        ErrorExample(ErrorCode::TooLarge, "Request body is too large", None),
-        ErrorExample(ErrorCode::UnsupportedMediaType, "Content-Type must be application/json", None),
-        ErrorExample(ErrorCode::TooManyAttempts, TOO_MANY_BODIES, None),
-    ]
-}
-
-fn import_body() -> Vec<ErrorExample> {
-    let message = |text: &str| Some(json!({ "message": text }));
+fn import_body() -> Vec<ApiError> {
     let column = "unknown column \"serial\": the columns are device_id, merchant_id, label and location_id";
-    let types = "Content-Type must be text/csv, application/x-ndjson or application/jsonl";
     vec![
-        ErrorExample(
-            ErrorCode::Invalid,
-            "Invalid query parameters",
-            message("mode must be all_or_nothing or best_effort"),
-        ),
-        ErrorExample(ErrorCode::Invalid, "Invalid request body", message(column)),
-        ErrorExample(ErrorCode::Invalid, "Request body did not arrive in time", None),
-        ErrorExample(ErrorCode::Invalid, BODY_NOT_RECEIVED, None),
-        ErrorExample(
-            ErrorCode::Invalid,
-            "Idempotency-Key header is invalid",
-            message("Idempotency-Key must be sent once"),
-        ),
-        ErrorExample(ErrorCode::StateForbids, "Idempotency-Key was used for another request", None),
-        ErrorExample(
-            ErrorCode::TooLarge,
-            "Request body is too large",
-            message("at most 1000000 rows are accepted: split the file"),
-        ),
-        ErrorExample(ErrorCode::UnsupportedMediaType, types, None),
-        ErrorExample(ErrorCode::TooManyAttempts, "Too many refused rows, try again later", None),
+        INVALID_QUERY.because("mode must be all_or_nothing or best_effort"),
+        INVALID_BODY.because(column),
+        UPLOAD_STALLED.into(),
+        BODY_NOT_RECEIVED.into(),
+        key_repeated(),
+        KEY_REUSED.into(),
+        BODY_TOO_LARGE.because("at most 1000000 rows are accepted: split the file"),
+        NOT_AN_IMPORT_FILE.into(),
+        TOO_MANY_REFUSED_ROWS.into(),
     ]
 }
 
-fn idempotent_body() -> Vec<ErrorExample> {
+fn idempotent_body() -> Vec<ApiError> {
     let mut all = body();
-    let once = json!({ "message": "Idempotency-Key must be sent once" });
-    all.extend([
-        ErrorExample(ErrorCode::Invalid, "Idempotency-Key header is invalid", Some(once)),
-        ErrorExample(ErrorCode::StateForbids, "Idempotency-Key was used for another request", None),
-    ]);
+    all.extend([key_repeated(), KEY_REUSED.into()]);
     all
 }
 
-fn patch_body() -> Vec<ErrorExample> {
+fn key_repeated() -> ApiError {
+    header_invalid(IDEMPOTENCY_KEY, "must be sent once")
+}
+
+fn patch_body() -> Vec<ApiError> {
     let unknown = "status: unknown field `status`, expected `label` or `location_id` at line 1 column 9";
-    let media = "Content-Type must be application/merge-patch+json or application/json";
     vec![
-        ErrorExample(ErrorCode::Invalid, "Invalid request body", Some(json!({ "message": unknown }))),
-        ErrorExample(ErrorCode::Invalid, BODY_NOT_RECEIVED, None),
-        ErrorExample(ErrorCode::TooLarge, "Request body is too large", None),
-        ErrorExample(ErrorCode::UnsupportedMediaType, media, None),
-        ErrorExample(ErrorCode::TooManyAttempts, TOO_MANY_BODIES, None),
+        INVALID_BODY.because(unknown),
+        BODY_NOT_RECEIVED.into(),
+        BODY_TOO_LARGE.into(),
+        NOT_A_MERGE_PATCH.into(),
+        TOO_MANY_BODIES.into(),
     ]
 }
 
-fn device_body() -> Vec<ErrorExample> {
-    let location = json!({ "location_id": "6f1d2c3b-0000-4000-8000-000000000001" });
-    vec![ErrorExample(ErrorCode::Invalid, "Unknown location", Some(location))]
+fn device() -> Value {
+    json!({ "device_id": "POS-8F3A2C91" })
 }
 
-fn device() -> Option<Value> {
-    Some(json!({ "device_id": "POS-8F3A2C91" }))
+fn location() -> Value {
+    json!({ "location_id": "6f1d2c3b-0000-4000-8000-000000000001" })
 }
 
-fn no_device() -> Vec<ErrorExample> {
-    vec![ErrorExample(ErrorCode::NotFound, "Device not found", device())]
+fn device_body() -> Vec<ApiError> {
+    vec![UNKNOWN_LOCATION.with(location())]
 }
 
-fn no_merchant() -> Vec<ErrorExample> {
-    let merchant = json!({ "merchant_id": "0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f" });
-    vec![ErrorExample(ErrorCode::NotFound, "Merchant not found", Some(merchant))]
+fn no_device() -> Vec<ApiError> {
+    vec![DEVICE_NOT_FOUND.with(device())]
 }
 
-fn no_location() -> Vec<ErrorExample> {
-    let location = json!({ "location_id": "6f1d2c3b-0000-4000-8000-000000000001" });
-    vec![ErrorExample(ErrorCode::NotFound, "Location not found", Some(location))]
+fn no_merchant() -> Vec<ApiError> {
+    vec![MERCHANT_NOT_FOUND.with(json!({ "merchant_id": "0b8f4d2e-7c1a-4e55-9d0f-2a6b1c3d4e5f" }))]
 }
 
-fn already_exists() -> Vec<ErrorExample> {
-    vec![ErrorExample(ErrorCode::StateForbids, "Device already exists", device())]
+fn no_location() -> Vec<ApiError> {
+    vec![LOCATION_NOT_FOUND.with(location())]
 }
 
-fn not_claimed() -> Vec<ErrorExample> {
-    vec![ErrorExample(ErrorCode::StateForbids, "Device has not been claimed", device())]
+fn already_exists() -> Vec<ApiError> {
+    vec![DEVICE_EXISTS.with(device())]
 }
 
-fn decommissioned() -> Vec<ErrorExample> {
-    vec![ErrorExample(ErrorCode::StateForbids, "Device has been decommissioned", device())]
+fn not_claimed() -> Vec<ApiError> {
+    vec![NOT_CLAIMED.with(device())]
 }
 
-fn already_decommissioned() -> Vec<ErrorExample> {
-    vec![ErrorExample(ErrorCode::StateForbids, "Device has already been decommissioned", device())]
+fn decommissioned() -> Vec<ApiError> {
+    vec![DECOMMISSIONED.with(device())]
 }
 
-fn not_transferable() -> Vec<ErrorExample> {
-    vec![
-        ErrorExample(ErrorCode::StateForbids, "Device has already been claimed", device()),
-        ErrorExample(ErrorCode::StateForbids, "Device belongs to this merchant already", device()),
-    ]
+fn already_decommissioned() -> Vec<ApiError> {
+    vec![ALREADY_DECOMMISSIONED.with(device())]
+}
+
+fn not_transferable() -> Vec<ApiError> {
+    vec![ALREADY_CLAIMED.with(device()), SAME_MERCHANT.with(device())]
 }

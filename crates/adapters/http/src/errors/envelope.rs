@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{BODY_TOO_LARGE, INVALID_REQUEST, METHOD_NOT_ALLOWED, NOT_FOUND};
 use crate::limits::rate_limiter::with_jitter;
 
 /// Body of every error response.
@@ -49,7 +50,7 @@ pub(crate) fn wrap(
         return (response, None);
     };
     let parts = error.parts();
-    let mut wrapped = HttpResponse::build(parts.failure.status());
+    let mut wrapped = HttpResponse::build(parts.code.status());
     if let Some(after) = parts.retry_after {
         wrapped.insert_header((header::RETRY_AFTER, ceil_seconds(with_jitter(after, entropy))));
     }
@@ -57,7 +58,7 @@ pub(crate) fn wrap(
         wrapped.insert_header((header::ALLOW, methods.as_str()));
     }
     if let Some(challenge) = parts.challenge {
-        wrapped.insert_header((header::WWW_AUTHENTICATE, challenge));
+        wrapped.insert_header((header::WWW_AUTHENTICATE, &*challenge.header(&parts.message)));
     }
     let body = to_json(&error, trace_id);
     (wrapped.content_type(ContentType::json()).body(body), Some(error))
@@ -68,7 +69,7 @@ pub(crate) fn to_json(error: &ApiError, trace_id: TraceId) -> String {
     let parts = error.parts();
     let envelope = ErrorEnvelope {
         error: ErrorBody {
-            code: parts.failure.code(),
+            code: parts.code.code(),
             message: &parts.message,
             details: parts.details.as_ref(),
             trace_id: &trace_id.to_string(),
@@ -85,12 +86,12 @@ fn from_status(response: &HttpResponse<BoxBody>) -> Option<ApiError> {
         return None;
     }
     Some(match status {
-        StatusCode::NOT_FOUND => ApiError::new(ErrorCode::NotFound, "Not found"),
-        StatusCode::METHOD_NOT_ALLOWED => ApiError::new(ErrorCode::MethodNotAllowed, "Method not allowed"),
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::TooLarge, "Request body is too large"),
+        StatusCode::NOT_FOUND => NOT_FOUND.into(),
+        StatusCode::METHOD_NOT_ALLOWED => METHOD_NOT_ALLOWED.into(),
+        StatusCode::PAYLOAD_TOO_LARGE => BODY_TOO_LARGE.into(),
         StatusCode::SERVICE_UNAVAILABLE => ApiError::unavailable(),
         status if status.is_server_error() => ApiError::internal(format!("{status} response of the framework")),
-        _ => ApiError::invalid("Invalid request"),
+        _ => INVALID_REQUEST.into(),
     })
 }
 

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use pos_port_identity::VerifyError;
 use utoipa::IntoResponses;
 use utoipa::openapi::RefOr;
 use utoipa::openapi::response::Response;
 
-use crate::errors::api_error::ErrorCode;
-use crate::limits::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
-use crate::openapi::responses::{ErrorExample, describe, server_errors};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{
+    BODY_NOT_RECEIVED, BODY_TOO_LARGE, CLIENT_REJECTED, ErrorRow, INVALID_BODY, LOGGED_OUT, LOGOUT_TOKEN_INVALID,
+    NO_PARTY, NO_ROLE, NOT_A_FORM, NOT_A_MEMBER, NOT_JSON, SESSION_ENDED, TOKEN_INVALID, TOKEN_MISSING,
+    TOO_MANY_ATTEMPTS, TOO_MANY_BODIES, TOO_MANY_REQUESTS, unknown_host, unusable_claim,
+};
+use crate::openapi::responses::{describe, server_errors};
 
 /// Errors of initiating a session.
 pub(crate) struct InitiateErrors;
@@ -26,73 +30,57 @@ pub(crate) struct ClientSessionErrors;
 impl IntoResponses for InitiateErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut all = bearer_errors();
-        all.extend(body_errors("InitiateSessionRequest", "Host", "Content-Type must be application/json"));
-        let hint = "no application is served under this host: send the name in the portal's address, without scheme, \
-                    port and path";
-        all.extend([
-            ErrorExample(
-                ErrorCode::Invalid,
-                "Unknown host",
-                Some(json!({ "host": "www.example.com", "message": hint })),
-            ),
-            ErrorExample(ErrorCode::Unauthorized, "Session was logged out", None),
-            ErrorExample(ErrorCode::Unauthorized, "Session was ended", None),
-            ErrorExample(ErrorCode::Forbidden, "Access token names neither a merchant nor a reseller", None),
-            ErrorExample(
-                ErrorCode::Forbidden,
-                "User is not a member of the merchant or reseller that the access token names",
-                None,
-            ),
-            ErrorExample(ErrorCode::Forbidden, "Access token names no role for the merchant or reseller", None),
-        ]);
-        describe(all)
+        all.extend(body_errors("InitiateSessionRequest", "Host", NOT_JSON));
+        all.push(unknown_host("www.example.com"));
+        all.extend([LOGGED_OUT, SESSION_ENDED, NO_PARTY, NOT_A_MEMBER, NO_ROLE].map(ApiError::from));
+        describe(&all)
     }
 }
 
 impl IntoResponses for EndErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        describe(bearer_errors())
+        describe(&bearer_errors())
     }
 }
 
 impl IntoResponses for BackchannelErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut all = server_errors();
-        let form = "Content-Type must be application/x-www-form-urlencoded";
-        all.extend(body_errors("BackchannelLogoutRequest", "LogoutToken", form));
-        all.push(ErrorExample(ErrorCode::Invalid, "Logout token is invalid", None));
-        describe(all)
+        all.extend(body_errors("BackchannelLogoutRequest", "LogoutToken", NOT_A_FORM));
+        all.push(LOGOUT_TOKEN_INVALID.into());
+        describe(&all)
     }
 }
 
 impl IntoResponses for ClientSessionErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut all = server_errors();
-        all.extend(body_errors("ClientSessionRequest", "ClientSecret", "Content-Type must be application/json"));
-        all.push(ErrorExample(ErrorCode::Unauthorized, "Client credentials are invalid", None));
-        all.push(ErrorExample(ErrorCode::Forbidden, "Access token claim merchant_id must be one UUID", None));
-        all.push(ErrorExample(ErrorCode::TooManyAttempts, "Too many failed attempts, try again later", None));
-        describe(all)
+        all.extend(body_errors("ClientSessionRequest", "ClientSecret", NOT_JSON));
+        all.extend([CLIENT_REJECTED.into(), merchant_claim(), TOO_MANY_ATTEMPTS.into()]);
+        describe(&all)
     }
 }
 
-fn bearer_errors() -> Vec<ErrorExample> {
+/// Errors of a request with a bearer token.
+fn bearer_errors() -> Vec<ApiError> {
     let mut all = server_errors();
-    all.push(ErrorExample(ErrorCode::Unauthorized, "Authorization header with a Bearer token is required", None));
-    all.push(ErrorExample(ErrorCode::Unauthorized, "Access token is invalid or expired", None));
-    all.push(ErrorExample(ErrorCode::Forbidden, "Access token claim merchant_id must be one UUID", None));
-    all.push(ErrorExample(ErrorCode::TooManyAttempts, TOO_MANY_REQUESTS, None));
+    all.extend([TOKEN_MISSING.into(), TOKEN_INVALID.into(), merchant_claim(), TOO_MANY_REQUESTS.into()]);
     all
 }
 
-fn body_errors(type_name: &str, field: &str, media: &'static str) -> [ErrorExample; 5] {
+/// The error of a token whose claim of the merchant is unusable.
+pub(crate) fn merchant_claim() -> ApiError {
+    unusable_claim(&VerifyError::Claim { claim: "merchant_id".to_owned(), wanted: "one UUID" })
+}
+
+fn body_errors(type_name: &str, field: &str, media: ErrorRow) -> [ApiError; 5] {
     let required =
         format!("Key: '{type_name}.{field}' Error:Field validation for '{field}' failed on the 'required' tag");
     [
-        ErrorExample(ErrorCode::Invalid, "Invalid request body", Some(json!({ "message": required }))),
-        ErrorExample(ErrorCode::Invalid, BODY_NOT_RECEIVED, None),
-        ErrorExample(ErrorCode::TooLarge, "Request body is too large", None),
-        ErrorExample(ErrorCode::UnsupportedMediaType, media, None),
-        ErrorExample(ErrorCode::TooManyAttempts, TOO_MANY_BODIES, None),
+        INVALID_BODY.because(&required),
+        BODY_NOT_RECEIVED.into(),
+        BODY_TOO_LARGE.into(),
+        media.into(),
+        TOO_MANY_BODIES.into(),
     ]
 }

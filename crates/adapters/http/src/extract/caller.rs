@@ -8,7 +8,8 @@ use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest};
 use pos_port_identity::{Principal, VerifyError};
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{TOKEN_INVALID, TOKEN_MISSING, unusable_claim};
 use crate::extract::api;
 use crate::extract::header::{SingleHeader, single_header};
 use crate::limits::admission::Admission;
@@ -16,9 +17,6 @@ use crate::observe::call_log::record_user;
 
 /// Principal of a verified bearer token (RFC 6750).
 pub(crate) struct Authenticated(pub(crate) Principal);
-
-const BEARER_CHALLENGE: &str = "Bearer";
-const INVALID_TOKEN_CHALLENGE: &str = "Bearer error=\"invalid_token\"";
 
 impl FromRequest for Authenticated {
     type Error = ApiError;
@@ -42,7 +40,7 @@ async fn verify(request: &HttpRequest) -> Result<Authenticated, ApiError> {
 }
 
 fn bearer_token(request: &HttpRequest) -> Result<&str, ApiError> {
-    let missing = || ApiError::unauthorized("Authorization header with a Bearer token is required", BEARER_CHALLENGE);
+    let missing = || ApiError::from(TOKEN_MISSING);
     let SingleHeader::Value(credentials) = single_header(request.headers(), &AUTHORIZATION) else {
         return Err(missing());
     };
@@ -54,9 +52,9 @@ fn to_error(error: VerifyError) -> ApiError {
     match error {
         VerifyError::Rejected(reason) => {
             tracing::debug!(reason, "token rejected");
-            ApiError::unauthorized("Access token is invalid or expired", INVALID_TOKEN_CHALLENGE)
+            TOKEN_INVALID.into()
         }
-        VerifyError::Claim { .. } => ApiError::new(ErrorCode::Forbidden, error.to_string()),
+        VerifyError::Claim { .. } => unusable_claim(&error),
         VerifyError::Unavailable => ApiError::unavailable().caused_by(error),
     }
 }

@@ -8,9 +8,10 @@ use actix_web::http::header::HeaderName;
 use actix_web::{FromRequest, HttpRequest};
 use pos_domain::shared::{Fingerprint, IdempotencyKey};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::errors::api_error::ApiError;
+use crate::errors::table::header_invalid;
 use crate::extract::header::{SingleHeader, single_header};
 use crate::extract::json::{json_bytes, object};
 
@@ -26,7 +27,7 @@ pub(crate) struct IdempotencyHeader {
     pub(crate) fingerprint: Fingerprint,
 }
 
-const KEY: &str = "Idempotency-Key";
+pub(crate) const KEY: &str = "Idempotency-Key";
 
 impl<T: DeserializeOwned + 'static> FromRequest for IdempotentJson<T> {
     type Error = ApiError;
@@ -47,9 +48,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for IdempotentJson<T> {
 
 /// Parses the `Idempotency-Key` header.
 pub(crate) fn key(request: &HttpRequest) -> Result<Option<IdempotencyKey>, ApiError> {
-    let invalid = |why: &str| {
-        Err(ApiError::invalid(format!("{KEY} header is invalid")).details(json!({ "message": format!("{KEY} {why}") })))
-    };
+    let invalid = |why: &str| Err(header_invalid(KEY, why));
     match single_header(request.headers(), &HeaderName::from_static("idempotency-key")) {
         SingleHeader::Missing if request.headers().contains_key(KEY) => invalid("must not be empty"),
         SingleHeader::Missing => Ok(None),

@@ -8,6 +8,7 @@ use actix_web::web::Query;
 use actix_web::{FromRequest, HttpRequest};
 
 use crate::errors::api_error::ApiError;
+use crate::errors::table::NOT_A_FORM;
 use crate::extract::RequestBody;
 use crate::extract::api;
 use crate::extract::json::{accept, invalid_body, read, validation_message};
@@ -24,11 +25,7 @@ impl<T: RequestBody> FromRequest for ValidForm<T> {
         let payload = payload.take();
         Box::pin(async move {
             let api = api(&request)?;
-            accept(
-                request.headers(),
-                &["application/x-www-form-urlencoded"],
-                "Content-Type must be application/x-www-form-urlencoded",
-            )?;
+            accept(request.headers(), &["application/x-www-form-urlencoded"], NOT_A_FORM)?;
             let body = read(&request, payload, api.limits.max_body_bytes).await?;
             let text = std::str::from_utf8(&body).map_err(|error| invalid_body(&error.to_string()))?;
             let Query(value) = Query::<T>::from_query(text).map_err(|error| invalid_body(&error.to_string()))?;

@@ -10,10 +10,12 @@ use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::FutureExt as _;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{
+    CONTENT_CODING, CONTENT_CODING_REPEATED, CONTENT_TYPE_REPEATED, ErrorRow, INVALID_BODY, NOT_JSON,
+};
 use crate::extract::api;
 use crate::extract::header::{SingleHeader, single_header};
 use crate::limits::admission::Admission;
@@ -65,7 +67,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
 
 /// Reads a body that is declared as JSON.
 pub(super) async fn json_bytes(request: &HttpRequest, payload: Payload) -> Result<Vec<u8>, ApiError> {
-    accept(request.headers(), &["application/json"], "Content-Type must be application/json")?;
+    accept(request.headers(), &["application/json"], NOT_JSON)?;
     read(request, payload, max_body_bytes(request)?).await
 }
 
@@ -76,11 +78,11 @@ pub(super) fn max_body_bytes(request: &HttpRequest) -> Result<usize, ApiError> {
 }
 
 /// Checks that the body is declared as one of these media types and has no content coding.
-pub(super) fn accept(headers: &HeaderMap, accepted: &[&str], error: &'static str) -> Result<(), ApiError> {
+pub(super) fn accept(headers: &HeaderMap, accepted: &[&str], error: ErrorRow) -> Result<(), ApiError> {
     let declared = content_type(headers)?.unwrap_or_default();
     let media_type = declared.split(';').next().unwrap_or_default().trim();
     if !accepted.iter().any(|accepted| media_type.eq_ignore_ascii_case(accepted)) {
-        return Err(unsupported(error));
+        return Err(error.into());
     }
     without_coding(headers)
 }
@@ -90,7 +92,7 @@ pub(crate) fn content_type(headers: &HeaderMap) -> Result<Option<&str>, ApiError
     match single_header(headers, &CONTENT_TYPE) {
         SingleHeader::Value(text) => Ok(Some(text)),
         SingleHeader::Missing | SingleHeader::NotAscii => Ok(None),
-        SingleHeader::Repeated => Err(unsupported("Content-Type must be sent once")),
+        SingleHeader::Repeated => Err(CONTENT_TYPE_REPEATED.into()),
     }
 }
 
@@ -99,14 +101,9 @@ pub(crate) fn without_coding(headers: &HeaderMap) -> Result<(), ApiError> {
     match single_header(headers, &CONTENT_ENCODING) {
         SingleHeader::Missing => Ok(()),
         SingleHeader::Value(coding) if coding.eq_ignore_ascii_case("identity") => Ok(()),
-        SingleHeader::Value(_) | SingleHeader::NotAscii => Err(unsupported("Content-Encoding must be identity")),
-        SingleHeader::Repeated => Err(unsupported("Content-Encoding must be sent once")),
+        SingleHeader::Value(_) | SingleHeader::NotAscii => Err(CONTENT_CODING.into()),
+        SingleHeader::Repeated => Err(CONTENT_CODING_REPEATED.into()),
     }
-}
-
-/// 415/4015 with a message.
-pub(crate) fn unsupported(message: &'static str) -> ApiError {
-    ApiError::new(ErrorCode::UnsupportedMediaType, message)
 }
 
 /// Reads a body of at most `max_bytes`. Waits for an incomplete body without a permit.
@@ -151,8 +148,8 @@ pub(super) fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-pub(super) fn invalid_body(why: &str) -> ApiError {
-    ApiError::invalid("Invalid request body").details(json!({ "message": why }))
+pub(crate) fn invalid_body(why: &str) -> ApiError {
+    INVALID_BODY.because(why)
 }
 
 /// Formats validation errors as documented, one line per error:

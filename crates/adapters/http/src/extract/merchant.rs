@@ -9,15 +9,14 @@ use pos_application::tenancy::ActingError;
 use pos_domain::shared::Claimant;
 use pos_domain::tenancy::Denial;
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{NOT_A_MERCHANTS, NOT_A_RESELLERS, NOT_FOUND, NOT_INITIATED, ROLE_TOO_LOW};
 use crate::extract::Authenticated;
 use crate::extract::api;
 use crate::observe::call_log::record_merchant;
 
 /// Caller with an initiated merchant session (contract, section 4).
 pub(crate) struct Merchant(pub(crate) Claimant);
-
-const SESSION_CHALLENGE: &str = "Bearer error=\"invalid_token\", error_description=\"Session has not been initiated\"";
 
 impl FromRequest for Merchant {
     type Error = ApiError;
@@ -37,11 +36,11 @@ impl FromRequest for Merchant {
 
 pub(super) fn to_error(error: ActingError) -> ApiError {
     match error {
-        ActingError::NotInitiated => ApiError::unauthorized("Session has not been initiated", SESSION_CHALLENGE),
-        ActingError::NotAMerchants | ActingError::NotAResellers | ActingError::Denied(Denial::Forbidden) => {
-            ApiError::new(ErrorCode::Forbidden, error.to_string())
-        }
-        ActingError::Denied(Denial::Hidden) => ApiError::new(ErrorCode::NotFound, "Not found"),
+        ActingError::NotInitiated => NOT_INITIATED.into(),
+        ActingError::NotAMerchants => NOT_A_MERCHANTS.into(),
+        ActingError::NotAResellers => NOT_A_RESELLERS.into(),
+        ActingError::Denied(Denial::Forbidden) => ROLE_TOO_LOW.into(),
+        ActingError::Denied(Denial::Hidden) => NOT_FOUND.into(),
         ActingError::Storage(error) => error.into(),
     }
 }

@@ -8,6 +8,7 @@ use actix_web::{FromRequest, HttpRequest};
 use serde::de::DeserializeOwned;
 
 use crate::errors::api_error::ApiError;
+use crate::errors::table::NOT_A_MERGE_PATCH;
 use crate::extract::json::{accept, max_body_bytes, object, read};
 
 /// JSON merge patch (RFC 7396): an absent member is unchanged, `null` removes the value. A member that cannot be changed is
@@ -22,8 +23,8 @@ impl<T: DeserializeOwned + 'static> FromRequest for MergePatch<T> {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            let error = "Content-Type must be application/merge-patch+json or application/json";
-            accept(request.headers(), &["application/merge-patch+json", "application/json"], error)?;
+            let accepted = ["application/merge-patch+json", "application/json"];
+            accept(request.headers(), &accepted, NOT_A_MERGE_PATCH)?;
             Ok(Self(object(&read(&request, payload, max_body_bytes(&request)?).await?)?))
         })
     }

@@ -4,9 +4,9 @@ use actix_web::HttpRequest;
 use actix_web::error::QueryPayloadError;
 use actix_web::web::Query;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use crate::errors::api_error::ApiError;
+use crate::errors::table::INVALID_QUERY;
 
 /// Parses the query parameters. An unknown or repeated parameter is rejected by name.
 pub(crate) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, ApiError> {
@@ -18,5 +18,5 @@ pub(crate) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Api
 }
 
 pub(crate) fn invalid_query(why: &str) -> ApiError {
-    ApiError::invalid("Invalid query parameters").details(json!({ "message": why }))
+    INVALID_QUERY.because(why)
 }

@@ -10,9 +10,9 @@ use actix_web::{FromRequest, HttpRequest};
 use pos_application::pairing::TerminalCall;
 use pos_domain::device::UserAgent;
 use pos_domain::shared::{DeviceId, RequestContext};
-use serde_json::json;
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{RATE_LIMITED, header_invalid, header_missing};
 use crate::extract::api;
 use crate::extract::header::{SingleHeader, single_header};
 use crate::observe::call_log::{context, record_device};
@@ -68,19 +68,18 @@ fn read(headers: &HeaderMap, context: RequestContext) -> Result<TerminalCall, Ap
 }
 
 fn rate_limited(wait: Duration) -> ApiError {
-    ApiError::new(ErrorCode::TooManyAttempts, "Too many requests, try again later").retry_after(wait)
+    ApiError::from(RATE_LIMITED).retry_after(wait)
 }
 
 fn required<'a>(headers: &'a HeaderMap, header: &Header) -> Result<&'a str, ApiError> {
     match single_header(headers, &header.name) {
         SingleHeader::Value(text) => Ok(text),
-        SingleHeader::Missing => Err(ApiError::invalid(format!("{} header is required", header.display_name))),
+        SingleHeader::Missing => Err(header_missing(header.display_name)),
         SingleHeader::Repeated => Err(invalid(header, "must be sent once")),
         SingleHeader::NotAscii => Err(invalid(header, "must consist of visible ASCII characters")),
     }
 }
 
 fn invalid(header: &Header, why: impl Display) -> ApiError {
-    let name = header.display_name;
-    ApiError::invalid(format!("{name} header is invalid")).details(json!({ "message": format!("{name} {why}") }))
+    header_invalid(header.display_name, why)
 }

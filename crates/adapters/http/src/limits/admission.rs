@@ -8,18 +8,10 @@ use actix_web::{HttpMessage as _, HttpRequest};
 use futures_util::future::Abortable;
 use pos_domain::shared::UserId;
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{ErrorRow, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
 use crate::limits::concurrency_limit::{AccountPermit, ConcurrencyLimiter, Permit};
 use crate::limits::pending_bodies::{PendingBodies, Sender};
-
-/// Message of 429/4290 for an account that exceeds its concurrency limit.
-pub(crate) const TOO_MANY_REQUESTS: &str = "Too many requests at once, try again later";
-
-/// Message of 429/4290 for a caller whose unfinished body was aborted in favour of a later one of its own.
-pub(crate) const TOO_MANY_BODIES: &str = "Too many unfinished request bodies, try again later";
-
-/// Message of 400/4000 for a body that does not arrive in time.
-pub(crate) const BODY_NOT_RECEIVED: &str = "Request body was not received in time";
 
 /// `Retry-After` of a caller that exceeds a concurrency limit.
 const RETRY_LATER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -150,6 +142,6 @@ impl Admission {
     }
 }
 
-fn too_many(message: &'static str) -> ApiError {
-    ApiError::new(ErrorCode::TooManyAttempts, message).retry_after(RETRY_LATER)
+fn too_many(error: ErrorRow) -> ApiError {
+    ApiError::from(error).retry_after(RETRY_LATER)
 }

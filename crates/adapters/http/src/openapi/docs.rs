@@ -7,7 +7,8 @@ use actix_web::http::header::LOCATION;
 use actix_web::web::{self, Path};
 use utoipa_swagger_ui::{Config, serve};
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::NOT_FOUND;
 use crate::openapi::document::openapi_json;
 use crate::server::route_spec::{RouteSpec, route};
 
@@ -28,7 +29,7 @@ async fn openapi() -> HttpResponse {
 async fn page(file: Path<String>) -> Result<HttpResponse, ApiError> {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| Arc::new(Config::from("/openapi.json")));
     let found = serve(&file, CONFIG.clone()).map_err(|error| ApiError::internal(error.to_string()))?;
-    let file = found.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "Not found"))?;
+    let file = found.ok_or_else(|| ApiError::from(NOT_FOUND))?;
     Ok(HttpResponse::Ok().content_type(file.content_type).body(file.bytes.into_owned()))
 }
 

@@ -9,8 +9,16 @@ use utoipa::openapi::response::{Response, ResponseBuilder};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr};
 use utoipa::{IntoParams, IntoResponses};
 
-use crate::errors::api_error::ErrorCode;
-use crate::limits::admission::{BODY_NOT_RECEIVED, TOO_MANY_BODIES, TOO_MANY_REQUESTS};
+use crate::errors::api_error::{ApiError, Parts};
+use crate::errors::code::ErrorCode;
+use crate::errors::sessions::merchant_claim;
+use crate::errors::table::{
+    ALREADY_CLAIMED, BODY_NOT_RECEIVED, BODY_TOO_LARGE, CODE_EXPIRED, CODE_NOT_FOUND, CODE_USED, DEVICE_NOT_FOUND,
+    INTERNAL, INVALID_BODY, KEY_REUSED, NO_CODE, NOT_A_MERCHANTS, NOT_INITIATED, NOT_JSON, NOT_OWNER, RATE_LIMITED,
+    ROLE_TOO_LOW, TOKEN_INVALID, TOO_MANY_BODIES, TOO_MANY_CLAIMS, TOO_MANY_REQUESTS, UNAVAILABLE, header_invalid,
+    header_missing,
+};
+use crate::extract::IDEMPOTENCY_KEY;
 
 /// The terminal headers.
 #[derive(IntoParams)]
@@ -33,9 +41,6 @@ pub(crate) struct TerminalParams {
     client_type: String,
 }
 
-/// An example of an error: code, message and details.
-pub(crate) struct ErrorExample(pub(crate) ErrorCode, pub(crate) &'static str, pub(crate) Option<Value>);
-
 /// Errors of every terminal route.
 pub(crate) struct TerminalErrors;
 
@@ -50,20 +55,15 @@ pub(crate) struct NotReady;
 
 impl IntoResponses for TerminalErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        describe(terminal_errors())
+        describe(&terminal_errors())
     }
 }
 
 impl IntoResponses for PairingCodeErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let mut all = terminal_errors();
-        all.push(ErrorExample(
-            ErrorCode::StateForbids,
-            "Device has already been claimed",
-            Some(device("POS-8F3A2C91")),
-        ));
-        all.push(ErrorExample(ErrorCode::Internal, "Failed to create pairing code", None));
-        describe(all)
+        all.extend([ALREADY_CLAIMED.with(device("POS-8F3A2C91")), NO_CODE.into()]);
+        describe(&all)
     }
 }
 
@@ -71,64 +71,50 @@ impl IntoResponses for ClaimErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let required = "Key: 'ClaimDeviceRequest.PairingCode' Error:Field validation for 'PairingCode' failed on the \
                         'required' tag";
-        let code = |code: &str| Some(json!({ "pairing_code": code }));
+        let code = |code: &str| json!({ "pairing_code": code });
         let mut all = server_errors();
         all.extend([
-            ErrorExample(ErrorCode::Invalid, "Invalid request body", Some(json!({ "message": required }))),
-            ErrorExample(
-                ErrorCode::Invalid,
-                "Idempotency-Key header is invalid",
-                Some(json!({ "message": "Idempotency-Key must be sent once" })),
-            ),
-            ErrorExample(ErrorCode::CodeNotFound, "Pairing code not found", code("XXXXXX")),
-            ErrorExample(ErrorCode::StateForbids, "Idempotency-Key was used for another request", None),
-            ErrorExample(ErrorCode::StateForbids, "Pairing code has expired", code("K7M3NP")),
-            ErrorExample(ErrorCode::StateForbids, "Pairing code has already been used", code("K7M3NP")),
-            ErrorExample(ErrorCode::Unauthorized, "Access token is invalid or expired", None),
-            ErrorExample(ErrorCode::Forbidden, "Access token claim merchant_id must be one UUID", None),
-            ErrorExample(
-                ErrorCode::Forbidden,
-                "Device does not belong to your merchant account",
-                Some(device("POS-8F3A2C91")),
-            ),
-            ErrorExample(ErrorCode::Unauthorized, "Session has not been initiated", None),
-            ErrorExample(ErrorCode::Forbidden, "Session does not act for a merchant", None),
-            ErrorExample(ErrorCode::Forbidden, "Role does not allow this", None),
-            ErrorExample(ErrorCode::TooLarge, "Request body is too large", None),
-            ErrorExample(ErrorCode::UnsupportedMediaType, "Content-Type must be application/json", None),
-            ErrorExample(ErrorCode::TooManyAttempts, "Too many failed claims, try again later", None),
-            ErrorExample(ErrorCode::TooManyAttempts, TOO_MANY_REQUESTS, None),
-            ErrorExample(ErrorCode::TooManyAttempts, TOO_MANY_BODIES, None),
-            ErrorExample(ErrorCode::Invalid, BODY_NOT_RECEIVED, None),
+            INVALID_BODY.because(required),
+            header_invalid(IDEMPOTENCY_KEY, "must be sent once"),
+            CODE_NOT_FOUND.with(code("XXXXXX")),
+            KEY_REUSED.into(),
+            CODE_EXPIRED.with(code("K7M3NP")),
+            CODE_USED.with(code("K7M3NP")),
+            TOKEN_INVALID.into(),
+            merchant_claim(),
+            NOT_OWNER.with(device("POS-8F3A2C91")),
+            NOT_INITIATED.into(),
+            NOT_A_MERCHANTS.into(),
+            ROLE_TOO_LOW.into(),
+            BODY_TOO_LARGE.into(),
+            NOT_JSON.into(),
+            TOO_MANY_CLAIMS.into(),
+            TOO_MANY_REQUESTS.into(),
+            TOO_MANY_BODIES.into(),
+            BODY_NOT_RECEIVED.into(),
         ]);
-        describe(all)
+        describe(&all)
     }
 }
 
 impl IntoResponses for NotReady {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        describe(server_errors())
+        describe(&server_errors())
     }
 }
 
-pub(crate) fn server_errors() -> Vec<ErrorExample> {
-    vec![
-        ErrorExample(ErrorCode::Internal, "Internal server error", None),
-        ErrorExample(ErrorCode::Unavailable, "Service temporarily unavailable", None),
-    ]
+/// Errors of every route.
+pub(crate) fn server_errors() -> Vec<ApiError> {
+    vec![INTERNAL.into(), UNAVAILABLE.into()]
 }
 
-fn terminal_errors() -> Vec<ErrorExample> {
+fn terminal_errors() -> Vec<ApiError> {
     let mut all = server_errors();
     all.extend([
-        ErrorExample(ErrorCode::TooManyAttempts, "Too many requests, try again later", None),
-        ErrorExample(ErrorCode::Invalid, "X-Device-Id header is required", None),
-        ErrorExample(
-            ErrorCode::Invalid,
-            "X-Device-Id header is invalid",
-            Some(json!({ "message": "X-Device-Id must start with POS-" })),
-        ),
-        ErrorExample(ErrorCode::NotFound, "Device not found", Some(device("POS-UNKNOWN"))),
+        RATE_LIMITED.into(),
+        header_missing("X-Device-Id"),
+        header_invalid("X-Device-Id", "must start with POS-"),
+        DEVICE_NOT_FOUND.with(device("POS-UNKNOWN")),
     ]);
     all
 }
@@ -137,20 +123,22 @@ fn device(id: &str) -> Value {
     json!({ "device_id": id })
 }
 
-pub(crate) fn describe(all: Vec<ErrorExample>) -> BTreeMap<String, RefOr<Response>> {
-    let mut by_status: BTreeMap<String, Vec<ErrorExample>> = BTreeMap::new();
-    for example in all {
-        by_status.entry(example.0.status().as_str().to_owned()).or_default().push(example);
+/// Describes errors by status, with an example of each.
+pub(crate) fn describe(all: &[ApiError]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<String, Vec<&ApiError>> = BTreeMap::new();
+    for error in all {
+        by_status.entry(error.parts().code.status().as_str().to_owned()).or_default().push(error);
     }
     by_status.into_iter().map(|(status, examples)| (status, RefOr::T(response(&examples)))).collect()
 }
 
-fn response(all: &[ErrorExample]) -> Response {
+fn response(all: &[&ApiError]) -> Response {
     let mut content = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorEnvelope")));
     let mut response = ResponseBuilder::new().header("X-Trace-Id", header("Trace id of the request"));
     let mut meanings = Vec::new();
-    for ErrorExample(failure, message, details) in all {
-        let code = failure.code();
+    for error in all {
+        let Parts { code: kind, message, details, .. } = error.parts();
+        let code = kind.code();
         meanings.push(format!("`{code}` {message}"));
         let mut error = json!({ "code": code, "message": message, "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736" });
         if let (Some(details), Some(fields)) = (details, error.as_object_mut()) {
@@ -158,7 +146,7 @@ fn response(all: &[ErrorExample]) -> Response {
         }
         let example = ExampleBuilder::new().value(Some(json!({ "error": error }))).build();
         content = content.examples_from_iter([(format!("{code} {message}"), example)]);
-        response = match failure {
+        response = match kind {
             ErrorCode::TooManyAttempts | ErrorCode::Unavailable => {
                 response.header("Retry-After", header("Seconds to wait before the next attempt"))
             }

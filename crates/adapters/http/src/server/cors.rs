@@ -8,10 +8,10 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER, VARY};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError as _, web};
-use serde_json::json;
 
 use crate::errors::api_error::ApiError;
 use crate::errors::envelope;
+use crate::errors::table::CROSS_ORIGIN;
 use crate::observe::metrics::RouteMetrics;
 use crate::observe::trace_id;
 use crate::server::request_middleware::{X_TRACE_ID, set_common_headers};
@@ -58,8 +58,9 @@ pub(crate) async fn cors_envelope(
         None => response,
         Some(why) => {
             let method = http_request.method().as_str();
-            tracing::info!(%trace_id, method, status = 400, code = "4000", why, "cross-origin request refused");
-            let error = ApiError::invalid("Cross-origin request is not allowed").details(json!({ "message": why }));
+            let (status, code) = (CROSS_ORIGIN.code.status().as_u16(), CROSS_ORIGIN.code.code());
+            tracing::info!(%trace_id, method, status, code, why, "cross-origin request refused");
+            let error = CROSS_ORIGIN.because(&why);
             let (mut wrapped, _) = envelope::wrap(error.error_response(), trace_id, &*api.entropy);
             vary.into_iter().for_each(|vary| wrapped.headers_mut().append(VARY, vary));
             wrapped

@@ -46,7 +46,7 @@ impl Expectations {
         let trace_id = trace_id::of_request(request.headers(), &*self.api.entropy);
         let (mut response, _) = envelope::wrap(error.error_response(), trace_id, &*self.api.entropy);
         set_common_headers(&mut response, trace_id, &self.api);
-        let (status, code, route) = (response.status(), error.parts().failure.code(), context.counters.path());
+        let (status, code, route) = (response.status(), error.parts().code.code(), context.counters.path());
         let method = request.method().as_str();
         tracing::info!(%trace_id, method, route, status = status.as_u16(), code, "rejected before its body was read");
         context.counters.count(request.method(), status);

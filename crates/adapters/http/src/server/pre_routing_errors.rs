@@ -18,6 +18,7 @@ use tokio::time::{Sleep, sleep};
 
 use crate::errors::api_error::ApiError;
 use crate::errors::envelope;
+use crate::errors::table::{ErrorRow, HEADERS_NOT_RECEIVED, HEADERS_TOO_LARGE, INTERNAL, MALFORMED_REQUEST};
 use crate::observe::trace_id;
 use crate::server::connection::Connection;
 
@@ -32,15 +33,13 @@ pub(crate) struct EnvelopedStream {
     substitute: Option<(Vec<u8>, usize)>,
 }
 
-/// Error responses of the library and their messages: 500 becomes 500/5000, all others the contract's 400/4000.
-const LIBRARY_ERRORS: [(&[u8], &str); 4] = [
-    (b"HTTP/1.1 400 ", "Malformed HTTP request"),
-    (b"HTTP/1.1 408 ", "Request headers did not arrive in time"),
-    (b"HTTP/1.1 431 ", "Request headers are too large"),
+/// Error responses of the library and ours: 500 becomes 500/5000, all others the contract's 400/4000.
+const LIBRARY_ERRORS: [(&[u8], ErrorRow); 4] = [
+    (b"HTTP/1.1 400 ", MALFORMED_REQUEST),
+    (b"HTTP/1.1 408 ", HEADERS_NOT_RECEIVED),
+    (b"HTTP/1.1 431 ", HEADERS_TOO_LARGE),
     (b"HTTP/1.1 500 ", INTERNAL),
 ];
-
-const INTERNAL: &str = "Internal server error";
 
 /// Maximum time for which input is discarded before a socket is closed whose peer may still be sending.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -78,15 +77,16 @@ impl EnvelopedStream {
     }
 
     fn replacement(&self, buffer: &[u8]) -> Option<Vec<u8>> {
-        let (start, message) = library_error(buffer)?;
+        let (start, row) = library_error(buffer)?;
         let trace_id = trace_id::random(&*self.entropy);
-        let (error, status) = if message == INTERNAL {
+        let error = if row == INTERNAL {
             tracing::error!(%trace_id, "HTTP library failed before routing");
-            (ApiError::internal("error response of the HTTP library"), "500 Internal Server Error")
+            ApiError::internal("error response of the HTTP library")
         } else {
-            tracing::info!(%trace_id, message, "rejected before routing");
-            (ApiError::invalid(message), "400 Bad Request")
+            tracing::info!(%trace_id, message = row.text, "rejected before routing");
+            ApiError::from(row)
         };
+        let status = row.code.status();
         let body = envelope::to_json(&error, trace_id);
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncache-control: no-store\r\nx-trace-id: \
@@ -98,9 +98,9 @@ impl EnvelopedStream {
     }
 }
 
-/// Returns the start and message of an error response of the library, if a buffer of responses ends with one. The
+/// Returns the start and error of an error response of the library, if a buffer of responses ends with one. The
 /// application's own responses differ: they have a trace id.
-fn library_error(buffer: &[u8]) -> Option<(usize, &'static str)> {
+fn library_error(buffer: &[u8]) -> Option<(usize, ErrorRow)> {
     if !buffer.ends_with(b"\r\n\r\n") {
         return None;
     }
@@ -108,7 +108,7 @@ fn library_error(buffer: &[u8]) -> Option<(usize, &'static str)> {
     let head = buffer.get(start..)?;
     let has = |text: &[u8]| last(head, text).is_some();
     let is_bare = has(b"content-length: 0\r\n") && !has(b"x-trace-id: ");
-    LIBRARY_ERRORS.iter().find(|(status, _)| is_bare && head.starts_with(status)).map(|(_, message)| (start, *message))
+    LIBRARY_ERRORS.iter().find(|(status, _)| is_bare && head.starts_with(status)).map(|(_, row)| (start, *row))
 }
 
 fn last(buffer: &[u8], text: &[u8]) -> Option<usize> {

@@ -15,10 +15,12 @@ use futures_util::FutureExt as _;
 use pos_domain::shared::{RequestContext, TraceId};
 use tokio::time;
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::code::ErrorCode;
 use crate::errors::envelope;
+use crate::errors::table::{BODY_NOT_RECEIVED, BODY_TOO_LARGE, HEADERS_TOO_LARGE};
 use crate::extract::PREFER;
-use crate::limits::admission::{Admission, BODY_NOT_RECEIVED};
+use crate::limits::admission::Admission;
 use crate::limits::concurrency_limit::{ConcurrencyLimiter, Permit};
 use crate::limits::pending_bodies::PendingBodies;
 use crate::limits::rate_limiter::network;
@@ -83,8 +85,7 @@ impl BodyLimit {
 
 /// 413/4013: the body is longer than `max_bytes`.
 pub(crate) fn too_large(max_bytes: u64) -> ApiError {
-    ApiError::new(ErrorCode::TooLarge, "Request body is too large")
-        .details(serde_json::json!({ "message": format!("at most {max_bytes} bytes are accepted") }))
+    BODY_TOO_LARGE.because(&format!("at most {max_bytes} bytes are accepted"))
 }
 
 /// State of the middleware for one route.
@@ -163,7 +164,7 @@ pub(crate) async fn request_middleware(
         match time::timeout(timeout_class.limit(&api.limits).saturating_sub(since.elapsed()), call).await {
             Ok(Ok(response)) => response.map(ServiceResponse::map_into_boxed_body),
             Ok(Err(_)) => Err(ApiError::internal("a handler panicked").into()),
-            Err(_) if is_receiving() => Err(ApiError::invalid(BODY_NOT_RECEIVED).into()),
+            Err(_) if is_receiving() => Err(ApiError::from(BODY_NOT_RECEIVED).into()),
             Err(_) => Err(ApiError::unavailable().caused_by("the request timed out").into()),
         }
     };
@@ -238,8 +239,7 @@ fn within_header_limit(headers: &HeaderMap, limits: &Limits) -> Result<(), ApiEr
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if bytes > limits.max_header_bytes {
         let max_bytes = limits.max_header_bytes;
-        return Err(ApiError::invalid("Request headers are too large")
-            .details(serde_json::json!({ "message": format!("at most {max_bytes} bytes of headers are accepted") })));
+        return Err(HEADERS_TOO_LARGE.because(&format!("at most {max_bytes} bytes of headers are accepted")));
     }
     Ok(())
 }
@@ -250,13 +250,13 @@ fn log_response(status: u16, elapsed: Duration, error: Option<&ApiError>, rate_l
         tracing::debug!(status, micros, "request completed");
         return;
     };
-    let code = error.parts().failure.code();
+    let code = error.parts().code.code();
     match &error.parts().cause {
-        Some(cause) if error.parts().failure == ErrorCode::Unavailable => {
+        Some(cause) if error.parts().code == ErrorCode::Unavailable => {
             tracing::warn!(status, code, micros, cause = error_chain(&**cause), "request failed: unavailable");
         }
         Some(cause) => tracing::error!(status, code, micros, cause = error_chain(&**cause), "request failed"),
-        None if error.parts().failure == ErrorCode::TooManyAttempts => {
+        None if error.parts().code == ErrorCode::TooManyAttempts => {
             if let Some(requests) = rate_limit_log.count() {
                 tracing::info!(status, code, requests, "requests rejected by a rate limit");
             }

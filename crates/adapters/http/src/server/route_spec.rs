@@ -7,7 +7,8 @@ use actix_web::http::Method;
 use actix_web::middleware::from_fn;
 use actix_web::{Error, Resource, Route, guard, web};
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{METHOD_NOT_ALLOWED, NOT_FOUND};
 use crate::limits::concurrency_limit::{ConcurrencyLimiters, TrafficClass};
 use crate::limits::pending_bodies::PendingBodies;
 use crate::observe::throttled_log::ThrottledLog;
@@ -126,7 +127,7 @@ impl RouteSpec {
             .into_iter()
             .fold(Resource::new(self.path), |resource, (_, route)| resource.route(route))
             .default_service(web::to(move || {
-                let error = ApiError::new(ErrorCode::MethodNotAllowed, "Method not allowed").allow(allow.clone());
+                let error = ApiError::from(METHOD_NOT_ALLOWED).allow(allow.clone());
                 async move { Err::<&str, _>(error) }
             }))
             .wrap(from_fn(move |request, next| request_middleware(context.clone(), request, next)))
@@ -148,6 +149,6 @@ pub(crate) fn unknown_path(
         pending_bodies: None,
     });
     web::route()
-        .to(|| async { Err::<&str, _>(ApiError::new(ErrorCode::NotFound, "Not found")) })
+        .to(|| async { Err::<&str, _>(ApiError::from(NOT_FOUND)) })
         .wrap(from_fn(move |request, next| request_middleware(context.clone(), request, next)))
 }

@@ -16,14 +16,16 @@ use pos_domain::fleet::ImportMode;
 use pos_port_storage::fleet::RowResult;
 use pos_port_storage::shared::StorageError;
 use serde::Deserialize;
-use serde_json::json;
 use tokio::time::timeout;
 use utoipa::IntoParams;
 
 use crate::api::shared::IdempotencyParams;
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
 use crate::errors::back_office::ImportErrors;
-use crate::extract::{ResellerAuth, content_type, idempotency_key, invalid_query, query, unsupported, without_coding};
+use crate::errors::table::{
+    BODY_TOO_LARGE, KEY_REUSED, NOT_AN_IMPORT_FILE, ROLE_TOO_LOW, TOO_MANY_REFUSED_ROWS, UPLOAD_STALLED,
+};
+use crate::extract::{ResellerAuth, content_type, idempotency_key, invalid_body, invalid_query, query, without_coding};
 use crate::limits::admission::Admission;
 use crate::server::connection::Connection;
 use crate::state::Api;
@@ -111,7 +113,7 @@ fn mode(http: &HttpRequest) -> Result<ImportMode, ApiError> {
 
 /// Returns the format declared by `Content-Type`. Content codings are rejected.
 fn format(headers: &HeaderMap) -> Result<ImportFormat, ApiError> {
-    let rejected = || unsupported("Content-Type must be text/csv, application/x-ndjson or application/jsonl");
+    let rejected = || ApiError::from(NOT_AN_IMPORT_FILE);
     let declared = content_type(headers)?.ok_or_else(rejected)?;
     let mut parts = declared.split(';').map(str::trim);
     let format = parts.next().and_then(ImportFormat::of_media_type).ok_or_else(rejected)?;
@@ -150,38 +152,30 @@ async fn receive(
     let mut upload = UploadGuard(Some(receiver));
     while let Some(receiver) = &mut upload.0 {
         let chunk = timeout(stall_timeout, next()).await;
-        match chunk.map_err(|_| ApiError::invalid("Request body did not arrive in time"))? {
+        match chunk.map_err(|_| ApiError::from(UPLOAD_STALLED))? {
             Some(Ok(bytes)) => receiver.feed(&bytes).await.map_err(receive_error)?,
-            Some(Err(error)) => return Err(invalid_body(error.to_string())),
+            Some(Err(error)) => return Err(invalid_body(&error.to_string())),
             None => break,
         }
     }
-    upload.0.take().ok_or_else(|| invalid_body("the body has already ended".to_owned()))
-}
-
-fn invalid_body(why: String) -> ApiError {
-    ApiError::invalid("Invalid request body").details(json!({ "message": why }))
-}
-
-fn too_large(why: String) -> ApiError {
-    ApiError::new(ErrorCode::TooLarge, "Request body is too large").details(json!({ "message": why }))
+    upload.0.take().ok_or_else(|| invalid_body("the body has already ended"))
 }
 
 fn receive_error(error: ReceiveError) -> ApiError {
     match error {
-        ReceiveError::File(fault) => invalid_body(fault.to_string()),
-        ReceiveError::TooManyBytes(_) => too_large(error.to_string()),
+        ReceiveError::File(fault) => invalid_body(&fault.to_string()),
+        ReceiveError::TooManyBytes(_) => BODY_TOO_LARGE.because(&error.to_string()),
         ReceiveError::Import(error) => to_api_error(error),
     }
 }
 
 fn to_api_error(error: ImportError) -> ApiError {
     match error {
-        ImportError::Forbidden => ApiError::new(ErrorCode::Forbidden, error.to_string()),
-        ImportError::KeyReused => ApiError::new(ErrorCode::StateForbids, error.to_string()),
-        ImportError::TooManyRows(_) => too_large(error.to_string()),
+        ImportError::Forbidden => ROLE_TOO_LOW.into(),
+        ImportError::KeyReused => KEY_REUSED.into(),
+        ImportError::TooManyRows(_) => BODY_TOO_LARGE.because(&error.to_string()),
         ImportError::TooManyRefused { retry_after } => {
-            ApiError::new(ErrorCode::TooManyAttempts, error.to_string()).retry_after(retry_after.unsigned_abs())
+            ApiError::from(TOO_MANY_REFUSED_ROWS).retry_after(retry_after.unsigned_abs())
         }
         ImportError::Storage(error) => error.into(),
     }

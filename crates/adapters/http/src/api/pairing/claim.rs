@@ -11,7 +11,8 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use validator::{Validate, ValidationError};
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{CODE_EXPIRED, CODE_NOT_FOUND, CODE_USED, KEY_REUSED, NOT_OWNER, TOO_MANY_CLAIMS};
 use crate::extract::{AuthThenBody, Context, IdempotentJson, RequestBody, validated};
 use crate::openapi::responses::ClaimErrors;
 use crate::state::Api;
@@ -129,20 +130,16 @@ fn outcome(claimed: &Result<Created<DeviceId>, ClaimDeviceError>) -> &'static st
 }
 
 fn to_api_error(error: ClaimDeviceError, body: &str) -> ApiError {
-    let with_code = |failure, message: String| ApiError::new(failure, message).details(json!({ "pairing_code": body }));
+    let typed = || json!({ "pairing_code": body });
     match error {
-        ClaimDeviceError::CodeNotFound => with_code(ErrorCode::CodeNotFound, error.to_string()),
-        ClaimDeviceError::CodeUsed | ClaimDeviceError::CodeExpired => {
-            with_code(ErrorCode::StateForbids, error.to_string())
-        }
-        ClaimDeviceError::NotOwner { ref device_id } => {
-            ApiError::new(ErrorCode::Forbidden, error.to_string()).details(json!({ "device_id": device_id.as_str() }))
-        }
+        ClaimDeviceError::CodeNotFound => CODE_NOT_FOUND.with(typed()),
+        ClaimDeviceError::CodeUsed => CODE_USED.with(typed()),
+        ClaimDeviceError::CodeExpired => CODE_EXPIRED.with(typed()),
+        ClaimDeviceError::NotOwner { device_id } => NOT_OWNER.with(json!({ "device_id": device_id.as_str() })),
         ClaimDeviceError::TooManyFailures(refused) => {
-            ApiError::new(ErrorCode::TooManyAttempts, "Too many failed claims, try again later")
-                .retry_after(refused.retry_after.unsigned_abs())
+            ApiError::from(TOO_MANY_CLAIMS).retry_after(refused.retry_after.unsigned_abs())
         }
-        ClaimDeviceError::KeyReused => ApiError::new(ErrorCode::StateForbids, error.to_string()),
+        ClaimDeviceError::KeyReused => KEY_REUSED.into(),
         ClaimDeviceError::Contended => ApiError::unavailable().caused_by(error),
         ClaimDeviceError::Answer(_) => ApiError::internal(error),
         ClaimDeviceError::Storage(error) => error.into(),

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 use utoipa::ToSchema;
 
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
+use crate::errors::table::{ALREADY_CLAIMED, NO_CODE};
 use crate::extract::CodeRequest;
 use crate::openapi::responses::{PairingCodeErrors, TerminalParams};
 use crate::state::Api;
@@ -43,12 +44,9 @@ pub(crate) async fn pairing_code(api: Data<Api>, terminal: CodeRequest) -> Resul
         IssuePairingCodeError::UnknownDevice => ApiError::unknown_device(&call.device_id),
         IssuePairingCodeError::Refused(IssueRefusal::Decommissioned) => ApiError::unknown_device(&call.device_id),
         IssuePairingCodeError::Refused(IssueRefusal::AlreadyClaimed) => {
-            ApiError::new(ErrorCode::StateForbids, "Device has already been claimed")
-                .details(json!({ "device_id": call.device_id.as_str() }))
+            ALREADY_CLAIMED.with(json!({ "device_id": call.device_id.as_str() }))
         }
-        IssuePairingCodeError::Exhausted => {
-            ApiError::new(ErrorCode::Internal, "Failed to create pairing code").caused_by(error)
-        }
+        IssuePairingCodeError::Exhausted => ApiError::from(NO_CODE).caused_by(error),
         IssuePairingCodeError::Storage(error) => error.into(),
     })?;
     api.metrics.code_issued();

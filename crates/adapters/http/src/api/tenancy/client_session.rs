@@ -9,8 +9,9 @@ use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
 use crate::api::tenancy::session::SessionResponse;
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
 use crate::errors::sessions::ClientSessionErrors;
+use crate::errors::table::{CLIENT_REJECTED, TOO_MANY_ATTEMPTS, unusable_claim};
 use crate::extract::{Context, RequestBody, ValidJson};
 use crate::state::Api;
 
@@ -109,12 +110,11 @@ pub(crate) async fn auth_token(
 
 fn to_api_error(error: StartClientSessionError) -> ApiError {
     match error {
-        StartClientSessionError::Refused => ApiError::unauthorized("Client credentials are invalid", "Bearer"),
+        StartClientSessionError::Refused => CLIENT_REJECTED.into(),
         StartClientSessionError::TooManyFailures(refused) => {
-            ApiError::new(ErrorCode::TooManyAttempts, "Too many failed attempts, try again later")
-                .retry_after(refused.retry_after.unsigned_abs())
+            ApiError::from(TOO_MANY_ATTEMPTS).retry_after(refused.retry_after.unsigned_abs())
         }
-        StartClientSessionError::Token(claim) => ApiError::new(ErrorCode::Forbidden, claim.to_string()),
+        StartClientSessionError::Token(claim) => unusable_claim(&claim),
         StartClientSessionError::ProviderAway(ref token_error) => {
             let retry_after = match token_error {
                 Some(ClientTokenError::Unavailable { retry_after, .. }) => *retry_after,

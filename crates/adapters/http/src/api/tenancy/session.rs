@@ -4,13 +4,15 @@ use actix_web::web::{Data, Json};
 use pos_application::tenancy::{InitiateSessionError, InitiatedSession, LogOutError};
 use pos_port_identity::VerifyError;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
 use crate::api::shared::whole_seconds;
-use crate::errors::api_error::{ApiError, ErrorCode};
+use crate::errors::api_error::ApiError;
 use crate::errors::sessions::{BackchannelErrors, EndErrors, InitiateErrors};
+use crate::errors::table::{
+    LOGGED_OUT, LOGOUT_TOKEN_INVALID, NO_PARTY, NO_ROLE, NOT_A_MEMBER, SESSION_ENDED, unknown_host,
+};
 use crate::extract::{AuthThenBody, Authenticated, Context, RequestBody, ValidForm, ValidJson};
 use crate::state::Api;
 
@@ -124,22 +126,14 @@ pub(crate) async fn initiate(
     Ok(Json(SessionResponse::of(initiated.map_err(|error| to_api_error(error, &host))?)?))
 }
 
-const LOGGED_OUT: &str = "Bearer error=\"invalid_token\", error_description=\"Session was logged out\"";
-
-const ENDED: &str = "Bearer error=\"invalid_token\", error_description=\"Session was ended\"";
-
 fn to_api_error(error: InitiateSessionError, host: &str) -> ApiError {
     match error {
-        InitiateSessionError::UnknownHost => ApiError::invalid("Unknown host").details(json!({
-            "host": host,
-            "message": "no application is served under this host: send the name in the portal's address, without \
-                        scheme, port and path",
-        })),
-        InitiateSessionError::NoParty | InitiateSessionError::NotAMember | InitiateSessionError::NoRole => {
-            ApiError::new(ErrorCode::Forbidden, error.to_string())
-        }
-        InitiateSessionError::LoggedOut => ApiError::unauthorized("Session was logged out", LOGGED_OUT),
-        InitiateSessionError::Ended => ApiError::unauthorized("Session was ended", ENDED),
+        InitiateSessionError::UnknownHost => unknown_host(host),
+        InitiateSessionError::NoParty => NO_PARTY.into(),
+        InitiateSessionError::NotAMember => NOT_A_MEMBER.into(),
+        InitiateSessionError::NoRole => NO_ROLE.into(),
+        InitiateSessionError::LoggedOut => LOGGED_OUT.into(),
+        InitiateSessionError::Ended => SESSION_ENDED.into(),
         InitiateSessionError::Storage(error) => error.into(),
     }
 }
@@ -212,7 +206,7 @@ pub(crate) async fn backchannel_logout(
     api.use_cases.sessions.close.log_out(&token, context.0).await.map_err(|error| match error {
         LogOutError::Token(rejected @ (VerifyError::Rejected(_) | VerifyError::Claim { .. })) => {
             tracing::info!(reason = %rejected, "logout token rejected");
-            ApiError::invalid("Logout token is invalid")
+            LOGOUT_TOKEN_INVALID.into()
         }
         LogOutError::Token(VerifyError::Unavailable) => ApiError::unavailable().caused_by(error),
         LogOutError::Storage(error) => error.into(),
