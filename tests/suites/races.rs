@@ -64,7 +64,7 @@ impl PairingFixture {
     async fn device(&self, number: u32) -> TerminalCall {
         pos_tests::users::add_merchant(&self.storage, MERCHANT).await;
         let device_id = DeviceId::from_bits(number);
-        self.provision.one(&Authorization::operator(), &new_device(number), None).await.unwrap();
+        self.provision.one(&Authorization::operator(), &new_device(number)).await.unwrap();
         TerminalCall {
             device_id,
             agent: UserAgent::parse("Viopay-POS/1.4.2").unwrap(),
@@ -269,7 +269,7 @@ async fn a_device_is_provisioned_once(storage: Storage) {
     let fixture = PairingFixture::new(storage, [], u32::MAX);
     let idempotency = concurrently(CALLERS, |_| {
         let fixture = fixture.clone();
-        async move { fixture.provision.one(&Authorization::operator(), &new_device(1), None).await.is_ok() }
+        async move { fixture.provision.one(&Authorization::operator(), &new_device(1)).await.is_ok() }
     })
     .await;
     assert_eq!(idempotency.iter().filter(|provisioned| **provisioned).count(), 1);

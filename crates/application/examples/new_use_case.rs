@@ -76,7 +76,7 @@ async fn provision(app: &UseCases, name: &str, ids: &[&str]) -> Result<MerchantI
     for id in ids {
         let new =
             NewDevice { merchant_id: merchant, id: Some(DeviceId::parse(id)?), details: DeviceDetails::default() };
-        app.fleet.provision.one(&Authorization::operator(), &new, None).await?;
+        app.fleet.provision.one(&Authorization::operator(), &new).await?;
     }
     Ok(merchant)
 }

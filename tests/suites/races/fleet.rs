@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pos_application::fleet::{
     DecommissionDevice, DetailsPatch, NewDevice, ProvisionDevices, TransferDevice, UpdateDevice, VerifyDeviceChains,
 };
-use pos_application::support::{Authorization, Created, FleetError, Idempotency, StateRefusal};
+use pos_application::support::{Authorization, EncodedResponse, FleetError, Idempotency, StateRefusal};
 use pos_domain::device::{DecommissionRefusal, Device, DeviceDetails, DeviceEventKind, DeviceStatus, TransferRefusal};
 use pos_domain::shared::{DeviceId, Fingerprint, IdempotencyKey, Name, Party, RequestContext, Role, Scope, UserId};
 use pos_domain::tenancy::Member;
@@ -46,10 +46,7 @@ impl FleetFixture {
             pos_tests::users::add_merchant(&self.storage, merchant).await;
         }
         let new = NewDevice { merchant_id: MERCHANT, id: None, details: DeviceDetails::default() };
-        match self.provision.one(&Authorization::operator(), &new, None).await.unwrap() {
-            Created::New(device) => device.id().clone(),
-            Created::Replayed(_) => panic!("no key was given"),
-        }
+        self.provision.one(&Authorization::operator(), &new).await.unwrap().id().clone()
     }
 
     async fn kinds(&self, id: &DeviceId) -> Vec<DeviceEventKind> {
@@ -154,20 +151,21 @@ async fn one_key_creates_one_device(storage: Storage) {
                 Authorization::of(&Member { user_id, party, role: Role::Operator }, RequestContext::default());
             let new = NewDevice { merchant_id: MERCHANT, id: None, details: DeviceDetails::default() };
             let (key, fingerprint) = (IdempotencyKey::parse("key").unwrap(), Fingerprint::of(&[b"a device"]));
-            let call = fixture.idempotency.keyed(key, fingerprint, |device: &Device| Ok(device.id().to_string()));
-            fixture.provision.one(&authorization, &new, Some(call)).await.unwrap()
+            let encoder = fixture.idempotency.keyed(key, fingerprint, |device: &Device| Ok(device.id().to_string()));
+            fixture.provision.one_encoded(&authorization, &new, encoder).await.unwrap()
         }
     })
     .await;
     let created: Vec<_> = idempotency
         .iter()
         .filter_map(|answer| match answer {
-            Created::New(device) => Some(device.id().to_string()),
-            Created::Replayed(_) => None,
+            EncodedResponse::New(body) => Some(body),
+            EncodedResponse::Replayed(_) => None,
         })
         .collect();
     assert_eq!(created.len(), 1, "one call created a device");
-    let replayed = |answer: &&Created<Device>| matches!(answer, Created::Replayed(response) if *response == created[0]);
+    let replayed =
+        |answer: &&EncodedResponse| matches!(answer, EncodedResponse::Replayed(response) if response == created[0]);
     assert_eq!(idempotency.iter().filter(replayed).count(), CALLERS - 1, "all others got the stored response");
     let page = DevicePage::first(Scope::Operator, 100);
     assert_eq!(fixture.storage.fleet.list(&page).await.unwrap().len(), 1);

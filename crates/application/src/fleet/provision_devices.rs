@@ -11,7 +11,8 @@ use pos_port_storage::fleet::{CreateDevicesError, FleetRepository};
 use pos_port_storage::shared::StorageError;
 
 use crate::support::MAX_ATTEMPTS;
-use crate::support::{Authorization, Created, FleetError, IdempotentRequest, idempotency};
+use crate::support::response::{self, Created};
+use crate::support::{Authorization, EncodedResponse, FleetError, ResponseEncoder};
 
 /// Devices per transaction.
 const BATCH: usize = 1_000;
@@ -41,39 +42,59 @@ impl ProvisionDevices {
         Self { fleet, clock, entropy }
     }
 
-    /// Provisions one device. A request with a key provisions it once, however often it is repeated.
+    /// Provisions one device.
     ///
     /// # Errors
     /// [`FleetError`]; [`FleetError::Taken`] if a device with this id exists, of whatever merchant.
-    pub async fn one(
+    pub async fn one(&self, authorization: &Authorization, new: &NewDevice) -> Result<Device, FleetError> {
+        self.create(authorization, new, None).await?.into_created()
+    }
+
+    /// Like [`Self::one`], and returns the encoded response. A request with a key provisions the device once, however often
+    /// it is repeated.
+    ///
+    /// # Errors
+    /// As [`Self::one`]; [`FleetError::KeyReused`].
+    pub async fn one_encoded(
         &self,
         authorization: &Authorization,
         new: &NewDevice,
-        call: Option<IdempotentRequest<'_, Device>>,
+        encoder: ResponseEncoder<'_, Device>,
+    ) -> Result<EncodedResponse, FleetError> {
+        self.create(authorization, new, Some(&encoder)).await?.into_response()
+    }
+
+    async fn create(
+        &self,
+        authorization: &Authorization,
+        new: &NewDevice,
+        encoder: Option<&ResponseEncoder<'_, Device>>,
     ) -> Result<Created<Device>, FleetError> {
         authorization.authorize(Action::ProvisionDevice)?;
         if !authorization.allows(new.merchant_id) {
             return Err(FleetError::UnknownMerchant);
         }
         let now = self.clock.now();
-        if let Some(earlier) = idempotency::find_earlier(call.as_ref(), authorization, now).await? {
+        if let Some(earlier) = response::find_earlier(encoder, authorization, now).await? {
             return Ok(earlier);
         }
         for _ in 0..MAX_ATTEMPTS {
             let id = new.id.clone().unwrap_or_else(|| DeviceId::from_bits(self.entropy.bits()));
             let transition =
                 Device::provision(id, new.merchant_id, new.details.clone(), authorization.audit_context().clone(), now);
-            let record = idempotency::record(call.as_ref(), authorization, transition.device(), now)?;
-            let created =
-                self.fleet.create(authorization.scope(), std::slice::from_ref(&transition), record.as_ref()).await;
+            let encoded = response::encode(encoder, authorization, transition.device(), now)?;
+            let created = self
+                .fleet
+                .create(authorization.scope(), std::slice::from_ref(&transition), encoded.record.as_ref())
+                .await;
             match created {
                 Ok(()) => {
                     let device = transition.into_device();
                     let (id, merchant_id, actor) = (device.id(), new.merchant_id, &authorization.audit_context().actor);
                     tracing::info!(device_id = %id, %merchant_id, %actor, "device provisioned");
-                    return Ok(Created::New(device));
+                    return Ok(Created::New(device, encoded.body));
                 }
-                Err(CreateDevicesError::Answered(stored)) => return idempotency::replay(call.as_ref(), stored),
+                Err(CreateDevicesError::Answered(stored)) => return response::replay(encoder, stored),
                 Err(CreateDevicesError::UnknownMerchant) => return Err(FleetError::UnknownMerchant),
                 Err(refused @ CreateDevicesError::UnknownLocation) => {
                     let location = new.details.location_id;

@@ -13,7 +13,8 @@ use pos_port_storage::shared::{SaveError, SaveIdempotentError, StorageError};
 use time::OffsetDateTime;
 
 use crate::support::MAX_ATTEMPTS;
-use crate::support::{Created, FleetError, IdempotentRequest, SerializeError};
+use crate::support::response::{self, Created, Encoded};
+use crate::support::{EncodedResponse, FleetError, ResponseEncoder, SerializeError};
 
 /// Assigns a terminal to a merchant by the code on its screen. Of any number of concurrent claims of one code exactly one
 /// succeeds, and guessing is limited by an [`AttemptLimit`] (contract, section 3).
@@ -140,31 +141,35 @@ impl ClaimDevice {
     /// # Errors
     /// [`ClaimDeviceError`].
     pub async fn execute(&self, by: &Claimant, attempt: &ClaimAttempt) -> Result<DeviceId, ClaimDeviceError> {
-        match self.execute_once(by, attempt, None).await? {
-            Created::New(device_id) => Ok(device_id),
-            Created::Replayed(_) => {
-                Err(ClaimDeviceError::Answer("replayed a claim that has no Idempotency-Key".into()))
-            }
-        }
+        Ok(self.claim(by, attempt, None).await?.into_created()?)
     }
 
-    /// Like [`Self::execute`], with an optional idempotency key of the user. A repeated request changes nothing, does not count
-    /// as an attempt, and gets the stored response.
+    /// Like [`Self::execute`], and returns the encoded response. A repeated request with an idempotency key of the user changes
+    /// nothing, does not count as an attempt, and gets the stored response.
     ///
     /// # Errors
     /// [`ClaimDeviceError`].
-    pub async fn execute_once(
+    pub async fn execute_encoded(
         &self,
         by: &Claimant,
         attempt: &ClaimAttempt,
-        call: Option<IdempotentRequest<'_, DeviceId>>,
+        encoder: ResponseEncoder<'_, DeviceId>,
+    ) -> Result<EncodedResponse, ClaimDeviceError> {
+        Ok(self.claim(by, attempt, Some(&encoder)).await?.into_response()?)
+    }
+
+    async fn claim(
+        &self,
+        by: &Claimant,
+        attempt: &ClaimAttempt,
+        encoder: Option<&ResponseEncoder<'_, DeviceId>>,
     ) -> Result<Created<DeviceId>, ClaimDeviceError> {
         for _ in 0..MAX_ATTEMPTS {
             let now = self.clock.now();
             let decision = self.decide(by, attempt, now).await?;
             // After the device look-up: a caller that sees the device as the first claim left it also sees the stored response.
-            if let Some(call) = &call
-                && let Some(earlier) = call.find_earlier_claim(by, now).await?
+            if let Some(encoder) = encoder
+                && let Some(earlier) = encoder.find_earlier_claim(by, now).await?
             {
                 return Ok(earlier);
             }
@@ -194,22 +199,21 @@ impl ClaimDevice {
                     return Err(error);
                 }
             };
-            let saved = match &call {
+            let encoded = encoder.map(|encoder| encoder.encode_claim(by, transition.device().id(), now)).transpose()?;
+            let Encoded { body, record } = encoded.unwrap_or_default();
+            let saved = match &record {
                 None => self.devices.save(&transition).await,
-                Some(call) => {
-                    let record = call.claim_record(by, transition.device().id(), now)?;
-                    match self.devices.save_idempotent(&transition, &record).await {
-                        Ok(()) => Ok(()),
-                        Err(SaveIdempotentError::Answered(stored)) => return Ok(call.replay_claim(stored)?),
-                        Err(SaveIdempotentError::Refused(refused)) => Err(refused),
-                    }
-                }
+                Some(record) => match self.devices.save_idempotent(&transition, record).await {
+                    Ok(()) => Ok(()),
+                    Err(SaveIdempotentError::Answered(stored)) => return Ok(response::replay(encoder, stored)?),
+                    Err(SaveIdempotentError::Refused(refused)) => Err(refused),
+                },
             };
             match saved {
                 Ok(()) => {
                     let device_id = transition.into_device().id().clone();
                     tracing::info!(%device_id, merchant_id = %by.merchant_id, user_id = %by.user_id, "device claimed");
-                    return Ok(Created::New(device_id));
+                    return Ok(Created::New(device_id, body));
                 }
                 Err(SaveError::Conflict) => {}
                 // A claim changes neither merchant nor location, and a claimed device does not wait with its code.

@@ -6,11 +6,13 @@ pub(crate) mod idempotency;
 pub(crate) mod optimistic_update;
 pub(crate) mod page;
 pub(crate) mod random;
+pub(crate) mod response;
 
 pub use authorization::Authorization;
 pub use error::{FleetError, StateRefusal};
-pub use idempotency::{Created, Idempotency, IdempotentRequest, SerializeError};
+pub use idempotency::Idempotency;
 pub use page::Page;
+pub use response::{Encode, EncodedResponse, ResponseEncoder, SerializeError};
 
 /// Attempts of a use case before it gives up after conflicts. Every conflict is a success of another request on the same
 /// device, so only a flood of requests for one device gets near this number.

@@ -10,7 +10,8 @@ use pos_port_storage::tenancy::{AddLocationError, LocationPage, LocationReposito
 
 use crate::support::MAX_ATTEMPTS;
 use crate::support::random;
-use crate::support::{Authorization, Created, FleetError, IdempotentRequest, Page, idempotency};
+use crate::support::response::{self, Created};
+use crate::support::{Authorization, EncodedResponse, FleetError, Page, ResponseEncoder};
 
 /// Adds, lists and renames the locations of merchants' terminals.
 pub struct ManageLocations {
@@ -26,7 +27,7 @@ impl ManageLocations {
         Self { locations, clock, entropy }
     }
 
-    /// Adds a location of a merchant. A request with a key adds it once, however often it is repeated.
+    /// Adds a location of a merchant.
     ///
     /// # Errors
     /// [`FleetError`]; [`FleetError::UnknownMerchant`] also if the merchant does not exist.
@@ -35,20 +36,44 @@ impl ManageLocations {
         authorization: &Authorization,
         merchant_id: MerchantId,
         name: &Name,
-        call: Option<IdempotentRequest<'_, Location>>,
+    ) -> Result<Location, FleetError> {
+        self.create(authorization, merchant_id, name, None).await?.into_created()
+    }
+
+    /// Like [`Self::add`], and returns the encoded response. A request with a key adds the location once, however often it
+    /// is repeated.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; [`FleetError::KeyReused`].
+    pub async fn add_encoded(
+        &self,
+        authorization: &Authorization,
+        merchant_id: MerchantId,
+        name: &Name,
+        encoder: ResponseEncoder<'_, Location>,
+    ) -> Result<EncodedResponse, FleetError> {
+        self.create(authorization, merchant_id, name, Some(&encoder)).await?.into_response()
+    }
+
+    async fn create(
+        &self,
+        authorization: &Authorization,
+        merchant_id: MerchantId,
+        name: &Name,
+        encoder: Option<&ResponseEncoder<'_, Location>>,
     ) -> Result<Created<Location>, FleetError> {
         authorization.authorize(Action::EditLocations)?;
         if !authorization.allows(merchant_id) {
             return Err(FleetError::UnknownMerchant);
         }
         let now = self.clock.now();
-        if let Some(earlier) = idempotency::find_earlier(call.as_ref(), authorization, now).await? {
+        if let Some(earlier) = response::find_earlier(encoder, authorization, now).await? {
             return Ok(earlier);
         }
         for _ in 0..MAX_ATTEMPTS {
             let id = LocationId(random::uuid(&*self.entropy));
             let location = Location { id, merchant_id, name: name.clone(), created_at: now };
-            let record = idempotency::record(call.as_ref(), authorization, &location, now)?;
+            let encoded = response::encode(encoder, authorization, &location, now)?;
             let audit = AuditEvent::of(
                 AuditKind::LocationAdded,
                 Subject::Location(id),
@@ -57,12 +82,12 @@ impl ManageLocations {
             )
             .for_merchant(merchant_id)
             .with("name", name);
-            match self.locations.add_location(authorization.scope(), &location, record.as_ref(), &audit).await {
+            match self.locations.add_location(authorization.scope(), &location, encoded.record.as_ref(), &audit).await {
                 Ok(()) => {
                     tracing::info!(location_id = %id, %merchant_id, actor = %authorization.audit_context().actor, "location added");
-                    return Ok(Created::New(location));
+                    return Ok(Created::New(location, encoded.body));
                 }
-                Err(AddLocationError::Answered(stored)) => return idempotency::replay(call.as_ref(), stored),
+                Err(AddLocationError::Answered(stored)) => return response::replay(encoder, stored),
                 Err(AddLocationError::UnknownMerchant) => return Err(FleetError::UnknownMerchant),
                 Err(AddLocationError::Taken) => {}
                 Err(AddLocationError::Storage(error)) => return Err(error.into()),

@@ -11,7 +11,8 @@ use pos_port_storage::tenancy::{AddPartyError, DirectoryRepository, MerchantPage
 
 use crate::support::MAX_ATTEMPTS;
 use crate::support::random;
-use crate::support::{Authorization, Created, FleetError, IdempotentRequest, Page, idempotency};
+use crate::support::response::{self, Created};
+use crate::support::{Authorization, EncodedResponse, FleetError, Page, ResponseEncoder};
 
 /// Adds, lists and renames the merchants of a reseller.
 pub struct ManageMerchants {
@@ -40,26 +41,44 @@ impl ManageMerchants {
         Ok(authorization.clone().for_merchant(&self.find(authorization, id).await?))
     }
 
-    /// Adds a merchant of the caller's reseller. A request with a key adds it once, however often it is repeated.
+    /// Adds a merchant of the caller's reseller.
     ///
     /// # Errors
     /// [`FleetError`]; [`FleetError::Forbidden`] for any caller but a reseller.
-    pub async fn add(
+    pub async fn add(&self, authorization: &Authorization, name: &Name) -> Result<Merchant, FleetError> {
+        self.create(authorization, name, None).await?.into_created()
+    }
+
+    /// Like [`Self::add`], and returns the encoded response. A request with a key adds the merchant once, however often it
+    /// is repeated.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; [`FleetError::KeyReused`].
+    pub async fn add_encoded(
         &self,
         authorization: &Authorization,
         name: &Name,
-        call: Option<IdempotentRequest<'_, Merchant>>,
+        encoder: ResponseEncoder<'_, Merchant>,
+    ) -> Result<EncodedResponse, FleetError> {
+        self.create(authorization, name, Some(&encoder)).await?.into_response()
+    }
+
+    async fn create(
+        &self,
+        authorization: &Authorization,
+        name: &Name,
+        encoder: Option<&ResponseEncoder<'_, Merchant>>,
     ) -> Result<Created<Merchant>, FleetError> {
         authorization.authorize(Action::CreateMerchant)?;
         let reseller = authorization.party().and_then(Party::reseller).ok_or(FleetError::Forbidden)?;
         let now = self.clock.now();
-        if let Some(earlier) = idempotency::find_earlier(call.as_ref(), authorization, now).await? {
+        if let Some(earlier) = response::find_earlier(encoder, authorization, now).await? {
             return Ok(earlier);
         }
         for _ in 0..MAX_ATTEMPTS {
             let id = MerchantId(random::uuid(&*self.entropy));
             let merchant = Merchant { id, name: name.clone(), reseller: Some(reseller), created_at: now };
-            let record = idempotency::record(call.as_ref(), authorization, &merchant, now)?;
+            let encoded = response::encode(encoder, authorization, &merchant, now)?;
             let audit = AuditEvent::of(
                 AuditKind::MerchantAdded,
                 Subject::Merchant(id),
@@ -68,12 +87,12 @@ impl ManageMerchants {
             )
             .for_merchant(id)
             .with("reseller", reseller_text(Some(reseller)));
-            match self.directory.add_merchant(&merchant, record.as_ref(), &audit).await {
+            match self.directory.add_merchant(&merchant, encoded.record.as_ref(), &audit).await {
                 Ok(()) => {
                     tracing::info!(merchant_id = %id, actor = %authorization.audit_context().actor, "merchant added");
-                    return Ok(Created::New(merchant));
+                    return Ok(Created::New(merchant, encoded.body));
                 }
-                Err(AddPartyError::Answered(stored)) => return idempotency::replay(call.as_ref(), stored),
+                Err(AddPartyError::Answered(stored)) => return response::replay(encoder, stored),
                 Err(AddPartyError::Taken) => {}
                 Err(AddPartyError::UnknownReseller) => {
                     return Err(StorageError::Fault("the session's reseller does not exist".into()).into());

@@ -1,7 +1,9 @@
 //! Tests of claims and releases.
 
 use pos_application::pairing::{ClaimAttempt, ClaimDeviceError};
-use pos_application::support::{Authorization, Created, FleetError, Idempotency, IdempotentRequest, StateRefusal};
+use pos_application::support::{
+    Authorization, EncodedResponse, FleetError, Idempotency, ResponseEncoder, StateRefusal,
+};
 use pos_domain::device::{DeviceEventKind, ReleaseRefusal};
 use pos_domain::shared::{Actor, AttemptCounts, DeviceId, Fingerprint, IdempotencyKey};
 use pos_port_storage::device::DeviceHistory;
@@ -106,9 +108,9 @@ async fn a_released_device_can_be_paired_again_and_its_old_code_stays_used() {
     assert_eq!(app.claim(&ann, &new).await.unwrap(), call.device_id);
 }
 
-fn keyed<'a>(idempotency: &'a Idempotency, key: &str, asks: &str) -> Option<IdempotentRequest<'a, DeviceId>> {
+fn keyed<'a>(idempotency: &'a Idempotency, key: &str, asks: &str) -> ResponseEncoder<'a, DeviceId> {
     let key = IdempotencyKey::parse(key).unwrap();
-    Some(idempotency.keyed(key, Fingerprint::of(&[asks.as_bytes()]), |id: &DeviceId| Ok(format!("claimed {id}"))))
+    idempotency.keyed(key, Fingerprint::of(&[asks.as_bytes()]), |id: &DeviceId| Ok(format!("claimed {id}")))
 }
 
 #[tokio::test]
@@ -119,13 +121,14 @@ async fn a_repeated_claim_with_its_key_gets_the_first_response_and_writes_nothin
     let (ann, bob) = (user(MERCHANT, "ann"), user(MERCHANT, "bob"));
     let code = app.code(&call).await;
     let claim = async |by, key, asks: &str, sent: &str| {
-        app.claim.execute_once(by, &attempt(sent), keyed(&idempotency, key, asks)).await
+        app.claim.execute_encoded(by, &attempt(sent), keyed(&idempotency, key, asks)).await
     };
     for wrong in ["999999", "999998"] {
         assert!(matches!(claim(&ann, "k", wrong, wrong).await, Err(ClaimDeviceError::CodeNotFound)), "stores no key");
     }
-    assert_eq!(claim(&ann, "k", "a", &code).await.unwrap(), Created::New(call.device_id.clone()));
-    let again = Created::Replayed("claimed POS-00000001".to_owned());
+    let body = "claimed POS-00000001".to_owned();
+    assert_eq!(claim(&ann, "k", "a", &code).await.unwrap(), EncodedResponse::New(body.clone()));
+    let again = EncodedResponse::Replayed(body);
     for _ in 0..2 * LIMIT.max_failures {
         assert_eq!(claim(&ann, "k", "a", &code).await.unwrap(), again);
     }

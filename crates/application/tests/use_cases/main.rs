@@ -104,7 +104,7 @@ impl TestApp {
         let call = call(id);
         let new =
             NewDevice { merchant_id: MERCHANT, id: Some(call.device_id.clone()), details: DeviceDetails::default() };
-        self.provision.one(&Authorization::operator(), &new, None).await.unwrap();
+        self.provision.one(&Authorization::operator(), &new).await.unwrap();
         call
     }
 

@@ -12,7 +12,7 @@ async fn an_id_in_use_is_refused() {
     let app = TestApp::new([]);
     let call = app.device("POS-00000001").await;
     let new = NewDevice { merchant_id: MERCHANT, id: Some(call.device_id), details: DeviceDetails::default() };
-    let refused = app.provision.one(&Authorization::operator(), &new, None).await;
+    let refused = app.provision.one(&Authorization::operator(), &new).await;
     assert!(matches!(refused, Err(FleetError::Taken)));
 }
 
@@ -20,7 +20,7 @@ async fn an_id_in_use_is_refused() {
 async fn a_device_of_an_unknown_merchant_is_refused() {
     let app = TestApp::new([1]);
     let new = NewDevice { merchant_id: MERCHANT, id: None, details: DeviceDetails::default() };
-    let named = app.provision.one(&Authorization::operator(), &new, None).await;
+    let named = app.provision.one(&Authorization::operator(), &new).await;
     assert!(matches!(named, Err(FleetError::UnknownMerchant)), "{named:?}");
     let some = app.provision.some(2, MERCHANT, &AuditContext::operator()).await;
     assert!(matches!(some, Err(FleetError::UnknownMerchant)), "{some:?}");

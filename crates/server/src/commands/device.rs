@@ -106,7 +106,7 @@ pub(super) fn device_id(text: &str) -> anyhow::Result<DeviceId> {
 async fn add_named(admin: &AdminUseCases, id: &str, merchant: Uuid) -> anyhow::Result<()> {
     let id = DeviceId::parse_new(id).with_context(|| format!("--device-id {id:?}"))?;
     let new = NewDevice { merchant_id: MerchantId(merchant), id: Some(id.clone()), details: DeviceDetails::default() };
-    admin.use_cases.fleet.provision.one(&Authorization::operator(), &new, None).await.map_err(|error| match error {
+    admin.use_cases.fleet.provision.one(&Authorization::operator(), &new).await.map_err(|error| match error {
         FleetError::Taken => anyhow::anyhow!("device {id} exists already"),
         other => explain(other, new.merchant_id),
     })?;

@@ -1,7 +1,7 @@
 //! `location` commands.
 
 use anyhow::Context as _;
-use pos_application::support::{Authorization, Created, FleetError};
+use pos_application::support::{Authorization, FleetError};
 use pos_domain::shared::{LocationId, MerchantId, Name, Party, Scope};
 use pos_domain::tenancy::Location;
 use pos_port_storage::tenancy::LocationPage;
@@ -22,14 +22,8 @@ pub(super) async fn run(settings: &Settings, what: cli::Location) -> anyhow::Res
         cli::Location::Add { merchant, name } => {
             let (merchant, name) =
                 (MerchantId(merchant), Name::parse(&name).with_context(|| format!("--name {name:?}"))?);
-            let added = admin.use_cases.tenancy.locations.add(&Authorization::operator(), merchant, &name, None).await;
-            match added.map_err(|error| explain(error, merchant))? {
-                Created::New(location) => confirm!("{}", location.id)?,
-                Created::Replayed(_) => {
-                    anyhow::bail!("unexpected replay: an operator's request has no idempotency key")
-                }
-            }
-            Ok(())
+            let added = admin.use_cases.tenancy.locations.add(&Authorization::operator(), merchant, &name).await;
+            confirm!("{}", added.map_err(|error| explain(error, merchant))?.id)
         }
         cli::Location::List { merchant, page } => {
             let request = LocationPage {

@@ -1,8 +1,8 @@
 //! Parameters and responses shared by the device, location and merchant routes.
 
-use actix_web::HttpResponse;
 use actix_web::web::Json;
-use pos_application::support::{Created, FleetError, SerializeError};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use pos_application::support::{Encode, EncodedResponse, FleetError, ResponseEncoder};
 use serde::Deserialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -12,7 +12,9 @@ use utoipa::IntoParams;
 
 use crate::errors::api_error::ApiError;
 use crate::errors::back_office::to_api_error;
+use crate::extract::IdempotencyHeader;
 use crate::extract::fields::Limit;
+use crate::state::Api;
 
 /// Page of a list.
 #[derive(Deserialize, IntoParams)]
@@ -39,20 +41,24 @@ pub(crate) struct IdempotencyParams {
     idempotency_key: Option<String>,
 }
 
-/// Returns 201 with the new resource, or with the stored response of an earlier request with the same key.
-pub(crate) fn created<T>(
-    created: Created<T>,
-    to_json: fn(&T) -> Result<String, SerializeError>,
-) -> Result<HttpResponse, ApiError> {
-    let mut response = HttpResponse::Created();
-    let body = match created {
-        Created::New(new) => to_json(&new).map_err(ApiError::internal)?,
-        Created::Replayed(stored) => {
+/// Returns the encoder of a response, which is stored if the request has an idempotency key.
+pub(crate) fn encoder<T>(api: &Api, header: Option<IdempotencyHeader>, encode: Encode<T>) -> ResponseEncoder<'_, T> {
+    match header {
+        Some(IdempotencyHeader { key, fingerprint }) => api.use_cases.idempotency.keyed(key, fingerprint, encode),
+        None => ResponseEncoder::without_key(encode),
+    }
+}
+
+/// Sends an encoded response with the status of `response`. A replayed one is marked.
+pub(crate) fn encoded(mut response: HttpResponseBuilder, encoded: EncodedResponse) -> HttpResponse {
+    let body = match encoded {
+        EncodedResponse::New(body) => body,
+        EncodedResponse::Replayed(body) => {
             response.insert_header(("Idempotency-Replayed", "true"));
-            stored
+            body
         }
     };
-    Ok(response.content_type("application/json").body(body))
+    response.content_type("application/json").body(body)
 }
 
 /// Returns 200 with the result of a use case, or its error with `about` as the details.

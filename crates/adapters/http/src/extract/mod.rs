@@ -25,7 +25,7 @@ pub(crate) use authorization::{Access, AuthorizedFor, MerchantSelf, ResellerAuth
 pub(crate) use authorized::AuthThenBody;
 pub(crate) use caller::Authenticated;
 pub(crate) use context::Context;
-pub(crate) use create::{IdempotentJson, KEY as IDEMPOTENCY_KEY, key as idempotency_key};
+pub(crate) use create::{IdempotencyHeader, IdempotentJson, KEY as IDEMPOTENCY_KEY, key as idempotency_key};
 pub(crate) use form::ValidForm;
 pub(crate) use json::{Body, RequestBody, ValidJson, content_type, invalid_body, validated, without_coding};
 pub(crate) use merchant::Merchant;

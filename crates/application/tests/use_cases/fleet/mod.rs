@@ -10,12 +10,14 @@ use pos_application::fleet::{
     DecommissionDevice, DetailsPatch, DeviceFilter, DeviceQueries, NewDevice, ProvisionDevices, ReleaseDevice,
     TransferDevice, UpdateDevice,
 };
-use pos_application::support::{Authorization, Created, FleetError, Idempotency, IdempotentRequest, StateRefusal};
+use pos_application::support::{
+    Authorization, EncodedResponse, FleetError, Idempotency, ResponseEncoder, StateRefusal,
+};
 use pos_application::tenancy::{ManageLocations, ManageMerchants};
 use pos_domain::audit::{AuditEvent, AuditKind, Subject};
 use pos_domain::device::{
-    DecommissionRefusal, Device, DeviceDetails, DeviceEventKind, DeviceStatus, PairingCode, ReleaseRefusal,
-    TransferRefusal, UpdateRefusal,
+    DecommissionRefusal, DeviceDetails, DeviceEventKind, DeviceStatus, PairingCode, ReleaseRefusal, TransferRefusal,
+    UpdateRefusal,
 };
 use pos_domain::shared::Claimant;
 use pos_domain::shared::{
@@ -92,7 +94,7 @@ impl FleetFixture {
     /// Provisions a device of `MERCHANT`.
     async fn device(&self, number: u32) -> DeviceId {
         let id = DeviceId::from_bits(number);
-        self.provision.one(&own(Role::Operator), &new(Some(id.clone())), None).await.unwrap();
+        self.provision.one(&own(Role::Operator), &new(Some(id.clone()))).await.unwrap();
         id
     }
 
@@ -110,10 +112,7 @@ impl FleetFixture {
     }
 
     async fn location(&self, merchant: MerchantId) -> Location {
-        match self.locations.add(&Authorization::operator(), merchant, &name("Here"), None).await.unwrap() {
-            Created::New(location) => location,
-            Created::Replayed(_) => panic!("no key was given"),
-        }
+        self.locations.add(&Authorization::operator(), merchant, &name("Here")).await.unwrap()
     }
 
     /// The reseller's authorization for a merchant.
@@ -121,7 +120,7 @@ impl FleetFixture {
         self.merchants.authorization(&reseller(RESELLER, role), merchant).await.unwrap()
     }
 
-    fn keyed<T>(&self, key: &str, asks: &[u8]) -> IdempotentRequest<'_, T>
+    fn keyed<T>(&self, key: &str, asks: &[u8]) -> ResponseEncoder<'_, T>
     where
         T: std::fmt::Debug,
     {
@@ -161,9 +160,9 @@ fn labelled(text: &str) -> DetailsPatch {
     DetailsPatch { label: Some(Some(name(text))), location_id: None }
 }
 
-fn created<T: std::fmt::Debug>(created: Created<T>) -> T {
-    match created {
-        Created::New(new) => new,
-        before @ Created::Replayed(_) => panic!("{before:?}"),
+fn new_body(response: EncodedResponse) -> String {
+    match response {
+        EncodedResponse::New(body) => body,
+        before @ EncodedResponse::Replayed(_) => panic!("{before:?}"),
     }
 }

@@ -31,12 +31,12 @@ async fn another_tenant_finds_nothing_and_changes_nothing() {
         assert_eq!(fleet.locations.list(stranger, None, 10).await.unwrap().items, []);
     }
     for stranger in [&other, &sisters] {
-        let refused = fleet.provision.one(stranger, &new(None), None).await;
+        let refused = fleet.provision.one(stranger, &new(None)).await;
         assert!(matches!(refused, Err(FleetError::UnknownMerchant)), "{refused:?}");
-        let refused = fleet.locations.add(stranger, MERCHANT, &name("Mine"), None).await;
+        let refused = fleet.locations.add(stranger, MERCHANT, &name("Mine")).await;
         assert!(matches!(refused, Err(FleetError::UnknownMerchant)), "{refused:?}");
     }
-    let refused = fleet.provision.one(&wide, &new(None), None).await;
+    let refused = fleet.provision.one(&wide, &new(None)).await;
     assert!(matches!(refused, Err(FleetError::UnknownMerchant)), "the store checks it: {refused:?}");
     for refused in [
         fleet.merchants.authorization(&wide, MERCHANT).await.map(|_| ()),
@@ -73,10 +73,10 @@ async fn each_action_requires_its_role() {
         fleet.queries.one(&viewer, &id).await.unwrap();
         fleet.queries.events(&viewer, &id, 0, 10).await.unwrap();
         fleet.locations.one(&viewer, location.id).await.unwrap();
-        forbidden("provision", fleet.provision.one(&viewer, &new(None), None).await.map(|_| ()));
+        forbidden("provision", fleet.provision.one(&viewer, &new(None)).await.map(|_| ()));
         forbidden("update", fleet.update.execute(&viewer, &id, &DetailsPatch::default()).await.map(|_| ()));
         forbidden("release", fleet.release.execute(&viewer, &claimed).await.map(|_| ()));
-        forbidden("add location", fleet.locations.add(&viewer, MERCHANT, &name("x"), None).await.map(|_| ()));
+        forbidden("add location", fleet.locations.add(&viewer, MERCHANT, &name("x")).await.map(|_| ()));
         forbidden("rename", fleet.locations.update(&viewer, location.id, None).await.map(|_| ()));
         forbidden("transfer", fleet.transfer.execute(&viewer, &id, SISTER).await.map(|_| ()));
     }
@@ -84,12 +84,12 @@ async fn each_action_requires_its_role() {
         forbidden("decommission", fleet.decommission.execute(&operator, &id).await.map(|_| ()));
     }
     forbidden("own transfer", fleet.transfer.execute(&own(Role::Admin), &id, SISTER).await.map(|_| ()));
-    forbidden("own merchant", fleet.merchants.add(&own(Role::Admin), &name("x"), None).await.map(|_| ()));
+    forbidden("own merchant", fleet.merchants.add(&own(Role::Admin), &name("x")).await.map(|_| ()));
     let operator = reseller(RESELLER, Role::Operator);
     fleet.merchants.one(&operator, MERCHANT).await.unwrap();
-    forbidden("add merchant", fleet.merchants.add(&operator, &name("x"), None).await.map(|_| ()));
+    forbidden("add merchant", fleet.merchants.add(&operator, &name("x")).await.map(|_| ()));
     forbidden("rename merchant", fleet.merchants.update(&operator, MERCHANT, None).await.map(|_| ()));
-    forbidden("operator's", fleet.merchants.add(&Authorization::operator(), &name("x"), None).await.map(|_| ()));
+    forbidden("operator's", fleet.merchants.add(&Authorization::operator(), &name("x")).await.map(|_| ()));
 }
 
 #[tokio::test]
@@ -149,10 +149,10 @@ async fn a_device_may_only_have_a_location_of_its_merchant() {
     let at = |location| NewDevice { details: DeviceDetails { label: None, location_id: Some(location) }, ..new(None) };
     let unknown = LocationId(Uuid::from_u128(99));
     for location in [sisters.id, unknown] {
-        let refused = fleet.provision.one(&parent, &at(location), None).await;
+        let refused = fleet.provision.one(&parent, &at(location)).await;
         assert!(matches!(refused, Err(FleetError::InvalidLocation(id)) if id == location), "{refused:?}");
     }
-    let device = created(fleet.provision.one(&parent, &at(own_location.id), None).await.unwrap());
+    let device = fleet.provision.one(&parent, &at(own_location.id)).await.unwrap();
     let patch = DetailsPatch { label: None, location_id: Some(Some(sisters.id)) };
     let refused = fleet.update.execute(&parent, device.id(), &patch).await;
     assert!(matches!(refused, Err(FleetError::InvalidLocation(id)) if id == sisters.id), "{refused:?}");
@@ -165,9 +165,9 @@ async fn a_given_id_in_use_is_refused_and_a_generated_one_generated_again() {
     let id = fleet.device(1).await;
     let other = member(Party::Merchant(OTHER_MERCHANT), Role::Admin);
     let theirs = NewDevice { merchant_id: OTHER_MERCHANT, ..new(Some(id)) };
-    let refused = fleet.provision.one(&other, &theirs, None).await;
+    let refused = fleet.provision.one(&other, &theirs).await;
     assert!(matches!(refused, Err(FleetError::Taken)), "{refused:?}");
-    let generated = created(fleet.provision.one(&other, &NewDevice { id: None, ..theirs }, None).await.unwrap());
+    let generated = fleet.provision.one(&other, &NewDevice { id: None, ..theirs }).await.unwrap();
     assert_eq!(generated.id(), &DeviceId::from_bits(2));
 }
 
@@ -192,8 +192,8 @@ async fn a_transfer_must_be_authorized_for_both_merchants() {
 #[tokio::test]
 async fn administrative_changes_are_audited_once_and_only_if_something_changed() {
     let fleet = FleetFixture::new([]).await;
-    let location = created(fleet.locations.add(&own(Role::Operator), MERCHANT, &name("Here"), None).await.unwrap());
-    let merchant = created(fleet.merchants.add(&reseller(RESELLER, Role::Admin), &name("New"), None).await.unwrap());
+    let location = fleet.locations.add(&own(Role::Operator), MERCHANT, &name("Here")).await.unwrap();
+    let merchant = fleet.merchants.add(&reseller(RESELLER, Role::Admin), &name("New")).await.unwrap();
     assert_eq!(merchant.reseller, Some(RESELLER));
     for text in ["There", "There"] {
         fleet.locations.update(&own(Role::Operator), location.id, Some(&name(text))).await.unwrap();

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::api::cursor::{List, parse_canonical};
 use crate::api::fleet::device_responses::{DevicePage, DeviceResponse, EventPage};
-use crate::api::shared::{IdempotencyParams, PageQuery, created, reply};
+use crate::api::shared::{IdempotencyParams, PageQuery, encoded, encoder, reply};
 use crate::errors::api_error::ApiError;
 use crate::errors::back_office::{
     DecommissionErrors, DeviceErrors, DeviceListErrors, ListErrors, ProvisionErrors, ReleaseErrors, TransferErrors,
@@ -113,12 +113,12 @@ pub(crate) async fn provision_device<S: Access>(
     let details =
         DeviceDetails { label: body.label.map(|field| field.0), location_id: body.location_id.map(|field| field.0) };
     let new = NewDevice { merchant_id: auth.merchant_id, id, details };
-    let idempotent = idempotency.map(|header| api.use_cases.idempotency.keyed(header.key, header.fingerprint, to_json));
-    let device = api.use_cases.fleet.provision.one(&auth.authorization, &new, idempotent).await;
-    created(device.map_err(|error| to_api_error(error, about))?, to_json)
+    let encoder = encoder(&api, idempotency, to_json);
+    let device = api.use_cases.fleet.provision.one_encoded(&auth.authorization, &new, encoder).await;
+    Ok(encoded(HttpResponse::Created(), device.map_err(|error| to_api_error(error, about))?))
 }
 
-/// Serializes a new device. The result is stored for replay.
+/// Serializes a new device. The result is sent, and stored for replay.
 fn to_json(device: &Device) -> Result<String, SerializeError> {
     Ok(serde_json::to_string(&DeviceResponse::of(device, device.provisioned_at())?)?)
 }

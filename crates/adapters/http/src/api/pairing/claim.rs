@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use pos_application::pairing::{ClaimAttempt, ClaimDeviceError};
-use pos_application::support::{Created, SerializeError};
+use pos_application::support::{EncodedResponse, SerializeError};
 use pos_domain::device::PairingCode;
 use pos_domain::shared::DeviceId;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,7 @@ use serde_json::json;
 use utoipa::{IntoParams, ToSchema};
 use validator::{Validate, ValidationError};
 
+use crate::api::shared::{encoded, encoder};
 use crate::errors::api_error::ApiError;
 use crate::errors::table::{CODE_EXPIRED, CODE_NOT_FOUND, CODE_USED, KEY_REUSED, NOT_OWNER, TOO_MANY_CLAIMS};
 use crate::extract::{AuthThenBody, Context, IdempotentJson, RequestBody, validated};
@@ -83,21 +84,13 @@ pub(crate) async fn claim(
     let typed_code = body.pairing_code.unwrap_or_default();
     let code = PairingCode::from_typed(&typed_code).ok();
     let attempt = ClaimAttempt { code, device_id: body.device_id, context: context.0 };
-    let idempotent = idempotency.map(|header| api.use_cases.idempotency.keyed(header.key, header.fingerprint, to_json));
-    let claimed = api.use_cases.pairing.claim_device.execute_once(&request.auth.0, &attempt, idempotent).await;
+    let encoder = encoder(&api, idempotency, to_json);
+    let claimed = api.use_cases.pairing.claim_device.execute_encoded(&request.auth.0, &attempt, encoder).await;
     api.metrics.claim(outcome(&claimed));
-    let mut response = HttpResponse::Ok();
-    let body = match claimed.map_err(|error| to_api_error(error, &typed_code))? {
-        Created::New(device_id) => to_json(&device_id).map_err(ApiError::internal)?,
-        Created::Replayed(stored) => {
-            response.insert_header(("Idempotency-Replayed", "true"));
-            stored
-        }
-    };
-    Ok(response.content_type("application/json").body(body))
+    Ok(encoded(HttpResponse::Ok(), claimed.map_err(|error| to_api_error(error, &typed_code))?))
 }
 
-/// Serializes the response, which is stored for replay.
+/// Serializes the response, which is sent, and stored for replay.
 fn to_json(device_id: &DeviceId) -> Result<String, SerializeError> {
     Ok(serde_json::to_string(&ClaimDeviceResponse { status: "claimed", device_id: device_id.to_string() })?)
 }
@@ -115,10 +108,10 @@ pub(crate) struct ClaimIdempotencyParams {
 }
 
 /// Returns the label of the outcome in `/metrics`.
-fn outcome(claimed: &Result<Created<DeviceId>, ClaimDeviceError>) -> &'static str {
+fn outcome(claimed: &Result<EncodedResponse, ClaimDeviceError>) -> &'static str {
     match claimed {
-        Ok(Created::New(_)) => "claimed",
-        Ok(Created::Replayed(_)) => "replayed",
+        Ok(EncodedResponse::New(_)) => "claimed",
+        Ok(EncodedResponse::Replayed(_)) => "replayed",
         Err(ClaimDeviceError::KeyReused) => "key_reused",
         Err(ClaimDeviceError::CodeNotFound) => "not_found",
         Err(ClaimDeviceError::CodeUsed) => "used",

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::api::cursor::{List, parse_canonical};
 use crate::api::shared::whole_seconds;
-use crate::api::shared::{IdempotencyParams, PageQuery, created, reply};
+use crate::api::shared::{IdempotencyParams, PageQuery, encoded, encoder, reply};
 use crate::errors::api_error::ApiError;
 use crate::errors::back_office::{AddLocationErrors, ListErrors, LocationErrors, UpdateLocationErrors, to_api_error};
 use crate::extract::fields::{NameField, not_null};
@@ -103,14 +103,14 @@ pub(crate) async fn add_location<S: Access>(
     request: AuthThenBody<IdempotentJson<AddLocationRequest>, AuthorizedFor<S>>,
 ) -> Result<HttpResponse, ApiError> {
     let AuthThenBody { auth, body: IdempotentJson { body, idempotency } } = request;
-    let idempotent = idempotency.map(|header| api.use_cases.idempotency.keyed(header.key, header.fingerprint, to_json));
-    let location =
-        api.use_cases.tenancy.locations.add(&auth.authorization, auth.merchant_id, &body.name.0, idempotent).await;
+    let encoder = encoder(&api, idempotency, to_json);
+    let locations = &api.use_cases.tenancy.locations;
+    let location = locations.add_encoded(&auth.authorization, auth.merchant_id, &body.name.0, encoder).await;
     let about = || json!({ "merchant_id": auth.merchant_id.to_string() });
-    created(location.map_err(|error| to_api_error(error, about()))?, to_json)
+    Ok(encoded(HttpResponse::Created(), location.map_err(|error| to_api_error(error, about()))?))
 }
 
-/// Serializes a new location. The result is stored for replay.
+/// Serializes a new location. The result is sent, and stored for replay.
 fn to_json(location: &Location) -> Result<String, SerializeError> {
     Ok(serde_json::to_string(&LocationResponse::of(location)?)?)
 }

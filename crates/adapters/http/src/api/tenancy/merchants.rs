@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::api::cursor::{List, parse_canonical};
 use crate::api::shared::whole_seconds;
-use crate::api::shared::{IdempotencyParams, PageQuery, created, reply};
+use crate::api::shared::{IdempotencyParams, PageQuery, encoded, encoder, reply};
 use crate::errors::api_error::ApiError;
 use crate::errors::back_office::{
     AddMerchantErrors, MerchantErrors, MerchantListErrors, UpdateMerchantErrors, to_api_error,
@@ -106,12 +106,12 @@ pub(crate) async fn add_merchant(
     request: AuthThenBody<IdempotentJson<AddMerchantRequest>, ResellerAuth>,
 ) -> Result<HttpResponse, ApiError> {
     let AuthThenBody { auth: ResellerAuth(authorization), body: IdempotentJson { body, idempotency } } = request;
-    let idempotent = idempotency.map(|header| api.use_cases.idempotency.keyed(header.key, header.fingerprint, to_json));
-    let merchant = api.use_cases.tenancy.merchants.add(&authorization, &body.name.0, idempotent).await;
-    created(merchant.map_err(|error| to_api_error(error, None))?, to_json)
+    let encoder = encoder(&api, idempotency, to_json);
+    let merchant = api.use_cases.tenancy.merchants.add_encoded(&authorization, &body.name.0, encoder).await;
+    Ok(encoded(HttpResponse::Created(), merchant.map_err(|error| to_api_error(error, None))?))
 }
 
-/// Serializes a new merchant. The result is stored for replay.
+/// Serializes a new merchant. The result is sent, and stored for replay.
 fn to_json(merchant: &Merchant) -> Result<String, SerializeError> {
     Ok(serde_json::to_string(&MerchantResponse::of(merchant)?)?)
 }
