@@ -10,7 +10,7 @@ use pos_application::fleet::{NewDevice, ProvisionDevices, ReleaseDevice, VerifyD
 use pos_application::pairing::{
     CheckStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode, IssuePairingCodeError, TerminalCall,
 };
-use pos_application::support::{Authorization, FleetError, StateRefusal};
+use pos_application::support::{Authorization, FleetError, MerchantAuthorization, StateRefusal};
 use pos_domain::audit::AuditKind;
 use pos_domain::device::{
     DeviceDetails, DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus, ReleaseRefusal, UserAgent,
@@ -64,7 +64,7 @@ impl PairingFixture {
     async fn device(&self, number: u32) -> TerminalCall {
         pos_tests::users::add_merchant(&self.storage, MERCHANT).await;
         let device_id = DeviceId::from_bits(number);
-        self.provision.one(&Authorization::operator(), &new_device(number)).await.unwrap();
+        self.provision.one(&MerchantAuthorization::operator(MERCHANT), &new_device(number)).await.unwrap();
         TerminalCall {
             device_id,
             agent: UserAgent::parse("Viopay-POS/1.4.2").unwrap(),
@@ -85,7 +85,7 @@ impl PairingFixture {
 
 /// A new device of [`MERCHANT`] with the id of this number.
 fn new_device(number: u32) -> NewDevice {
-    NewDevice { merchant_id: MERCHANT, id: Some(DeviceId::from_bits(number)), details: DeviceDetails::default() }
+    NewDevice { id: Some(DeviceId::from_bits(number)), details: DeviceDetails::default() }
 }
 
 /// Runs `call` for every caller at once, each on its own task.
@@ -269,7 +269,7 @@ async fn a_device_is_provisioned_once(storage: Storage) {
     let fixture = PairingFixture::new(storage, [], u32::MAX);
     let idempotency = concurrently(CALLERS, |_| {
         let fixture = fixture.clone();
-        async move { fixture.provision.one(&Authorization::operator(), &new_device(1)).await.is_ok() }
+        async move { fixture.provision.one(&MerchantAuthorization::operator(MERCHANT), &new_device(1)).await.is_ok() }
     })
     .await;
     assert_eq!(idempotency.iter().filter(|provisioned| **provisioned).count(), 1);

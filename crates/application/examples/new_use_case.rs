@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use pos_application::UseCases;
 use pos_application::fleet::NewDevice;
-use pos_application::support::{Authorization, FleetError};
+use pos_application::support::{Authorization, FleetError, MerchantAuthorization};
 use pos_domain::device::{DeviceDetails, DeviceStatus};
 use pos_domain::shared::{AuditContext, DeviceId, MerchantId, Name, Party, RequestContext, Role, TraceId, UserId};
 use pos_domain::tenancy::{Action, Member};
@@ -74,9 +74,8 @@ async fn provision(app: &UseCases, name: &str, ids: &[&str]) -> Result<MerchantI
     let merchant =
         app.tenancy.directory.add_merchant(Name::parse(name)?, None, None, AuditContext::operator()).await?.id;
     for id in ids {
-        let new =
-            NewDevice { merchant_id: merchant, id: Some(DeviceId::parse(id)?), details: DeviceDetails::default() };
-        app.fleet.provision.one(&Authorization::operator(), &new).await?;
+        let new = NewDevice { id: Some(DeviceId::parse(id)?), details: DeviceDetails::default() };
+        app.fleet.provision.one(&MerchantAuthorization::operator(merchant), &new).await?;
     }
     Ok(merchant)
 }

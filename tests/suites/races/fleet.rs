@@ -5,7 +5,9 @@ use std::sync::Arc;
 use pos_application::fleet::{
     DecommissionDevice, DetailsPatch, NewDevice, ProvisionDevices, TransferDevice, UpdateDevice, VerifyDeviceChains,
 };
-use pos_application::support::{Authorization, EncodedResponse, FleetError, Idempotency, StateRefusal};
+use pos_application::support::{
+    Authorization, EncodedResponse, FleetError, Idempotency, MerchantAuthorization, StateRefusal,
+};
 use pos_domain::device::{DecommissionRefusal, Device, DeviceDetails, DeviceEventKind, DeviceStatus, TransferRefusal};
 use pos_domain::shared::{DeviceId, Fingerprint, IdempotencyKey, Name, Party, RequestContext, Role, Scope, UserId};
 use pos_domain::tenancy::Member;
@@ -45,8 +47,8 @@ impl FleetFixture {
         for merchant in [MERCHANT, OTHER_MERCHANT] {
             pos_tests::users::add_merchant(&self.storage, merchant).await;
         }
-        let new = NewDevice { merchant_id: MERCHANT, id: None, details: DeviceDetails::default() };
-        self.provision.one(&Authorization::operator(), &new).await.unwrap().id().clone()
+        let new = NewDevice { id: None, details: DeviceDetails::default() };
+        self.provision.one(&MerchantAuthorization::operator(MERCHANT), &new).await.unwrap().id().clone()
     }
 
     async fn kinds(&self, id: &DeviceId) -> Vec<DeviceEventKind> {
@@ -147,9 +149,9 @@ async fn one_key_creates_one_device(storage: Storage) {
         let fixture = fixture.clone();
         async move {
             let user_id = UserId::parse(&format!("user-{caller}")).unwrap();
-            let authorization =
-                Authorization::of(&Member { user_id, party, role: Role::Operator }, RequestContext::default());
-            let new = NewDevice { merchant_id: MERCHANT, id: None, details: DeviceDetails::default() };
+            let member = Member { user_id, party, role: Role::Operator };
+            let authorization = MerchantAuthorization::of(&member, RequestContext::default()).unwrap();
+            let new = NewDevice { id: None, details: DeviceDetails::default() };
             let (key, fingerprint) = (IdempotencyKey::parse("key").unwrap(), Fingerprint::of(&[b"a device"]));
             let encoder = fixture.idempotency.keyed(key, fingerprint, |device: &Device| Ok(device.id().to_string()));
             fixture.provision.one_encoded(&authorization, &new, encoder).await.unwrap()

@@ -3,6 +3,9 @@
 //! Every request has an [`Authorization`](crate::support::Authorization): the caller, its role, and the merchant it acts for. Each use case checks the
 //! permission (`authorize`) and passes the scope to the store, which finds nothing of other tenants. An operator is
 //! authorized for everything and has no idempotency key: only requests of tenants are idempotent.
+//!
+//! A use case that creates something for a merchant takes a [`MerchantAuthorization`](crate::support::MerchantAuthorization),
+//! which names the merchant.
 
 mod decommission_device;
 mod device_queries;

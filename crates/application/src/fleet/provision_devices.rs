@@ -12,7 +12,7 @@ use pos_port_storage::shared::StorageError;
 
 use crate::support::MAX_ATTEMPTS;
 use crate::support::response::{self, Created};
-use crate::support::{Authorization, EncodedResponse, FleetError, ResponseEncoder};
+use crate::support::{EncodedResponse, FleetError, MerchantAuthorization, ResponseEncoder};
 
 /// Devices per transaction.
 const BATCH: usize = 1_000;
@@ -27,8 +27,6 @@ pub struct ProvisionDevices {
 /// A terminal to provision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDevice {
-    /// Its merchant.
-    pub merchant_id: MerchantId,
     /// Device id from the factory; generated if `None`.
     pub id: Option<DeviceId>,
     /// Label and location.
@@ -42,11 +40,11 @@ impl ProvisionDevices {
         Self { fleet, clock, entropy }
     }
 
-    /// Provisions one device.
+    /// Provisions one device of the merchant.
     ///
     /// # Errors
     /// [`FleetError`]; [`FleetError::Taken`] if a device with this id exists, of whatever merchant.
-    pub async fn one(&self, authorization: &Authorization, new: &NewDevice) -> Result<Device, FleetError> {
+    pub async fn one(&self, authorization: &MerchantAuthorization, new: &NewDevice) -> Result<Device, FleetError> {
         self.create(authorization, new, None).await?.into_created()
     }
 
@@ -57,7 +55,7 @@ impl ProvisionDevices {
     /// As [`Self::one`]; [`FleetError::KeyReused`].
     pub async fn one_encoded(
         &self,
-        authorization: &Authorization,
+        authorization: &MerchantAuthorization,
         new: &NewDevice,
         encoder: ResponseEncoder<'_, Device>,
     ) -> Result<EncodedResponse, FleetError> {
@@ -66,22 +64,19 @@ impl ProvisionDevices {
 
     async fn create(
         &self,
-        authorization: &Authorization,
+        authorization: &MerchantAuthorization,
         new: &NewDevice,
         encoder: Option<&ResponseEncoder<'_, Device>>,
     ) -> Result<Created<Device>, FleetError> {
         authorization.authorize(Action::ProvisionDevice)?;
-        if !authorization.allows(new.merchant_id) {
-            return Err(FleetError::UnknownMerchant);
-        }
-        let now = self.clock.now();
+        let (merchant_id, now) = (authorization.merchant_id(), self.clock.now());
         if let Some(earlier) = response::find_earlier(encoder, authorization, now).await? {
             return Ok(earlier);
         }
         for _ in 0..MAX_ATTEMPTS {
             let id = new.id.clone().unwrap_or_else(|| DeviceId::from_bits(self.entropy.bits()));
             let transition =
-                Device::provision(id, new.merchant_id, new.details.clone(), authorization.audit_context().clone(), now);
+                Device::provision(id, merchant_id, new.details.clone(), authorization.audit_context().clone(), now);
             let encoded = response::encode(encoder, authorization, transition.device(), now)?;
             let created = self
                 .fleet
@@ -90,7 +85,7 @@ impl ProvisionDevices {
             match created {
                 Ok(()) => {
                     let device = transition.into_device();
-                    let (id, merchant_id, actor) = (device.id(), new.merchant_id, &authorization.audit_context().actor);
+                    let (id, actor) = (device.id(), &authorization.audit_context().actor);
                     tracing::info!(device_id = %id, %merchant_id, %actor, "device provisioned");
                     return Ok(Created::New(device, encoded.body));
                 }

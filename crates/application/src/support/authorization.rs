@@ -1,5 +1,7 @@
 //! Authorization of a request: the caller, its role, and the merchant it acts for.
 
+use std::ops::Deref;
+
 use pos_domain::shared::{Actor, AuditContext, MerchantId, Party, RequestContext, Role, Scope};
 use pos_domain::tenancy::{Action, Denial, Member, Merchant, Relation, authorize};
 
@@ -14,6 +16,14 @@ pub struct Authorization {
     role_in_relation: Option<RoleInRelation>,
     /// If set, only this merchant is allowed.
     merchant: Option<MerchantId>,
+}
+
+/// Authorization for one merchant. What is created under it belongs to that merchant. It dereferences to the
+/// [`Authorization`], for use cases that find the merchant in the store.
+#[derive(Debug, Clone)]
+pub struct MerchantAuthorization {
+    authorization: Authorization,
+    merchant_id: MerchantId,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -47,14 +57,15 @@ impl Authorization {
 
     /// Narrows the authorization to one merchant. A party without a relation to the merchant has no permission there.
     #[must_use]
-    pub fn for_merchant(self, merchant: &Merchant) -> Self {
+    pub fn for_merchant(self, merchant: &Merchant) -> MerchantAuthorization {
         let narrowed = |role_in_relation: RoleInRelation| match self.scope {
             Scope::Operator => role_in_relation,
             Scope::Of(party) => {
                 RoleInRelation { relation: Relation::of(party, merchant.id, merchant.reseller), ..role_in_relation }
             }
         };
-        Self { role_in_relation: self.role_in_relation.map(narrowed), merchant: Some(merchant.id), ..self }
+        let role_in_relation = self.role_in_relation.map(narrowed);
+        MerchantAuthorization::new(Self { role_in_relation, ..self }, merchant.id)
     }
 
     /// Checks that an action is permitted.
@@ -101,5 +112,37 @@ impl Authorization {
             Scope::Operator => None,
             Scope::Of(party) => Some(party),
         }
+    }
+}
+
+impl MerchantAuthorization {
+    fn new(authorization: Authorization, merchant_id: MerchantId) -> Self {
+        Self { authorization: Authorization { merchant: Some(merchant_id), ..authorization }, merchant_id }
+    }
+
+    /// Authorization of an operator at the command line, for one merchant. The store reports a merchant that does not exist.
+    #[must_use]
+    pub fn operator(merchant_id: MerchantId) -> Self {
+        Self::new(Authorization::operator(), merchant_id)
+    }
+
+    /// Authorization of a merchant's member for that merchant; `None` for a reseller's member.
+    #[must_use]
+    pub fn of(member: &Member, context: RequestContext) -> Option<Self> {
+        Some(Self::new(Authorization::of(member, context), member.party.merchant()?))
+    }
+
+    /// The merchant.
+    #[must_use]
+    pub fn merchant_id(&self) -> MerchantId {
+        self.merchant_id
+    }
+}
+
+impl Deref for MerchantAuthorization {
+    type Target = Authorization;
+
+    fn deref(&self) -> &Authorization {
+        &self.authorization
     }
 }

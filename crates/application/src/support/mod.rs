@@ -8,7 +8,7 @@ pub(crate) mod page;
 pub(crate) mod random;
 pub(crate) mod response;
 
-pub use authorization::Authorization;
+pub use authorization::{Authorization, MerchantAuthorization};
 pub use error::{FleetError, StateRefusal};
 pub use idempotency::Idempotency;
 pub use page::Page;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pos_domain::audit::{AuditEvent, AuditKind, Subject};
-use pos_domain::shared::{LocationId, MerchantId, Name};
+use pos_domain::shared::{LocationId, Name};
 use pos_domain::tenancy::{Action, Location};
 use pos_port_clock::{Clock, Entropy};
 use pos_port_storage::tenancy::{AddLocationError, LocationPage, LocationRepository};
@@ -11,7 +11,7 @@ use pos_port_storage::tenancy::{AddLocationError, LocationPage, LocationReposito
 use crate::support::MAX_ATTEMPTS;
 use crate::support::random;
 use crate::support::response::{self, Created};
-use crate::support::{Authorization, EncodedResponse, FleetError, Page, ResponseEncoder};
+use crate::support::{Authorization, EncodedResponse, FleetError, MerchantAuthorization, Page, ResponseEncoder};
 
 /// Adds, lists and renames the locations of merchants' terminals.
 pub struct ManageLocations {
@@ -27,17 +27,12 @@ impl ManageLocations {
         Self { locations, clock, entropy }
     }
 
-    /// Adds a location of a merchant.
+    /// Adds a location of the merchant.
     ///
     /// # Errors
     /// [`FleetError`]; [`FleetError::UnknownMerchant`] also if the merchant does not exist.
-    pub async fn add(
-        &self,
-        authorization: &Authorization,
-        merchant_id: MerchantId,
-        name: &Name,
-    ) -> Result<Location, FleetError> {
-        self.create(authorization, merchant_id, name, None).await?.into_created()
+    pub async fn add(&self, authorization: &MerchantAuthorization, name: &Name) -> Result<Location, FleetError> {
+        self.create(authorization, name, None).await?.into_created()
     }
 
     /// Like [`Self::add`], and returns the encoded response. A request with a key adds the location once, however often it
@@ -47,26 +42,21 @@ impl ManageLocations {
     /// As [`Self::add`]; [`FleetError::KeyReused`].
     pub async fn add_encoded(
         &self,
-        authorization: &Authorization,
-        merchant_id: MerchantId,
+        authorization: &MerchantAuthorization,
         name: &Name,
         encoder: ResponseEncoder<'_, Location>,
     ) -> Result<EncodedResponse, FleetError> {
-        self.create(authorization, merchant_id, name, Some(&encoder)).await?.into_response()
+        self.create(authorization, name, Some(&encoder)).await?.into_response()
     }
 
     async fn create(
         &self,
-        authorization: &Authorization,
-        merchant_id: MerchantId,
+        authorization: &MerchantAuthorization,
         name: &Name,
         encoder: Option<&ResponseEncoder<'_, Location>>,
     ) -> Result<Created<Location>, FleetError> {
         authorization.authorize(Action::EditLocations)?;
-        if !authorization.allows(merchant_id) {
-            return Err(FleetError::UnknownMerchant);
-        }
-        let now = self.clock.now();
+        let (merchant_id, now) = (authorization.merchant_id(), self.clock.now());
         if let Some(earlier) = response::find_earlier(encoder, authorization, now).await? {
             return Ok(earlier);
         }

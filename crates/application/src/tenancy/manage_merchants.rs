@@ -12,7 +12,7 @@ use pos_port_storage::tenancy::{AddPartyError, DirectoryRepository, MerchantPage
 use crate::support::MAX_ATTEMPTS;
 use crate::support::random;
 use crate::support::response::{self, Created};
-use crate::support::{Authorization, EncodedResponse, FleetError, Page, ResponseEncoder};
+use crate::support::{Authorization, EncodedResponse, FleetError, MerchantAuthorization, Page, ResponseEncoder};
 
 /// Adds, lists and renames the merchants of a reseller.
 pub struct ManageMerchants {
@@ -37,7 +37,7 @@ impl ManageMerchants {
         &self,
         authorization: &Authorization,
         id: MerchantId,
-    ) -> Result<Authorization, FleetError> {
+    ) -> Result<MerchantAuthorization, FleetError> {
         Ok(authorization.clone().for_merchant(&self.find(authorization, id).await?))
     }
 

@@ -26,7 +26,7 @@ use pos_application::fleet::{NewDevice, ProvisionDevices, ReleaseDevice, VerifyD
 use pos_application::pairing::{
     Bootstrap, CheckStatus, CheckedStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode, TerminalCall,
 };
-use pos_application::support::Authorization;
+use pos_application::support::MerchantAuthorization;
 use pos_application::tenancy::{ManageDirectory, ManageDirectoryError};
 use pos_domain::device::{DeviceDetails, PairingCode, UserAgent};
 use pos_domain::shared::Claimant;
@@ -102,9 +102,8 @@ impl TestApp {
     async fn device(&self, id: &str) -> TerminalCall {
         self.merchant().await;
         let call = call(id);
-        let new =
-            NewDevice { merchant_id: MERCHANT, id: Some(call.device_id.clone()), details: DeviceDetails::default() };
-        self.provision.one(&Authorization::operator(), &new).await.unwrap();
+        let new = NewDevice { id: Some(call.device_id.clone()), details: DeviceDetails::default() };
+        self.provision.one(&MerchantAuthorization::operator(MERCHANT), &new).await.unwrap();
         call
     }
 

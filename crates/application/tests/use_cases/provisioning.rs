@@ -1,7 +1,7 @@
 //! Tests of provisioning and releasing by an operator.
 
 use pos_application::fleet::NewDevice;
-use pos_application::support::{Authorization, FleetError};
+use pos_application::support::{Authorization, FleetError, MerchantAuthorization};
 use pos_domain::device::DeviceDetails;
 use pos_domain::shared::{AuditContext, DeviceId};
 
@@ -11,16 +11,16 @@ use crate::{MERCHANT, TestApp};
 async fn an_id_in_use_is_refused() {
     let app = TestApp::new([]);
     let call = app.device("POS-00000001").await;
-    let new = NewDevice { merchant_id: MERCHANT, id: Some(call.device_id), details: DeviceDetails::default() };
-    let refused = app.provision.one(&Authorization::operator(), &new).await;
+    let new = NewDevice { id: Some(call.device_id), details: DeviceDetails::default() };
+    let refused = app.provision.one(&MerchantAuthorization::operator(MERCHANT), &new).await;
     assert!(matches!(refused, Err(FleetError::Taken)));
 }
 
 #[tokio::test]
 async fn a_device_of_an_unknown_merchant_is_refused() {
     let app = TestApp::new([1]);
-    let new = NewDevice { merchant_id: MERCHANT, id: None, details: DeviceDetails::default() };
-    let named = app.provision.one(&Authorization::operator(), &new).await;
+    let new = NewDevice { id: None, details: DeviceDetails::default() };
+    let named = app.provision.one(&MerchantAuthorization::operator(MERCHANT), &new).await;
     assert!(matches!(named, Err(FleetError::UnknownMerchant)), "{named:?}");
     let some = app.provision.some(2, MERCHANT, &AuditContext::operator()).await;
     assert!(matches!(some, Err(FleetError::UnknownMerchant)), "{some:?}");

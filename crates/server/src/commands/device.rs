@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use pos_application::fleet::{DetailsPatch, NewDevice};
-use pos_application::support::{Authorization, FleetError};
+use pos_application::support::{Authorization, FleetError, MerchantAuthorization};
 use pos_domain::device::{Device, DeviceDetails, DeviceEvent, DeviceState};
 use pos_domain::shared::{AuditContext, DeviceId, LocationId, MerchantId, Name, Party, Scope};
 use pos_port_storage::device::DeviceHistory;
@@ -105,10 +105,13 @@ pub(super) fn device_id(text: &str) -> anyhow::Result<DeviceId> {
 
 async fn add_named(admin: &AdminUseCases, id: &str, merchant: Uuid) -> anyhow::Result<()> {
     let id = DeviceId::parse_new(id).with_context(|| format!("--device-id {id:?}"))?;
-    let new = NewDevice { merchant_id: MerchantId(merchant), id: Some(id.clone()), details: DeviceDetails::default() };
-    admin.use_cases.fleet.provision.one(&Authorization::operator(), &new).await.map_err(|error| match error {
-        FleetError::Taken => anyhow::anyhow!("device {id} exists already"),
-        other => explain(other, new.merchant_id),
+    let merchant = MerchantId(merchant);
+    let new = NewDevice { id: Some(id.clone()), details: DeviceDetails::default() };
+    admin.use_cases.fleet.provision.one(&MerchantAuthorization::operator(merchant), &new).await.map_err(|error| {
+        match error {
+            FleetError::Taken => anyhow::anyhow!("device {id} exists already"),
+            other => explain(other, merchant),
+        }
     })?;
     confirm!("{id}")
 }

@@ -1,7 +1,7 @@
 //! `location` commands.
 
 use anyhow::Context as _;
-use pos_application::support::{Authorization, FleetError};
+use pos_application::support::{FleetError, MerchantAuthorization};
 use pos_domain::shared::{LocationId, MerchantId, Name, Party, Scope};
 use pos_domain::tenancy::Location;
 use pos_port_storage::tenancy::LocationPage;
@@ -22,7 +22,7 @@ pub(super) async fn run(settings: &Settings, what: cli::Location) -> anyhow::Res
         cli::Location::Add { merchant, name } => {
             let (merchant, name) =
                 (MerchantId(merchant), Name::parse(&name).with_context(|| format!("--name {name:?}"))?);
-            let added = admin.use_cases.tenancy.locations.add(&Authorization::operator(), merchant, &name).await;
+            let added = admin.use_cases.tenancy.locations.add(&MerchantAuthorization::operator(merchant), &name).await;
             confirm!("{}", added.map_err(|error| explain(error, merchant))?.id)
         }
         cli::Location::List { merchant, page } => {

@@ -6,8 +6,7 @@ use std::pin::Pin;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest};
-use pos_application::support::Authorization;
-use pos_domain::shared::MerchantId;
+use pos_application::support::{Authorization, MerchantAuthorization};
 use pos_port_identity::Principal;
 
 use crate::errors::api_error::ApiError;
@@ -21,8 +20,7 @@ use crate::state::Api;
 /// Authorization for one merchant: the caller's own ([`MerchantSelf`]), or a merchant of the calling reseller, named in the path
 /// ([`ResellerManaged`]).
 pub(crate) struct AuthorizedFor<S> {
-    pub(crate) authorization: Authorization,
-    pub(crate) merchant_id: MerchantId,
+    pub(crate) authorization: MerchantAuthorization,
     access: PhantomData<S>,
 }
 
@@ -31,12 +29,12 @@ pub(crate) struct ResellerAuth(pub(crate) Authorization);
 
 /// Kind of access to a route. A session of the other kind of party is rejected with 403/4003.
 pub(crate) trait Access: Sized + 'static {
-    /// Resolves the caller's authorization and the merchant.
+    /// Resolves the caller's authorization for the merchant.
     fn resolve(
         api: &Api,
         request: &HttpRequest,
         principal: &Principal,
-    ) -> impl Future<Output = Result<(Authorization, MerchantId), ApiError>>;
+    ) -> impl Future<Output = Result<MerchantAuthorization, ApiError>>;
 }
 
 /// Access of the merchant itself: `/merchant/…`.
@@ -46,16 +44,10 @@ pub(crate) struct MerchantSelf;
 pub(crate) struct ResellerManaged;
 
 impl Access for MerchantSelf {
-    async fn resolve(
-        api: &Api,
-        _: &HttpRequest,
-        principal: &Principal,
-    ) -> Result<(Authorization, MerchantId), ApiError> {
+    async fn resolve(api: &Api, _: &HttpRequest, principal: &Principal) -> Result<MerchantAuthorization, ApiError> {
         let member = api.use_cases.sessions.current.of_merchant(principal).await.map_err(to_error)?;
-        let authorization = Authorization::of(&member, context());
-        let id =
-            authorization.merchant_id().ok_or_else(|| ApiError::internal("the merchant session has no merchant"))?;
-        Ok((authorization, id))
+        let authorization = MerchantAuthorization::of(&member, context());
+        authorization.ok_or_else(|| ApiError::internal("the merchant session has no merchant"))
     }
 }
 
@@ -64,11 +56,11 @@ impl Access for ResellerManaged {
         api: &Api,
         request: &HttpRequest,
         principal: &Principal,
-    ) -> Result<(Authorization, MerchantId), ApiError> {
+    ) -> Result<MerchantAuthorization, ApiError> {
         let authorization = of_reseller(api, principal).await?;
         let (id, about) = merchant_id(request)?;
         let narrowed = api.use_cases.tenancy.merchants.authorization(&authorization, id).await;
-        Ok((narrowed.map_err(|error| to_api_error(error, about))?, id))
+        narrowed.map_err(|error| to_api_error(error, about))
     }
 }
 
@@ -85,9 +77,9 @@ impl<S: Access> FromRequest for AuthorizedFor<S> {
         let request = request.clone();
         Box::pin(async move {
             let Authenticated(principal) = Authenticated::extract(&request).await?;
-            let (authorization, merchant_id) = S::resolve(api(&request)?, &request, &principal).await?;
-            record_merchant(merchant_id);
-            Ok(Self { authorization, merchant_id, access: PhantomData })
+            let authorization = S::resolve(api(&request)?, &request, &principal).await?;
+            record_merchant(authorization.merchant_id());
+            Ok(Self { authorization, access: PhantomData })
         })
     }
 }

@@ -10,7 +10,7 @@ async fn a_response_is_encoded_once_with_and_without_a_key() {
     let encode = |location: &Location| Ok(format!("{} {}", ENCODED.fetch_add(1, Ordering::Relaxed), location.name));
     let fleet = FleetFixture::new([]).await;
     let own = own(Role::Operator);
-    let add = async |encoder| fleet.locations.add_encoded(&own, MERCHANT, &name("x"), encoder).await.unwrap();
+    let add = async |encoder| fleet.locations.add_encoded(&own, &name("x"), encoder).await.unwrap();
     let keyed = || fleet.idempotency.keyed(IdempotencyKey::parse("k").unwrap(), Fingerprint::of(&[b"a"]), encode);
     assert_eq!(add(ResponseEncoder::without_key(encode)).await, EncodedResponse::New("0 x".to_owned()));
     assert_eq!(add(keyed()).await, EncodedResponse::New("1 x".to_owned()));
@@ -27,7 +27,7 @@ async fn a_key_creates_once_until_it_expires() {
     assert_eq!(again, EncodedResponse::Replayed(first));
     let other = fleet.provision.one_encoded(&own, &new(None), fleet.keyed("k", b"b")).await;
     assert!(matches!(other, Err(FleetError::KeyReused)), "{other:?}");
-    let elsewhere = fleet.locations.add_encoded(&own, MERCHANT, &name("x"), fleet.keyed("k", b"c")).await;
+    let elsewhere = fleet.locations.add_encoded(&own, &name("x"), fleet.keyed("k", b"c")).await;
     assert!(matches!(elsewhere, Err(FleetError::KeyReused)), "all kinds of requests share the keys: {elsewhere:?}");
     let parent = fleet.parent(Role::Operator, MERCHANT).await;
     new_body(fleet.provision.one_encoded(&parent, &new(None), fleet.keyed("k", b"b")).await.unwrap());

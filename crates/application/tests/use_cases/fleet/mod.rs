@@ -11,7 +11,7 @@ use pos_application::fleet::{
     TransferDevice, UpdateDevice,
 };
 use pos_application::support::{
-    Authorization, EncodedResponse, FleetError, Idempotency, ResponseEncoder, StateRefusal,
+    Authorization, EncodedResponse, FleetError, Idempotency, MerchantAuthorization, ResponseEncoder, StateRefusal,
 };
 use pos_application::tenancy::{ManageLocations, ManageMerchants};
 use pos_domain::audit::{AuditEvent, AuditKind, Subject};
@@ -112,11 +112,11 @@ impl FleetFixture {
     }
 
     async fn location(&self, merchant: MerchantId) -> Location {
-        self.locations.add(&Authorization::operator(), merchant, &name("Here")).await.unwrap()
+        self.locations.add(&MerchantAuthorization::operator(merchant), &name("Here")).await.unwrap()
     }
 
     /// The reseller's authorization for a merchant.
-    async fn parent(&self, role: Role, merchant: MerchantId) -> Authorization {
+    async fn parent(&self, role: Role, merchant: MerchantId) -> MerchantAuthorization {
         self.merchants.authorization(&reseller(RESELLER, role), merchant).await.unwrap()
     }
 
@@ -140,20 +140,25 @@ impl FleetFixture {
     }
 }
 
-fn member(party: Party, role: Role) -> Authorization {
-    Authorization::of(&Member { user_id: UserId::parse("ann").unwrap(), party, role }, from(3))
+fn ann(party: Party, role: Role) -> Member {
+    Member { user_id: UserId::parse("ann").unwrap(), party, role }
 }
 
-fn own(role: Role) -> Authorization {
-    member(Party::Merchant(MERCHANT), role)
+/// The authorization of a merchant's member.
+fn member(merchant: MerchantId, role: Role) -> MerchantAuthorization {
+    MerchantAuthorization::of(&ann(Party::Merchant(merchant), role), from(3)).unwrap()
+}
+
+fn own(role: Role) -> MerchantAuthorization {
+    member(MERCHANT, role)
 }
 
 fn reseller(id: ResellerId, role: Role) -> Authorization {
-    member(Party::Reseller(id), role)
+    Authorization::of(&ann(Party::Reseller(id), role), from(3))
 }
 
 fn new(id: Option<DeviceId>) -> NewDevice {
-    NewDevice { merchant_id: MERCHANT, id, details: DeviceDetails::default() }
+    NewDevice { id, details: DeviceDetails::default() }
 }
 
 fn labelled(text: &str) -> DetailsPatch {

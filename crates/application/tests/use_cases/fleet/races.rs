@@ -58,7 +58,7 @@ async fn of_concurrent_releases_transfers_and_decommissions_exactly_one_succeeds
     assert_eq!(moved.await.iter().filter(|ok| **ok).count(), 1);
     let out = concurrently(&fleet, |fleet, _| {
         let id = id.clone();
-        async move { fleet.decommission.execute(&member(Party::Merchant(SISTER), Role::Admin), &id).await.is_ok() }
+        async move { fleet.decommission.execute(&member(SISTER, Role::Admin), &id).await.is_ok() }
     });
     assert_eq!(out.await.iter().filter(|ok| **ok).count(), 1);
     use DeviceEventKind::{Decommissioned, Released, Transferred};

@@ -112,7 +112,7 @@ pub(crate) async fn provision_device<S: Access>(
     let about = id.as_ref().map(|id| json!({ "device_id": id.as_str() }));
     let details =
         DeviceDetails { label: body.label.map(|field| field.0), location_id: body.location_id.map(|field| field.0) };
-    let new = NewDevice { merchant_id: auth.merchant_id, id, details };
+    let new = NewDevice { id, details };
     let encoder = encoder(&api, idempotency, to_json);
     let device = api.use_cases.fleet.provision.one_encoded(&auth.authorization, &new, encoder).await;
     Ok(encoded(HttpResponse::Created(), device.map_err(|error| to_api_error(error, about))?))

@@ -105,8 +105,8 @@ pub(crate) async fn add_location<S: Access>(
     let AuthThenBody { auth, body: IdempotentJson { body, idempotency } } = request;
     let encoder = encoder(&api, idempotency, to_json);
     let locations = &api.use_cases.tenancy.locations;
-    let location = locations.add_encoded(&auth.authorization, auth.merchant_id, &body.name.0, encoder).await;
-    let about = || json!({ "merchant_id": auth.merchant_id.to_string() });
+    let location = locations.add_encoded(&auth.authorization, &body.name.0, encoder).await;
+    let about = || json!({ "merchant_id": auth.authorization.merchant_id().to_string() });
     Ok(encoded(HttpResponse::Created(), location.map_err(|error| to_api_error(error, about()))?))
 }
 
