@@ -7,8 +7,9 @@ use std::time::Duration;
 use deadpool::managed::{
     Manager, Metrics, Object, Pool, PoolError, RecycleError, RecycleResult, TimeoutType, Timeouts,
 };
+use diesel::QueryResult;
 use diesel::result::Error;
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager};
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, RunQueryDsl as _, TransactionManager};
 use pos_port_storage::shared::StorageError;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -26,6 +27,11 @@ use crate::{Pooler, StorageOptions};
 /// A plan from when the table was nearly empty then reads the whole table.
 const CUSTOM_PLANS: &str = "; SET plan_cache_mode = force_custom_plan";
 
+/// Keeps the plans of a session from now on, if there are enough devices to tell the indexes apart: in a table of one row, an
+/// index whose second column is the key is rated like the primary key. Returns a row if so.
+pub(crate) const KEEP_PLANS: &str = "SELECT set_config('plan_cache_mode', 'force_generic_plan', false)
+    WHERE (SELECT count(*) FROM (SELECT FROM devices LIMIT 100) AS first_devices) = 100";
+
 /// How often the server checks, while it runs a statement, whether its client is still connected.
 const CLIENT_CHECK_MS: u32 = 500;
 
@@ -38,6 +44,8 @@ pub(crate) struct PgConnection<L = PgConn> {
     driver: JoinHandle<()>,
     /// False while an operation runs. Stays false if the operation was cancelled or broke the connection.
     pub(crate) reusable: bool,
+    /// Whether the session keeps its plans.
+    pub(crate) keeps_plans: bool,
 }
 
 /// Closes the socket at once if an operation was cancelled: the server then ends the statement within
@@ -97,23 +105,23 @@ impl PgManager {
         }
     }
 
-    /// For connections that only look up rows by key. By default PostgreSQL plans each list of keys again, which takes
-    /// longer than the look-up. A plan from when the table was nearly empty must not scan the whole table. A bitmap scan
-    /// is useful for many rows on one page; these rows are far apart.
+    /// For connections that only look up rows by key, with kept plans ([`KEEP_PLANS`]). By default PostgreSQL plans each list
+    /// of keys again, which takes longer than the look-up. A bitmap scan is useful for many rows on one page; these rows are
+    /// far apart.
     pub(crate) fn for_keys(&self) -> Self {
         Self {
-            tuning: "; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off",
+            tuning: "; SET plan_cache_mode = force_custom_plan; SET enable_seqscan = off; SET enable_bitmapscan = off",
             ..self.clone()
         }
     }
 
     /// For connections whose statement serves many callers: a lock on a table, or on a code that another transaction is
-    /// inserting, delays them only briefly. (The statement skips locked rows.) The statement, and the checks of its foreign
-    /// keys, keep their first plans, because planning takes as long as the work. Those plans find rows by key only,
-    /// whatever the size of the table was: the statement admits no other join, and the rest is disabled.
+    /// inserting, delays them only briefly. (The statement skips locked rows.) Plans are kept ([`KEEP_PLANS`]), also those of
+    /// foreign key checks, because planning takes as long as the work. They find rows by key only: the statement admits no
+    /// other join, and the rest is disabled.
     pub(crate) fn for_saves(&self) -> Self {
         Self {
-            tuning: "; SET plan_cache_mode = force_generic_plan; SET lock_timeout = 500; SET enable_seqscan = off; \
+            tuning: "; SET plan_cache_mode = force_custom_plan; SET lock_timeout = 500; SET enable_seqscan = off; \
                      SET enable_bitmapscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off",
             ..self.clone()
         }
@@ -125,7 +133,12 @@ impl PgManager {
         let (client, driver) = dial(&self.config, limit, &self.first_host).await?;
         let preparing = async {
             if self.pooled { self.check_pooled(&client).await } else { self.set_up(&client).await }?;
-            Ok(PgConnection { inner: L::from_client(client, self.pooled).await?, driver, reusable: true })
+            Ok(PgConnection {
+                inner: L::from_client(client, self.pooled).await?,
+                driver,
+                reusable: true,
+                keeps_plans: false,
+            })
         };
         timeout(limit, preparing).await.map_err(|_| TooSlow { what: "preparing a PostgreSQL connection", limit })?
     }
@@ -189,6 +202,9 @@ fn milliseconds(time: Duration) -> u128 {
 pub(crate) trait FromClient: Sized + Send {
     /// The client's session is set up. With `pooled`, a prepared statement may be missing on the next use.
     fn from_client(client: Client, pooled: bool) -> impl Future<Output = Result<Self, ConnectError>> + Send;
+
+    /// Runs [`KEEP_PLANS`], and returns whether plans are kept.
+    fn keep_plans(&mut self) -> impl Future<Output = QueryResult<bool>> + Send;
 }
 
 impl FromClient for PgConn {
@@ -198,6 +214,10 @@ impl FromClient for PgConn {
         } else {
             Ok(Self::Prepared(Box::new(prepared(client).await?)))
         }
+    }
+
+    async fn keep_plans(&mut self) -> QueryResult<bool> {
+        Ok(diesel::sql_query(KEEP_PLANS).execute(self).await? == 1)
     }
 }
 

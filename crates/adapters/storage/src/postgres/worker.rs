@@ -59,7 +59,14 @@ impl<L: FromClient> BatchWorker<L> {
             }
         };
         connection.reusable = false;
-        let outcome = timeout(limit, statement(&mut connection.inner)).await;
+        let keeps_plans = connection.keeps_plans || self.opener.pooled;
+        let outcome = timeout(limit, async {
+            if !keeps_plans {
+                connection.keeps_plans = connection.inner.keep_plans().await?;
+            }
+            statement(&mut connection.inner).await
+        })
+        .await;
         let too_slow = || EngineError::unavailable(TooSlow { what: "a PostgreSQL statement", limit });
         let error = match outcome.map_err(|_| StatementError::Failed(too_slow()))? {
             Ok(value) => {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::postgres::connect_error::ConnectError;
 use crate::postgres::connection::into_diesel_error;
-use crate::postgres::pool::FromClient;
+use crate::postgres::pool::{FromClient, KEEP_PLANS};
 use crate::rows::device::DEVICE_COLUMNS;
 use crate::rows::reader::NativeInstant;
 
@@ -59,6 +59,10 @@ static DEVICES: LazyLock<String> =
 impl FromClient for LookupConnection {
     async fn from_client(client: Client, pooled: bool) -> Result<Self, ConnectError> {
         Ok(Self { client, statement: None, pooled })
+    }
+
+    async fn keep_plans(&mut self) -> QueryResult<bool> {
+        Ok(self.client.query_opt(KEEP_PLANS, &[]).await.map_err(into_diesel_error)?.is_some())
     }
 }
 
