@@ -45,7 +45,7 @@ impl ClientFailureRepository for FakeClientFailures {
 async fn main() -> Result<(), Box<dyn Error>> {
     let failures = Arc::new(FakeClientFailures::default());
     let storage = Storage { client_failures: failures.clone(), ..Storage::of(Arc::new(InMemoryStore::default())) };
-    let sessions = support::use_cases(storage)?.sessions;
+    let sessions = support::use_cases(storage).sessions;
     let wrong = SecretString::from("wrong");
     for attempt in 1..=4 {
         let context = RequestContext { client_ip: None, trace_id: TraceId::from_bits(attempt) };

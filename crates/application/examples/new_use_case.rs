@@ -53,7 +53,7 @@ impl CountDevices {
 async fn main() -> Result<(), Box<dyn Error>> {
     let storage = Storage::of(Arc::new(InMemoryStore::default()));
     let count = CountDevices { fleet: storage.fleet.clone() };
-    let app = support::use_cases(storage)?;
+    let app = support::use_cases(storage);
     let merchant = provision(&app, "Corner Shop", &["POS-00001", "POS-00002", "POS-00003"]).await?;
     provision(&app, "Book Shop", &["POS-00004"]).await?;
     let operator = Authorization::operator();

@@ -11,6 +11,8 @@ pub mod fleet;
 pub mod pairing;
 pub mod support;
 pub mod tenancy;
+#[cfg(feature = "test-support")]
+pub mod test_support;
 mod use_cases;
 
 pub use use_cases::{
