@@ -1,11 +1,6 @@
 //! The simulated merchants and their users, and their provisioning in the database.
 
-use std::sync::Arc;
-
-use pos_adapters::clock::{SystemClock, SystemEntropy};
 use pos_adapters::storage::{self, DatabaseUrl};
-use pos_application::fleet::ProvisionDevices;
-use pos_application::tenancy::{ManageDirectory, ManageMembers};
 use pos_domain::shared::{AuditContext, MerchantId, Name, Party, Role, UserId};
 use pos_domain::tenancy::Member;
 use uuid::Uuid;
@@ -57,10 +52,8 @@ impl People {
         let options = pos_tests::stores::options(url);
         storage::migrate(&options).await?;
         let storage = storage::open(&options).await?.storage;
-        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let directory = ManageDirectory::new(storage.directory.clone(), clock.clone(), entropy.clone());
-        let members = ManageMembers::new(storage.members.clone(), clock.clone(), entropy.clone());
-        let provisioning = ProvisionDevices::new(storage.fleet.clone(), clock, entropy);
+        let app = pos_tests::app::app(&storage);
+        let directory = &app.tenancy.directory;
         let reseller = directory.add_reseller(Name::parse("Chaos")?, None, AuditContext::operator()).await?.id;
         let mut fleet = Vec::new();
         for users in &self.merchants {
@@ -69,9 +62,9 @@ impl People {
             for person in users {
                 let user_id = UserId::parse(&person.name)?;
                 let member = Member { user_id, party: Party::Merchant(id), role: Role::Admin };
-                members.add(member, AuditContext::operator()).await?;
+                app.tenancy.members.add(member, AuditContext::operator()).await?;
             }
-            let ids = provisioning.some(devices, id, &AuditContext::operator()).await?;
+            let ids = app.fleet.provision.some(devices, id, &AuditContext::operator()).await?;
             fleet.push(ids.iter().map(ToString::to_string).collect());
         }
         Ok(fleet)

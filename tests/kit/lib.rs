@@ -8,6 +8,7 @@
     reason = "a test kit that fails must fail the test"
 )]
 
+pub mod app;
 pub mod balancer;
 pub mod issuer;
 pub mod keycloak;

@@ -5,9 +5,9 @@
 
 use std::net::TcpListener;
 
-use pos_adapters::clock::{SystemClock, SystemEntropy};
+use pos_adapters::clock::SystemClock;
 use pos_adapters::storage;
-use pos_application::fleet::ProvisionDevices;
+use pos_application::test_support::TestApp;
 use pos_domain::shared::{AuditContext, MerchantId};
 use pos_port_clock::Clock;
 use pos_server::http_server::HttpServer;
@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::app::app;
 use crate::issuer::PORTAL;
 use crate::seed::seed_directory;
 use crate::server::{Answer, USER_AGENT, send};
@@ -45,7 +46,7 @@ pub struct RealServer {
     clock: Arc<OffsetClock>,
     url: String,
     client: Client,
-    provision: ProvisionDevices,
+    app: TestApp<SystemClock>,
     server: HttpServer,
     _folder: TempDir,
 }
@@ -73,12 +74,11 @@ impl RealServer {
         let dependencies = Dependencies::with_clock(settings, clock.clone()).await.expect("dependencies");
         let server = HttpServer::start(TcpListener::bind("127.0.0.1:0").unwrap(), &dependencies).expect("a server");
         seed_directory(&dependencies.storage.storage).await;
-        let fleet = dependencies.storage.storage.fleet.clone();
         Self {
             clock,
             url: format!("http://{}", server.address()),
             client: Client::builder().no_proxy().build().unwrap(),
-            provision: ProvisionDevices::new(fleet, Arc::new(SystemClock), Arc::new(SystemEntropy)),
+            app: app(&dependencies.storage.storage),
             server,
             _folder: folder,
         }
@@ -138,7 +138,8 @@ impl RealServer {
     /// # Panics
     /// If the store returns an error.
     pub async fn device(&self, merchant: Uuid) -> String {
-        let ids = self.provision.some(1, MerchantId(merchant), &AuditContext::operator()).await.expect("a device");
+        let ids =
+            self.app.fleet.provision.some(1, MerchantId(merchant), &AuditContext::operator()).await.expect("a device");
         ids.first().expect("one id").to_string()
     }
 

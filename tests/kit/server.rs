@@ -7,9 +7,10 @@ use std::sync::Arc;
 use pos_adapters::clock::SystemEntropy;
 use pos_adapters::storage::OpenedStorage;
 use pos_application::IdentityPorts;
-use pos_application::fleet::ProvisionDevices;
-use pos_domain::shared::{AuditContext, DeviceId, MerchantId, UserId};
-use pos_port_clock::{Clock, Entropy, ManualClock};
+use pos_application::test_support::TestApp;
+pub use pos_application::test_support::{MERCHANT, OTHER_MERCHANT, START};
+use pos_domain::shared::{AuditContext, DeviceId, UserId};
+use pos_port_clock::{Entropy, ManualClock};
 use pos_port_identity::{
     ClientTokens, FixedClientTokens, FixedLogouts, FixedVerifier, LogoutVerifier, Principal, TokenVerifier,
 };
@@ -20,19 +21,11 @@ use pos_server::wiring::Dependencies;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::macros::datetime;
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
+use crate::app::app_at;
 use crate::users;
 
-/// The time at which the clock of every test starts.
-pub const START: OffsetDateTime = datetime!(2026-01-02 03:04:05 UTC);
-/// The merchant whose devices the tests provision.
-pub const MERCHANT: MerchantId = MerchantId(Uuid::from_u128(0x1111));
-/// Another merchant.
-pub const OTHER_MERCHANT: MerchantId = MerchantId(Uuid::from_u128(0x2222));
 /// The `User-Agent` of terminals in these tests.
 pub const USER_AGENT: &str = "Viopay-POS/1.4.2 (Android 12; PAX-A920)";
 
@@ -85,9 +78,10 @@ pub struct TestServer {
     pub clock: Arc<ManualClock>,
     /// The server's store.
     pub storage: Storage,
+    /// Use cases on that store, with that clock.
+    pub app: TestApp,
     client: Client,
     sessions_seeded: OnceCell<()>,
-    provision: ProvisionDevices,
     server: HttpServer,
 }
 
@@ -118,7 +112,6 @@ impl TestServer {
         let variables = settings.into_iter().map(|(key, value)| (key.to_owned(), value));
         let settings = Settings::load(None, variables).expect("the test's settings");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let clock: Arc<dyn Clock> = options.clock.clone();
         let dependencies = Dependencies {
             settings,
             storage: opened.clone(),
@@ -127,16 +120,16 @@ impl TestServer {
                 logouts: options.logouts,
                 client_tokens: options.client_tokens,
             },
-            clock: clock.clone(),
+            clock: options.clock.clone(),
             entropy: options.entropy,
         };
         let server = HttpServer::start(listener, &dependencies).expect("a server");
         let storage = opened.storage.clone();
         Self {
             url: format!("http://{}", server.address()),
+            app: app_at(&storage, &options.clock),
             clock: options.clock,
             sessions_seeded: OnceCell::new_with((!options.seed_users).then_some(())),
-            provision: ProvisionDevices::new(storage.fleet.clone(), clock, Arc::new(SystemEntropy)),
             storage,
             client: Client::builder().no_proxy().build().expect("a client"),
             server,
@@ -170,7 +163,7 @@ impl TestServer {
     /// If the store returns an error.
     pub async fn device(&self) -> String {
         self.seed_sessions().await;
-        let ids = self.provision.some(1, MERCHANT, &AuditContext::operator()).await.expect("a device");
+        let ids = self.app.fleet.provision.some(1, MERCHANT, &AuditContext::operator()).await.expect("a device");
         ids.first().map(DeviceId::to_string).expect("one id")
     }
 

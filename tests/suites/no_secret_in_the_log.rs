@@ -92,7 +92,7 @@ impl Secrets {
 
     async fn add_session_key(&mut self, fixture: &SessionFixture, token: &str) {
         let oidc = OidcSettings::new(fixture.idp.issuer(), "pos-activation");
-        let verifier = OidcVerifier::new(oidc, fixture.clock.clone()).unwrap();
+        let verifier = OidcVerifier::new(oidc, fixture.app.clock.clone()).unwrap();
         let key = verifier.verify(token).await.unwrap().session.key;
         self.add("session key", &key.to_hex());
         self.add("session key's bytes", format!("{:?}", key.0).trim_matches(['[', ']']));

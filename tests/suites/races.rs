@@ -6,86 +6,37 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use pos_application::fleet::{NewDevice, ProvisionDevices, ReleaseDevice, VerifyDeviceChains};
-use pos_application::pairing::{
-    CheckStatus, ClaimAttempt, ClaimDevice, ClaimDeviceError, IssuePairingCode, IssuePairingCodeError, TerminalCall,
-};
+use pos_application::Rules;
+use pos_application::pairing::{ClaimDeviceError, IssuePairingCodeError, TerminalCall};
 use pos_application::support::{Authorization, FleetError, MerchantAuthorization, StateRefusal};
+use pos_application::test_support::{MERCHANT, START, TestApp, claimant, new_device};
 use pos_domain::audit::AuditKind;
-use pos_domain::device::{
-    DeviceDetails, DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus, ReleaseRefusal, UserAgent,
-};
-use pos_domain::shared::Claimant;
-use pos_domain::shared::{AttemptLimit, DeviceId, RequestContext, UserId};
-use pos_port_clock::{Clock, Entropy, ManualClock, ScriptedEntropy};
+use pos_domain::device::{DeviceStatus, IssueRefusal, PairingCode, PairingCodeStatus, ReleaseRefusal};
+use pos_domain::shared::{AttemptLimit, DeviceId, RequestContext};
 use pos_port_storage::Storage;
-use pos_port_storage::device::DeviceHistory;
-use pos_port_storage::shared::TimeRange;
-use pos_tests::server::{MERCHANT, START};
 use time::Duration;
 
 const CALLERS: usize = 64;
 const TTL: Duration = Duration::seconds(300);
 
-/// The pairing use cases of one replica.
-struct PairingFixture {
-    clock: Arc<ManualClock>,
-    storage: Storage,
-    issue: IssuePairingCode,
-    status: CheckStatus,
-    claim: ClaimDevice,
-    release: ReleaseDevice,
-    provision: ProvisionDevices,
+/// The use cases of one replica.
+fn replica(storage: Storage, script: impl IntoIterator<Item = u32>, max_failures: u32) -> Arc<TestApp> {
+    let claim_limit = AttemptLimit { max_failures, window: TTL };
+    let rules = Rules { code_ttl: TTL, claim_limit, idempotency_retention: TTL, ..Rules::for_tests() };
+    Arc::new(TestApp::scripted(storage, script, &rules))
 }
 
-impl PairingFixture {
-    fn new(storage: Storage, script: impl IntoIterator<Item = u32>, max_failures: u32) -> Arc<Self> {
-        let clock = Arc::new(ManualClock::at(START));
-        let time: Arc<dyn Clock> = clock.clone();
-        let entropy: Arc<dyn Entropy> = Arc::new(ScriptedEntropy::new(script));
-        let (devices, failures) = (storage.devices.clone(), storage.failures.clone());
-        let limit = AttemptLimit { max_failures, window: TTL };
-        Arc::new(Self {
-            issue: IssuePairingCode::new(devices.clone(), time.clone(), entropy.clone(), TTL),
-            status: CheckStatus::new(
-                devices.clone(),
-                storage.changes.clone(),
-                time.clone(),
-                std::time::Duration::from_secs(5),
-            ),
-            claim: ClaimDevice::new(devices, failures, time.clone(), limit),
-            release: ReleaseDevice::new(storage.fleet.clone(), time.clone()),
-            provision: ProvisionDevices::new(storage.fleet.clone(), time, entropy),
-            clock,
-            storage,
-        })
-    }
-
-    async fn device(&self, number: u32) -> TerminalCall {
-        pos_tests::users::add_merchant(&self.storage, MERCHANT).await;
-        let device_id = DeviceId::from_bits(number);
-        self.provision.one(&MerchantAuthorization::operator(MERCHANT), &new_device(number)).await.unwrap();
-        TerminalCall {
-            device_id,
-            agent: UserAgent::parse("Viopay-POS/1.4.2").unwrap(),
-            context: RequestContext::default(),
-        }
-    }
-
-    async fn code(&self, call: &TerminalCall) -> PairingCode {
-        self.issue.execute(call).await.unwrap().code
-    }
-
-    async fn claim(&self, user: usize, code: PairingCode) -> Result<DeviceId, ClaimDeviceError> {
-        let user_id = UserId::parse(&format!("user-{user}")).unwrap();
-        let attempt = ClaimAttempt { code: Some(code), device_id: None, context: RequestContext::default() };
-        self.claim.execute(&Claimant { merchant_id: MERCHANT, user_id }, &attempt).await
-    }
+/// Provisions the device with this number and returns a call of its terminal.
+async fn terminal(app: &TestApp, number: u32) -> TerminalCall {
+    app.terminal(DeviceId::from_bits(number).as_str()).await
 }
 
-/// A new device of [`MERCHANT`] with the id of this number.
-fn new_device(number: u32) -> NewDevice {
-    NewDevice { id: Some(DeviceId::from_bits(number)), details: DeviceDetails::default() }
+async fn code(app: &TestApp, call: &TerminalCall) -> PairingCode {
+    app.pairing.issue_pairing_code.execute(call).await.unwrap().code
+}
+
+async fn claim(app: &TestApp, user: usize, code: PairingCode) -> Result<DeviceId, ClaimDeviceError> {
+    app.claim(&claimant(MERCHANT, &format!("user-{user}")), code.as_str()).await
 }
 
 /// Runs `call` for every caller at once, each on its own task.
@@ -106,92 +57,89 @@ where
 }
 
 async fn one_code_is_claimed_once(storage: Storage) {
-    let fixture = PairingFixture::new(storage, [], u32::MAX);
-    let call = fixture.device(1).await;
-    let code = fixture.code(&call).await;
+    let app = replica(storage, [], u32::MAX);
+    let call = terminal(&app, 1).await;
+    let code = code(&app, &call).await;
     let idempotency = concurrently(CALLERS, |user| {
-        let fixture = fixture.clone();
-        async move { fixture.claim(user, code).await }
+        let app = app.clone();
+        async move { claim(&app, user, code).await }
     })
     .await;
     let used = idempotency.iter().filter(|answer| matches!(answer, Err(ClaimDeviceError::CodeUsed))).count();
     let claimed = idempotency.iter().filter(|answer| answer.is_ok()).count();
     assert_eq!((claimed, used), (1, CALLERS - 1));
-    let events = fixture.storage.events.events_of(&DeviceHistory::whole(&call.device_id)).await.unwrap();
+    let events = app.device_events(&call.device_id).await;
     assert_eq!(events.len(), 3, "provisioned, issued, claimed: one of each");
-    let all = TimeRange { limit: 1_000, ..TimeRange::default() };
-    let refused = fixture.storage.trail.audit_by_time(&all, None).await.unwrap();
-    let refused = refused.iter().filter(|stored| stored.event.kind == AuditKind::ClaimRefused).count();
-    assert_eq!(refused, 0, "a late claim with the own merchant's code is no guess");
+    let refused = app.audit_events_of(AuditKind::ClaimRefused).await;
+    assert_eq!(refused.len(), 0, "a late claim with the own merchant's code is no guess");
 }
 
 async fn one_device_has_one_active_code(storage: Storage) {
-    let fixture = PairingFixture::new(storage, [], u32::MAX);
-    let call = Arc::new(fixture.device(1).await);
+    let app = replica(storage, [], u32::MAX);
+    let call = Arc::new(terminal(&app, 1).await);
     let codes = concurrently(CALLERS, |_| {
-        let (fixture, call) = (fixture.clone(), call.clone());
-        async move { fixture.code(&call).await }
+        let (app, call) = (app.clone(), call.clone());
+        async move { code(&app, &call).await }
     })
     .await;
     assert_eq!(codes.iter().collect::<HashSet<_>>().len(), CALLERS, "every call issues a new code");
     let mut expired = 0;
-    let device = fixture.storage.devices.find(&call.device_id).await.unwrap().unwrap();
+    let device = app.storage.devices.find(&call.device_id).await.unwrap().unwrap();
     let current = device.record().pairing_code.unwrap();
     for code in codes.iter().filter(|code| **code != current) {
-        assert!(matches!(fixture.claim(0, *code).await, Err(ClaimDeviceError::CodeExpired)));
+        assert!(matches!(claim(&app, 0, *code).await, Err(ClaimDeviceError::CodeExpired)));
         expired += 1;
     }
     assert_eq!(expired, CALLERS - 1, "all codes but the last are superseded");
     assert_eq!(device.version(), 1 + CALLERS as u64, "every issued code was saved once");
-    assert!(fixture.claim(0, current).await.is_ok());
+    assert!(claim(&app, 0, current).await.is_ok());
 }
 
 async fn a_verification_finds_no_fault_while_devices_change(storage: Storage) {
-    let fixture = PairingFixture::new(storage, [], u32::MAX);
-    let calls = Arc::new(join_all((1..=8).map(|number| fixture.device(number))).await);
-    let verify = Arc::new(VerifyDeviceChains::new(fixture.storage.fleet.clone(), fixture.storage.events.clone()));
+    let app = replica(storage, [], u32::MAX);
+    let calls = Arc::new(join_all((1..=8).map(|number| terminal(&app, number))).await);
     let found = concurrently(16, |caller| {
-        let (fixture, calls, verify) = (fixture.clone(), calls.clone(), verify.clone());
+        let (app, calls) = (app.clone(), calls.clone());
         async move {
             let mut faults = 0;
             for _ in 0..8 {
                 if caller < 8 {
-                    fixture.code(&calls[caller]).await;
+                    code(&app, &calls[caller]).await;
                 } else {
-                    faults += verify.page(None).await.unwrap().faults.len();
+                    faults += app.verified_chains().await.faults.len();
                 }
             }
             faults
         }
     });
     assert_eq!(found.await.into_iter().sum::<usize>(), 0);
-    assert_eq!(verify.page(None).await.unwrap().events, 8 * 9);
+    assert_eq!(app.verified_chains().await.events, 8 * 9);
 }
 
 async fn a_random_code_is_issued_to_one_device_only(storage: Storage) {
-    let fixture = PairingFixture::new(storage, std::iter::repeat_n(7, CALLERS / 2), u32::MAX);
-    let calls = join_all((1..=8).map(|number| fixture.device(number))).await;
+    let app = replica(storage, std::iter::repeat_n(7, CALLERS / 2), u32::MAX);
+    let calls = join_all((1..=8).map(|number| terminal(&app, number))).await;
     let calls = Arc::new(calls);
     let codes = concurrently(8, |caller| {
-        let (fixture, calls) = (fixture.clone(), calls.clone());
-        async move { fixture.code(&calls[caller]).await }
+        let (app, calls) = (app.clone(), calls.clone());
+        async move { code(&app, &calls[caller]).await }
     })
     .await;
     assert_eq!(codes.iter().collect::<HashSet<_>>().len(), 8);
 }
 
 async fn a_claim_races_a_new_code(storage: Storage) {
-    let fixture = PairingFixture::new(storage, [], u32::MAX);
+    let app = replica(storage, [], u32::MAX);
     for round in 1..=16 {
-        let call = fixture.device(round).await;
-        let code = fixture.code(&call).await;
+        let call = terminal(&app, round).await;
+        let code = code(&app, &call).await;
         let (claimed, issued) = {
-            let (one, other, call) = (fixture.clone(), fixture.clone(), call.clone());
-            let claim = tokio::spawn(async move { one.claim(0, code).await });
-            let issue = tokio::spawn(async move { other.issue.execute(&call).await });
+            let (one, other, call) = (app.clone(), app.clone(), call.clone());
+            let claim = tokio::spawn(async move { claim(&one, 0, code).await });
+            let issue = tokio::spawn(async move { other.pairing.issue_pairing_code.execute(&call).await });
             (claim.await.unwrap(), issue.await.unwrap())
         };
-        let status = fixture.status.execute(&call).await.unwrap();
+        let status = app.status(&call).await;
         match (claimed, issued) {
             (Ok(_), Err(IssuePairingCodeError::Refused(IssueRefusal::AlreadyClaimed))) => {
                 assert_eq!(status.device_status, DeviceStatus::Claimed);
@@ -205,22 +153,22 @@ async fn a_claim_races_a_new_code(storage: Storage) {
 }
 
 async fn a_claim_races_expiry(storage: Storage) {
-    let fixture = PairingFixture::new(storage, [], u32::MAX);
-    let call = fixture.device(1).await;
-    let code = fixture.code(&call).await;
+    let app = replica(storage, [], u32::MAX);
+    let call = terminal(&app, 1).await;
+    let code = code(&app, &call).await;
     let idempotency = concurrently(CALLERS, |caller| {
-        let fixture = fixture.clone();
+        let app = app.clone();
         async move {
             if caller == CALLERS / 2 {
-                fixture.clock.set(START + TTL);
+                app.clock.set(START + TTL);
             }
-            fixture.claim(caller, code).await
+            claim(&app, caller, code).await
         }
     })
     .await;
     let claimed = idempotency.iter().filter(|answer| answer.is_ok()).count();
-    let status = fixture.status.execute(&call).await.unwrap();
-    let device = fixture.storage.devices.find(&call.device_id).await.unwrap().unwrap();
+    let status = app.status(&call).await;
+    let device = app.storage.devices.find(&call.device_id).await.unwrap().unwrap();
     match claimed {
         0 => assert_eq!(status.pairing_code_status, PairingCodeStatus::Expired),
         1 => assert!(device.record().claimed_at.is_some_and(|at| at < START + TTL), "claimed in time"),
@@ -233,13 +181,13 @@ async fn a_claim_races_expiry(storage: Storage) {
 }
 
 async fn a_claimed_device_is_released_once(storage: Storage) {
-    let fixture = PairingFixture::new(storage, [], u32::MAX);
-    let call = fixture.device(1).await;
-    let code = fixture.code(&call).await;
-    fixture.claim(0, code).await.unwrap();
+    let app = replica(storage, [], u32::MAX);
+    let call = terminal(&app, 1).await;
+    let code = code(&app, &call).await;
+    claim(&app, 0, code).await.unwrap();
     let idempotency = concurrently(CALLERS, |_| {
-        let (fixture, id) = (fixture.clone(), call.device_id.clone());
-        async move { fixture.release.execute(&Authorization::operator(), &id).await }
+        let (app, id) = (app.clone(), call.device_id.clone());
+        async move { app.fleet.release.execute(&Authorization::operator(), &id).await }
     })
     .await;
     let released = idempotency.iter().filter(|answer| answer.is_ok()).count();
@@ -250,14 +198,14 @@ async fn a_claimed_device_is_released_once(storage: Storage) {
 }
 
 async fn a_claimed_device_is_activated_once(storage: Storage) {
-    let fixture = PairingFixture::new(storage, [], u32::MAX);
-    let call = fixture.device(1).await;
-    let code = fixture.code(&call).await;
-    fixture.claim(0, code).await.unwrap();
-    let device = fixture.storage.devices.find(&call.device_id).await.unwrap().unwrap();
+    let app = replica(storage, [], u32::MAX);
+    let call = terminal(&app, 1).await;
+    let code = code(&app, &call).await;
+    claim(&app, 0, code).await.unwrap();
+    let device = app.storage.devices.find(&call.device_id).await.unwrap().unwrap();
     let idempotency = concurrently(CALLERS, |_| {
         let (devices, step) =
-            (fixture.storage.devices.clone(), device.clone().activate(RequestContext::default(), START).unwrap());
+            (app.storage.devices.clone(), device.clone().activate(RequestContext::default(), START).unwrap());
         async move { devices.save(&step).await.is_ok() }
     })
     .await;
@@ -265,22 +213,25 @@ async fn a_claimed_device_is_activated_once(storage: Storage) {
 }
 
 async fn a_device_is_provisioned_once(storage: Storage) {
-    pos_tests::users::add_merchant(&storage, MERCHANT).await;
-    let fixture = PairingFixture::new(storage, [], u32::MAX);
+    let app = replica(storage, [], u32::MAX);
+    app.ensure_merchant(MERCHANT).await;
     let idempotency = concurrently(CALLERS, |_| {
-        let fixture = fixture.clone();
-        async move { fixture.provision.one(&MerchantAuthorization::operator(MERCHANT), &new_device(1)).await.is_ok() }
+        let app = app.clone();
+        async move {
+            let operator = MerchantAuthorization::operator(MERCHANT);
+            app.fleet.provision.one(&operator, &new_device(Some(DeviceId::from_bits(1)))).await.is_ok()
+        }
     })
     .await;
     assert_eq!(idempotency.iter().filter(|provisioned| **provisioned).count(), 1);
 }
 
 async fn a_burst_of_guesses_gets_no_more_answers_than_the_limit(storage: Storage) {
-    let fixture = PairingFixture::new(storage, [], 10);
+    let app = replica(storage, [], 10);
     let unknown_code = PairingCode::from_bits(12_345);
     let idempotency = concurrently(CALLERS, |_| {
-        let fixture = fixture.clone();
-        async move { fixture.claim(1, unknown_code).await }
+        let app = app.clone();
+        async move { claim(&app, 1, unknown_code).await }
     })
     .await;
     let not_found = idempotency.iter().filter(|answer| matches!(answer, Err(ClaimDeviceError::CodeNotFound))).count();

@@ -1,11 +1,12 @@
 //! Authorization by tenant, role and session.
 
+use pos_application::test_support::SISTER;
 use pos_tests::server::{MERCHANT, OTHER_MERCHANT, send};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{UserClient, ids, reseller_path};
-use crate::sessions::fixture::{DISTANT, SISTER, SessionFixture, on_both_engines};
+use crate::sessions::fixture::{DISTANT, SessionFixture, on_both_engines};
 
 async fn another_tenants_resource_looks_like_a_missing_one(fixture: SessionFixture) {
     let server = fixture.server();

@@ -1,11 +1,12 @@
 //! Lifecycle of a device through the management API.
 
+use pos_application::test_support::{RESELLER, SISTER};
 use pos_tests::server::{MERCHANT, USER_AGENT, send};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{UserClient, ids, reseller_path};
-use crate::sessions::fixture::{SISTER, SessionFixture, on_both_engines};
+use crate::sessions::fixture::{SessionFixture, on_both_engines};
 
 async fn a_device_passes_through_its_lifecycle(fixture: SessionFixture) {
     let server = fixture.server();
@@ -165,7 +166,7 @@ async fn locations_and_merchants_are_created_read_and_renamed(fixture: SessionFi
     assert_eq!(merchant.status, 201, "{merchant:?}");
     let mut shop = merchant.json();
     let id = shop["merchant_id"].as_str().unwrap().to_owned();
-    assert_eq!(shop["reseller_id"], crate::sessions::fixture::RESELLER.to_string());
+    assert_eq!(shop["reseller_id"], RESELLER.to_string());
     let path = format!("/reseller/merchants/{id}");
     assert_eq!(rob.get(&path).await.json(), shop);
     for _ in 0..2 {
@@ -187,12 +188,11 @@ async fn locations_and_merchants_are_created_read_and_renamed(fixture: SessionFi
     assert_eq!(own.failure(400, "4000"), "Unknown location", "another merchant's location is unknown");
     assert_eq!(own.details(), json!({"location_id": made["location_id"]}));
 
-    let all = pos_port_storage::shared::TimeRange { limit: 1_000, ..pos_port_storage::shared::TimeRange::default() };
-    let stored = fixture.storage.trail.audit_by_time(&all, None).await.unwrap();
-    let kinds: Vec<_> = stored
+    let events = fixture.app.audit_events().await;
+    let kinds: Vec<_> = events
         .iter()
-        .filter(|stored| stored.event.audit_context.actor.to_string() == "user:rob")
-        .map(|stored| stored.event.kind.as_str())
+        .filter(|event| event.audit_context.actor.to_string() == "user:rob")
+        .map(|event| event.kind.as_str())
         .collect();
     let changes: Vec<_> = kinds.into_iter().filter(|kind| !kind.starts_with("session")).collect();
     assert_eq!(changes, ["merchant_added", "merchant_updated", "location_added", "location_updated"]);

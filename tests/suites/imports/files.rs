@@ -1,15 +1,13 @@
 //! Imported files: formats, row results, and audit events.
 
-use pos_application::fleet::VerifyDeviceChains;
+use pos_application::test_support::SISTER;
 use pos_domain::shared::{Actor, DeviceId, Name};
-use pos_port_storage::device::DeviceHistory;
 use pos_tests::server::{MERCHANT, OTHER_MERCHANT, send};
 use pos_tests::stores::TestStore;
 use serde_json::json;
 
 use super::fixture::{
-    CSV, ImportFixture, JSON_LINES, SECOND_SHOP, SECOND_TILL, TILL, csv, on_both_engines, report, request, request_by,
-    user,
+    CSV, ImportFixture, JSON_LINES, SECOND_TILL, TILL, csv, on_both_engines, report, request, request_by, user,
 };
 
 on_both_engines!(
@@ -27,7 +25,7 @@ on_both_engines!(
 async fn a_csv_file_is_imported(store: TestStore) {
     let fixture = ImportFixture::on(store).await;
     let file = format!(
-        "\u{FEFF}location_id,label,device_id,merchant_id\r\n{TILL},\"Bar, left\",POS-00000001,{MERCHANT}\r\n,,POS-00000002,{SECOND_SHOP}\r\n"
+        "\u{FEFF}location_id,label,device_id,merchant_id\r\n{TILL},\"Bar, left\",POS-00000001,{MERCHANT}\r\n,,POS-00000002,{SISTER}\r\n"
     );
     for (number, query) in ["", "?mode=all_or_nothing", "?mode=best_effort"].into_iter().enumerate() {
         let file = file.replace("POS-0000000", &format!("POS-0000{number}00"));
@@ -35,7 +33,7 @@ async fn a_csv_file_is_imported(store: TestStore) {
         assert_eq!(report.totals, json!({"rows": 2, "provisioned": 2, "refused": 0}));
         let id = format!("POS-0000{number}001");
         assert_eq!(report.rows[0], json!({"row": 1, "device_id": id, "result": "provisioned"}));
-        let device = fixture.storage.devices.find(&DeviceId::parse(&id).unwrap()).await.unwrap().unwrap();
+        let device = fixture.app.storage.devices.find(&DeviceId::parse(&id).unwrap()).await.unwrap().unwrap();
         assert_eq!(device.details().label.as_ref().map(Name::as_str), Some("Bar, left"));
         assert_eq!((device.details().location_id, device.merchant_id()), (Some(TILL), MERCHANT));
     }
@@ -98,8 +96,8 @@ fn all_reasons() -> String {
         &format!("POS-00000005,{MERCHANT},,till"),
         &format!("POS-00000006,{OTHER_MERCHANT},,"),
         &format!("POS-00000007,{MERCHANT},,{SECOND_TILL}"),
-        &format!("POS-00000008,{SECOND_SHOP},,{SECOND_TILL}"),
-        &format!("POS-00000001,{SECOND_SHOP},,"),
+        &format!("POS-00000008,{SISTER},,{SECOND_TILL}"),
+        &format!("POS-00000001,{SISTER},,"),
         &format!("POS-0000FFFF,{MERCHANT},,"),
         &format!("POS-00000009,{MERCHANT},,{TILL}"),
         "",
@@ -163,15 +161,13 @@ async fn imported_devices_are_audited(store: TestStore) {
     for (from, query) in [(1, ""), (10, "?mode=best_effort")] {
         let answer = send(request(&fixture.server, query, CSV, csv(from, 2, MERCHANT))).await;
         let trace_id = answer.header("x-trace-id").unwrap().to_owned();
-        let history = DeviceHistory::whole(&DeviceId::from_bits(from));
-        let events = fixture.storage.events.events_of(&history).await.unwrap();
+        let events = fixture.app.device_events(&DeviceId::from_bits(from)).await;
         assert_eq!((events.len(), events[0].kind.as_str()), (1, "provisioned"));
         assert_eq!(events[0].audit_context.actor, Actor::User(user("rob")));
         assert_eq!(events[0].audit_context.trace_id.map(|id| id.to_string()), Some(trace_id));
         assert!(events[0].audit_context.client_ip.is_some_and(|client_ip| client_ip.is_loopback()));
     }
-    let verify = VerifyDeviceChains::new(fixture.storage.fleet.clone(), fixture.storage.events.clone());
-    let verified = verify.page(None).await.unwrap();
+    let verified = fixture.app.verified_chains().await;
     assert_eq!((verified.devices, verified.faults.len()), (4, 0), "{:?}", verified.faults);
 }
 

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use pos_adapters::clock::SystemEntropy;
+use pos_adapters::import::DeviceFiles;
 use pos_adapters::storage::OpenedStorage;
-use pos_application::tenancy::{ManageDirectory, ManageMembers};
+use pos_application::fleet::ImportDevices;
+use pos_application::test_support::{OTHER_RESELLER, RESELLER, SISTER, TestApp, named};
+use pos_application::{Ports, Rules, UseCases};
 use pos_domain::audit::{AuditEvent, AuditKind, Subject};
-use pos_domain::shared::{AuditContext, LocationId, MerchantId, Name, Party, ResellerId, Role, Scope, UserId};
-use pos_domain::tenancy::{Location, Member, Reseller};
+use pos_domain::shared::{AuditContext, LocationId, MerchantId, Party, Role, Scope, UserId};
+use pos_domain::tenancy::Location;
 use pos_port_clock::ManualClock;
 use pos_port_identity::{FixedVerifier, Principal};
 use pos_port_storage::Storage;
 use pos_port_storage::fleet::DevicePage;
+use pos_tests::app::app_at;
 use pos_tests::server::{Answer, MERCHANT, OTHER_MERCHANT, Options, START, TestServer, send};
 use pos_tests::stores::TestStore;
 use reqwest::{Method, RequestBuilder};
@@ -21,13 +25,9 @@ use uuid::Uuid;
 pub(super) const PATH: &str = "/reseller/devices/import";
 pub(super) const CSV: &str = "text/csv";
 pub(super) const JSON_LINES: &str = "application/x-ndjson";
-pub(super) const RESELLER: ResellerId = ResellerId(Uuid::from_u128(0x7777));
-const OTHER_RESELLER: ResellerId = ResellerId(Uuid::from_u128(0x8888));
-/// A second merchant of [`RESELLER`]; [`OTHER_MERCHANT`] belongs to the other reseller.
-pub(super) const SECOND_SHOP: MerchantId = MerchantId(Uuid::from_u128(0x3333));
 /// A location of [`MERCHANT`].
 pub(super) const TILL: LocationId = LocationId(Uuid::from_u128(0xaaaa));
-/// A location of [`SECOND_SHOP`].
+/// A location of [`SISTER`].
 pub(super) const SECOND_TILL: LocationId = LocationId(Uuid::from_u128(0xbbbb));
 
 /// The users: `rob` and `vera` (a viewer) of the first reseller, `zoe` of the other, `ann` of [`MERCHANT`]. The access
@@ -43,9 +43,8 @@ fn users() -> [(&'static str, Option<(Party, Role)>); 5] {
 }
 
 pub(super) struct ImportFixture {
-    pub(super) clock: Arc<ManualClock>,
+    pub(super) app: TestApp,
     pub(super) store: TestStore,
-    pub(super) storage: Storage,
     pub(super) server: TestServer,
 }
 
@@ -68,11 +67,10 @@ impl ImportFixture {
     }
 
     pub(super) async fn with(store: TestStore, settings: Vec<(&'static str, String)>) -> Self {
-        let clock = Arc::new(ManualClock::at(START));
-        let storage = store.opened().storage.clone();
-        populate(&storage, &clock).await;
-        let server = serve(store.opened(), &clock, settings);
-        let fixture = Self { clock, store, storage, server };
+        let app = app_at(&store.opened().storage, &Arc::new(ManualClock::at(START)));
+        populate(&app).await;
+        let server = serve(store.opened(), &app.clock, settings);
+        let fixture = Self { app, store, server };
         fixture.log_in().await;
         fixture
     }
@@ -90,7 +88,7 @@ impl ImportFixture {
 
     /// Another replica, with its own connection pool.
     pub(super) async fn replica(&self) -> TestServer {
-        serve(&self.store.reopened().await, &self.clock, Vec::new())
+        serve(&self.store.reopened().await, &self.app.clock, Vec::new())
     }
 
     pub(super) async fn import(&self, query: &str, media_type: &str, file: impl Into<Vec<u8>>) -> Report {
@@ -100,7 +98,7 @@ impl ImportFixture {
     /// The ids of all devices and their merchants.
     pub(super) async fn devices(&self) -> Vec<(String, MerchantId)> {
         let page = DevicePage::first(Scope::Operator, 100_000);
-        let all = self.storage.fleet.list(&page).await.unwrap();
+        let all = self.app.storage.fleet.list(&page).await.unwrap();
         all.iter().map(|device| (device.id().to_string(), device.merchant_id())).collect()
     }
 }
@@ -116,28 +114,30 @@ fn serve(opened: &OpenedStorage, clock: &Arc<ManualClock>, settings: Vec<(&'stat
     TestServer::start(opened, options)
 }
 
-async fn populate(storage: &Storage, clock: &Arc<ManualClock>) {
-    let name = |text: &str| Name::parse(text).unwrap();
+async fn populate(app: &TestApp) {
     for id in [RESELLER, OTHER_RESELLER] {
-        let reseller = Reseller { id, name: name("Northern Terminals"), created_at: START };
-        let event = AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), AuditContext::operator(), START);
-        storage.directory.add_reseller(&reseller, &event).await.unwrap();
+        app.add_reseller(id, "Northern Terminals").await;
     }
-    let directory = ManageDirectory::new(storage.directory.clone(), clock.clone(), Arc::new(SystemEntropy));
-    for (id, reseller) in [(MERCHANT, RESELLER), (SECOND_SHOP, RESELLER), (OTHER_MERCHANT, OTHER_RESELLER)] {
-        directory.add_merchant(name("Shop"), Some(reseller), Some(id), AuditContext::operator()).await.unwrap();
+    for (id, reseller) in [(MERCHANT, RESELLER), (SISTER, RESELLER), (OTHER_MERCHANT, OTHER_RESELLER)] {
+        app.add_merchant(id, "Shop", Some(reseller)).await;
     }
-    for (id, merchant_id) in [(TILL, MERCHANT), (SECOND_TILL, SECOND_SHOP)] {
-        let location = Location { id, merchant_id, name: name("Till"), created_at: START };
+    for (id, merchant_id) in [(TILL, MERCHANT), (SECOND_TILL, SISTER)] {
+        let location = Location { id, merchant_id, name: named("Till"), created_at: START };
         let event = AuditEvent::of(AuditKind::LocationAdded, Subject::Location(id), AuditContext::operator(), START);
-        storage.locations.add_location(Scope::Operator, &location, None, &event).await.unwrap();
+        app.storage.locations.add_location(Scope::Operator, &location, None, &event).await.unwrap();
     }
-    let members = ManageMembers::new(storage.members.clone(), clock.clone(), Arc::new(SystemEntropy));
     for (name, membership) in users() {
         if let Some((party, role)) = membership {
-            members.add(Member { user_id: user(name), party, role }, AuditContext::operator()).await.unwrap();
+            app.add_member(name, party, role).await;
         }
     }
+}
+
+/// The use case of the server, on another store.
+pub(super) fn import_on(storage: Storage, clock: Arc<ManualClock>, rules: &Rules) -> ImportDevices {
+    let ports =
+        Ports { import_files: Arc::new(DeviceFiles), ..Ports::for_tests(storage, clock, Arc::new(SystemEntropy)) };
+    UseCases::new(&ports, rules).fleet.import
 }
 
 /// An import request of `rob`.

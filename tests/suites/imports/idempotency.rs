@@ -1,11 +1,12 @@
 //! Idempotency keys of imports.
 
+use pos_application::test_support::SISTER;
 use pos_tests::server::{MERCHANT, OTHER_MERCHANT, send};
 use pos_tests::stores::TestStore;
 use reqwest::RequestBuilder;
 use time::Duration;
 
-use super::fixture::{CSV, ImportFixture, JSON_LINES, SECOND_SHOP, csv, on_both_engines, report, request, request_by};
+use super::fixture::{CSV, ImportFixture, JSON_LINES, csv, on_both_engines, report, request, request_by};
 
 on_both_engines!(
     a_key_replays_its_import,
@@ -43,7 +44,7 @@ async fn a_key_is_for_one_file(store: TestStore) {
     report(send(keyed(request(&fixture.server, "", CSV, file.clone()), "k")).await);
     for (query, media_type, other) in [
         ("", CSV, csv(1, 4, MERCHANT)),
-        ("", CSV, csv(1, 3, SECOND_SHOP)),
+        ("", CSV, csv(1, 3, SISTER)),
         ("", CSV, "no header".to_owned()),
         ("?mode=best_effort", CSV, file.clone()),
         ("", JSON_LINES, file),
@@ -66,9 +67,9 @@ async fn a_key_expires(store: TestStore) {
     let fixture = ImportFixture::on(store).await;
     let (file, other) = (csv(1, 3, MERCHANT), csv(10, 3, MERCHANT));
     report(send(keyed(request(&fixture.server, "", CSV, file.clone()), "k")).await);
-    fixture.clock.advance(Duration::seconds(35_000));
+    fixture.app.clock.advance(Duration::seconds(35_000));
     assert!(report(send(keyed(request(&fixture.server, "", CSV, file), "k")).await).replayed);
-    fixture.clock.advance(Duration::seconds(86_400 - 35_000));
+    fixture.app.clock.advance(Duration::seconds(86_400 - 35_000));
     fixture.log_in().await;
     let fresh = report(send(keyed(request(&fixture.server, "", CSV, other.clone()), "k")).await);
     assert_eq!((fresh.replayed, fresh.results()), (false, vec!["provisioned"; 3]));

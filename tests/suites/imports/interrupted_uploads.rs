@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use pos_adapters::clock::SystemEntropy;
-use pos_adapters::import::DeviceFiles;
-use pos_application::fleet::{ImportDevices, ImportError, ImportFormat, ImportLimits, ImportOrder, ImportStores};
+use pos_application::Rules;
+use pos_application::fleet::{ImportError, ImportFormat, ImportOrder};
 use pos_application::support::Authorization;
+use pos_application::test_support::RESELLER;
 use pos_domain::fleet::ImportMode;
-use pos_domain::shared::{IdempotencyKey, Party, RequestContext, Role, TraceId};
+use pos_domain::shared::{DeviceId, IdempotencyKey, Party, RequestContext, Role, TraceId};
 use pos_domain::tenancy::Member;
+use pos_port_storage::Storage;
 use pos_port_storage::fleet::{Import, ImportRef, ImportRepository, PendingRow, RowDecision, RowResult};
 use pos_port_storage::shared::StorageError;
 use pos_tests::server::{MERCHANT, send};
 use pos_tests::stores::TestStore;
 use time::{Duration, OffsetDateTime};
 
-use super::fixture::{CSV, ImportFixture, PATH, RESELLER, csv, on_both_engines, report, request, user};
+use super::fixture::{CSV, ImportFixture, PATH, csv, import_on, on_both_engines, report, request, user};
 
 on_both_engines!(
     an_incomplete_upload_imports_nothing_and_frees_the_key,
@@ -85,23 +86,9 @@ impl ImportRepository for FailingImports {
 
 /// Imports a file with the key `k` on a server that stops after this many batches.
 async fn stop_after(fixture: &ImportFixture, batches: u32, mode: ImportMode, file: &str) {
-    let imports = FailingImports { inner: fixture.storage.imports.clone(), decisions: AtomicU32::new(batches) };
-    let stores = ImportStores {
-        staging: fixture.storage.staging.clone(),
-        imports: Arc::new(imports),
-        directory: fixture.storage.directory.clone(),
-        locations: fixture.storage.locations.clone(),
-        trail: fixture.storage.trail.clone(),
-    };
-    let limits = ImportLimits {
-        max_rows: 10_000,
-        upload: Duration::HOUR,
-        keep: Duration::DAY,
-        max_refused_rows: 1_000_000,
-        refusal_window: Duration::HOUR,
-    };
-    let import =
-        ImportDevices::new(stores, Arc::new(DeviceFiles), fixture.clock.clone(), Arc::new(SystemEntropy), limits);
+    let imports = FailingImports { inner: fixture.app.storage.imports.clone(), decisions: AtomicU32::new(batches) };
+    let storage = Storage { imports: Arc::new(imports), ..fixture.app.storage.clone() };
+    let import = import_on(storage, fixture.app.clock.clone(), &Rules::for_tests());
     let rob = Member { user_id: user("rob"), party: Party::Reseller(RESELLER), role: Role::Operator };
     let authorization = Authorization::of(&rob, RequestContext { client_ip: None, trace_id: TraceId::from_bits(7) });
     let key = Some(IdempotencyKey::parse("k").unwrap());
@@ -124,8 +111,7 @@ async fn an_import_that_stopped_between_batches_is_resumed(store: TestStore) {
     assert_eq!(fixture.devices().await.len(), 3_500);
     let first_call = TraceId::from_bits(7);
     for number in [1, 3_500] {
-        let history = pos_port_storage::device::DeviceHistory::whole(&pos_domain::shared::DeviceId::from_bits(number));
-        let events = fixture.storage.events.events_of(&history).await.unwrap();
+        let events = fixture.app.device_events(&DeviceId::from_bits(number)).await;
         assert_eq!(
             (events.len(), events[0].audit_context.trace_id),
             (1, first_call),
@@ -142,7 +128,7 @@ async fn an_import_that_stopped_before_completion_is_resumed(store: TestStore) {
             file.push_str("pos-1,shop\n");
         }
         // The key of the previous round has expired by then.
-        fixture.clock.advance(Duration::seconds(86_400));
+        fixture.app.clock.advance(Duration::seconds(86_400));
         fixture.log_in().await;
         stop_after(&fixture, 9, ImportMode::AllOrNothing, &file).await;
         let before = fixture.devices().await.len();

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use pos_adapters::clock::SystemEntropy;
-use pos_adapters::import::DeviceFiles;
-use pos_application::fleet::{ImportDevices, ImportFormat, ImportLimits, ImportOrder, ImportStores};
+use pos_application::Rules;
+use pos_application::fleet::{ImportFormat, ImportLimits, ImportOrder};
 use pos_application::support::Authorization;
 use pos_domain::fleet::ImportMode;
 use pos_domain::shared::{IdempotencyKey, Scope};
@@ -15,7 +14,9 @@ use pos_port_storage::fleet::{FinalizeError, Import, ImportRef, ImportStaging, N
 use pos_port_storage::shared::StorageError;
 use pos_port_storage::{InMemoryStore, Storage};
 use pos_tests::server::{MERCHANT, START};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
+
+use super::fixture::import_on;
 
 const ROWS: u32 = 200_000;
 
@@ -75,27 +76,9 @@ async fn two_hundred_thousand_rows_are_staged_in_small_batches() {
         rows: AtomicUsize::new(0),
         largest: AtomicUsize::new(0),
     });
-    let stores = ImportStores {
-        staging: staging.clone(),
-        imports: storage.imports.clone(),
-        directory: storage.directory.clone(),
-        locations: storage.locations.clone(),
-        trail: storage.trail.clone(),
-    };
-    let limits = ImportLimits {
-        max_rows: ROWS.into(),
-        upload: Duration::HOUR,
-        keep: Duration::DAY,
-        max_refused_rows: 1_000_000,
-        refusal_window: Duration::HOUR,
-    };
-    let import = ImportDevices::new(
-        stores,
-        Arc::new(DeviceFiles),
-        Arc::new(ManualClock::at(START)),
-        Arc::new(SystemEntropy),
-        limits,
-    );
+    let rules = Rules::for_tests();
+    let rules = Rules { imports: ImportLimits { max_rows: ROWS.into(), ..rules.imports }, ..rules };
+    let import = import_on(Storage { staging: staging.clone(), ..storage }, Arc::new(ManualClock::at(START)), &rules);
     let order = ImportOrder { authorization: Authorization::operator(), mode: ImportMode::BestEffort, key: None };
     let mut receiver = import.receive(order, ImportFormat::Csv).await.unwrap();
     receiver.feed(b"device_id,merchant_id\n").await.unwrap();

@@ -1,14 +1,14 @@
 //! Refused rows: what a report discloses about foreign devices, the audit event, and the limit per party.
 
+use pos_application::test_support::RESELLER;
 use pos_domain::audit::{AuditEvent, AuditKind, Subject};
-use pos_port_storage::shared::TimeRange;
 use pos_tests::server::{Answer, MERCHANT, OTHER_MERCHANT, send};
 use pos_tests::stores::TestStore;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use time::Duration;
 
-use super::fixture::{CSV, ImportFixture, RESELLER, csv, on_both_engines, report, request, request_by, user};
+use super::fixture::{CSV, ImportFixture, csv, on_both_engines, report, request, request_by, user};
 
 on_both_engines!(
     a_taken_row_discloses_no_more_than_a_single_request,
@@ -22,9 +22,7 @@ async fn import_foreign_devices(fixture: &ImportFixture, count: u32) {
 }
 
 async fn refused_events(fixture: &ImportFixture) -> Vec<AuditEvent> {
-    let all = TimeRange { limit: 1_000, ..TimeRange::default() };
-    let stored = fixture.storage.trail.audit_by_time(&all, None).await.unwrap();
-    stored.into_iter().map(|stored| stored.event).filter(|event| event.kind == AuditKind::ImportRefused).collect()
+    fixture.app.audit_events_of(AuditKind::ImportRefused).await
 }
 
 async fn a_taken_row_discloses_no_more_than_a_single_request(store: TestStore) {
@@ -77,7 +75,7 @@ async fn refused_rows_are_limited_for_each_party(store: TestStore) {
     }
     let others = send(request_by("zoe", &fixture.server, "", CSV, csv(200, 1, OTHER_MERCHANT))).await;
     assert_eq!(report(others).results(), ["provisioned"]);
-    fixture.clock.advance(Duration::HOUR + Duration::SECOND);
+    fixture.app.clock.advance(Duration::HOUR + Duration::SECOND);
     fixture.log_in().await;
     let again = fixture.import("?mode=best_effort", CSV, csv(100, 1, MERCHANT)).await;
     assert_eq!(again.results(), ["provisioned"]);

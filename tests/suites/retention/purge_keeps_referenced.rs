@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use pos_adapters::clock::SystemEntropy;
-use pos_application::audit::{PurgeExpired, Retention};
-use pos_application::tenancy::{ManageDirectory, ManageMembers};
+use pos_application::Rules;
+use pos_application::audit::Retention;
+use pos_application::test_support::TestApp;
 use pos_domain::audit::{AuditEvent, AuditKind, Subject};
 use pos_domain::device::{Device, DeviceDetails};
 use pos_domain::fleet::{ImportId, ImportMode};
-use pos_domain::shared::{
-    AuditContext, DeviceId, Fingerprint, GrantId, IdempotencyKey, Name, Party, Role, Scope, UserId,
-};
+use pos_domain::shared::{AuditContext, DeviceId, Fingerprint, GrantId, IdempotencyKey, Party, Role, Scope, UserId};
 use pos_domain::tenancy::ClientApp;
 use pos_domain::tenancy::{Member, Session, SessionKey, SessionToken, Slug, TokenKey};
 use pos_port_storage::Storage;
@@ -104,13 +103,9 @@ async fn import(storage: &Storage, number: u128, at: OffsetDateTime) -> ImportRe
 }
 
 async fn add_member(server: &TestServer) -> GrantId {
-    let storage = &server.storage;
-    let entropy = Arc::new(SystemEntropy);
-    let directory = ManageDirectory::new(storage.directory.clone(), server.clock.clone(), entropy.clone());
-    directory.add_merchant(Name::parse("Shop").unwrap(), None, Some(MERCHANT), AuditContext::operator()).await.unwrap();
-    let members = ManageMembers::new(storage.members.clone(), server.clock.clone(), entropy);
-    members.add(Member { user_id: ann(), party: OWN, role: Role::Admin }, AuditContext::operator()).await.unwrap();
-    storage.members.find(OWN, &ann()).await.unwrap().unwrap().grant
+    server.app.add_merchant(MERCHANT, "Shop", None).await;
+    server.app.add_member("ann", OWN, Role::Admin).await;
+    server.storage.members.find(OWN, &ann()).await.unwrap().unwrap().grant
 }
 
 async fn assert_expiry_without_purge(store: TestStore) {
@@ -151,8 +146,9 @@ async fn assert_expiry_without_purge(store: TestStore) {
                 sessions: Duration::DAY,
                 events: Some(Duration::days(395)),
             };
-            let purge = PurgeExpired::new(storage.retention.clone(), server.clock.clone(), retention, 3);
-            assert!(run_purge(&purge).await > 5);
+            let rules = Rules { retention, purge_batch: 3, ..Rules::for_tests() };
+            let app = TestApp::new(storage.clone(), server.clock.clone(), Arc::new(SystemEntropy), &rules);
+            assert!(run_purge(&app.audit.purge).await > 5);
         }
         for expired_code in [&code, &superseded] {
             let message = server.claim("bob", &json!({ "pairing_code": expired_code })).await.failure(400, "4220");

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use pos_application::fleet::VerifyDeviceChains;
 use pos_domain::device::{Device, DeviceDetails, PairingCode};
 use pos_domain::shared::{AuditContext, DeviceId, RequestContext, Scope};
 use pos_port_clock::ManualClock;
 use pos_port_storage::Storage;
 use pos_port_storage::audit::ExpiredKind;
+use pos_tests::app::app_at;
 use pos_tests::server::{MERCHANT, START};
 use pos_tests::stores;
 use time::Duration;
@@ -78,8 +78,7 @@ async fn purged_storage(storage: &Storage) -> Arc<ManualClock> {
 }
 
 async fn reported_faults(storage: &Storage, clock: &Arc<ManualClock>) -> Vec<(u64, String)> {
-    let verify =
-        VerifyDeviceChains::new(Arc::clone(&storage.fleet), Arc::clone(&storage.events)).with_clock(clock.clone());
+    let verify = app_at(storage, clock).fleet.verify_chains;
     let page = verify.page(None).await.unwrap();
     assert_eq!((page.devices, page.events, page.last), (3, 12, None));
     let two = DeviceId::from_bits(2);

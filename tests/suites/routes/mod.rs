@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use pos_adapters::http::{openapi_json, served_routes};
+use pos_application::test_support::{RESELLER, SISTER};
 use pos_domain::device::Device;
 use pos_domain::shared::{MerchantId, Scope};
 use pos_domain::tenancy::{Location, Merchant};
@@ -12,7 +13,7 @@ use pos_tests::server::{MERCHANT, TestServer, USER_AGENT, send};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::sessions::fixture::{HOST, RESELLER, SECRET, SISTER, SessionFixture, initiate, on_both_engines};
+use crate::sessions::fixture::{HOST, SECRET, SessionFixture, initiate, on_both_engines};
 
 const CALLERS: [&str; 6] =
     ["no token", "no session", "other merchant", "other reseller", "own merchant", "own reseller"];
@@ -72,12 +73,12 @@ struct Resources {
 async fn snapshot(fixture: &SessionFixture) -> (Vec<Merchant>, Vec<Device>, Vec<Location>) {
     let (mut merchants, mut devices, mut locations) = (Vec::new(), Vec::new(), Vec::new());
     for id in [MERCHANT, SISTER] {
-        merchants.extend(fixture.storage.directory.find_merchant(Scope::Operator, id).await.unwrap());
+        merchants.extend(fixture.app.storage.directory.find_merchant(Scope::Operator, id).await.unwrap());
         let scope = Scope::Operator;
         let page = DevicePage { merchant_id: Some(id), ..DevicePage::first(scope, 10_000) };
-        devices.extend(fixture.storage.fleet.list(&page).await.unwrap());
+        devices.extend(fixture.app.storage.fleet.list(&page).await.unwrap());
         let page = LocationPage { scope, merchant_id: Some(id), after: None, limit: 10_000 };
-        locations.extend(fixture.storage.locations.list_locations(&page).await.unwrap());
+        locations.extend(fixture.app.storage.locations.list_locations(&page).await.unwrap());
     }
     (merchants, devices, locations)
 }

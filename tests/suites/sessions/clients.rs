@@ -1,12 +1,13 @@
 //! Sessions of API clients: authentication by id and secret, attempt limit, rotation, revocation.
 
+use pos_application::test_support::RESELLER;
 use pos_domain::shared::{ApiClientId, Party};
 use pos_tests::server::{Answer, MERCHANT, TestServer, send};
 use reqwest::Method;
 use serde_json::json;
 
 use super::fixture::{
-    RESELLER, SECRET, SessionFixture, client_session, end, has_session, on_both_engines, party_json, revoke, rotate,
+    SECRET, SessionFixture, client_session, end, has_session, on_both_engines, party_json, revoke, rotate,
 };
 
 const INVALID: &str = "Client credentials are invalid";
@@ -52,7 +53,7 @@ async fn the_lower_role_of_row_and_token_applies(fixture: SessionFixture) {
 async fn every_rejection_is_the_same(fixture: SessionFixture) {
     let server = fixture.server();
     let revoked = ApiClientId::parse("fleet").unwrap();
-    assert!(revoke(&fixture.storage, &revoked).await);
+    assert!(revoke(&fixture.app.storage, &revoked).await);
     for (name, id, secret) in [
         ("a wrong secret", "till", "battery"),
         ("an unknown client", "nobody", SECRET),
@@ -123,14 +124,14 @@ async fn rotation_and_revocation_end_sessions_at_once(fixture: SessionFixture) {
         answer.json()["access_token"].as_str().unwrap_or_else(|| panic!("{answer:?}")).to_owned()
     };
     let id = ApiClientId::parse("till").unwrap();
-    let (_, hash) = fixture.storage.clients.find(&id).await.unwrap().unwrap();
+    let (_, hash) = fixture.app.storage.clients.find(&id).await.unwrap().unwrap();
     let before = token().await;
     assert!(has_session(&other, &before).await);
-    assert!(rotate(&fixture.storage, &id, &hash).await);
+    assert!(rotate(&fixture.app.storage, &id, &hash).await);
     assert!(!has_session(&other, &before).await && !has_session(&one, &before).await);
     let after = token().await;
     assert!(has_session(&other, &after).await && !has_session(&other, &before).await);
-    assert!(revoke(&fixture.storage, &id).await);
+    assert!(revoke(&fixture.app.storage, &id).await);
     assert!(!has_session(&other, &after).await);
     assert_eq!(client_session(&one, "till", SECRET).await.failure(401, "4001"), INVALID);
     one.stop().await;
@@ -162,7 +163,7 @@ async fn a_client_session_cannot_be_initiated_with_its_token(fixture: SessionFix
     end(&server, token).await;
     let refused = super::fixture::initiate(&server, token).await;
     assert_eq!(refused.failure(401, "4001"), "Session was ended");
-    assert!(fixture.storage.members.find(Party::Merchant(MERCHANT), &user(&answer)).await.unwrap().is_none());
+    assert!(fixture.app.storage.members.find(Party::Merchant(MERCHANT), &user(&answer)).await.unwrap().is_none());
     server.stop().await;
 }
 

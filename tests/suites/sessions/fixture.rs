@@ -5,13 +5,14 @@ use std::sync::Arc;
 use pos_adapters::clock::SystemEntropy;
 use pos_adapters::identity::oidc::{OidcClientTokens, OidcSettings, OidcVerifier};
 use pos_adapters::storage::OpenedStorage;
-use pos_application::tenancy::{ManageDirectory, ManageMembers};
+use pos_application::test_support::{OTHER_RESELLER, RESELLER, SISTER, TestApp};
 use pos_dev_idp::{DevIdp, DevIdpSettings, MintOptions, RunningDevIdp};
 use pos_domain::audit::{AuditEvent, AuditKind, Subject};
-use pos_domain::shared::{ApiClientId, AuditContext, GrantId, MerchantId, Name, Party, ResellerId, Role, UserId};
-use pos_domain::tenancy::{ApiClient, Member, Reseller, SecretHash};
+use pos_domain::shared::{ApiClientId, AuditContext, GrantId, MerchantId, Party, Role};
+use pos_domain::tenancy::{ApiClient, SecretHash};
 use pos_port_clock::{Clock as _, ManualClock};
 use pos_port_storage::Storage;
+use pos_tests::app::app_at;
 use pos_tests::server::{Answer, MERCHANT, OTHER_MERCHANT, Options, START, TestServer, send};
 use pos_tests::stores::TestStore;
 use reqwest::Method;
@@ -19,10 +20,6 @@ use serde_json::{Value, json};
 use time::Duration;
 use uuid::Uuid;
 
-pub(crate) const RESELLER: ResellerId = ResellerId(Uuid::from_u128(0x7777));
-pub(crate) const OTHER_RESELLER: ResellerId = ResellerId(Uuid::from_u128(0x8888));
-/// Another merchant of [`RESELLER`].
-pub(crate) const SISTER: MerchantId = MerchantId(Uuid::from_u128(0x3333));
 /// A merchant of [`OTHER_RESELLER`].
 pub(crate) const DISTANT: MerchantId = MerchantId(Uuid::from_u128(0x4444));
 pub(crate) const SECRET: &str = "battery&staple+ 7";
@@ -37,10 +34,9 @@ pub(crate) struct Tokens {
 }
 
 pub(crate) struct SessionFixture {
-    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) app: TestApp,
     pub(crate) idp: RunningDevIdp,
     pub(crate) store: TestStore,
-    pub(crate) storage: Storage,
 }
 
 fn realm() -> DevIdpSettings {
@@ -85,29 +81,23 @@ impl SessionFixture {
         let clock = Arc::new(ManualClock::at(START));
         let address = ([127, 0, 0, 1], 0).into();
         let idp = DevIdp::start(realm(), address, clock.clone(), Arc::new(SystemEntropy)).await.unwrap();
-        let storage = store.opened().storage.clone();
-        let fixture = Self { clock, idp, store, storage };
+        let app = app_at(&store.opened().storage, &clock);
+        let fixture = Self { app, idp, store };
         fixture.populate().await;
         fixture
     }
 
     async fn populate(&self) {
-        let (directory, entropy) = (&self.storage.directory, Arc::new(SystemEntropy));
-        let name = |text| Name::parse(text).unwrap();
-        for (id, text) in [(RESELLER, "Northern Terminals"), (OTHER_RESELLER, "Southern Terminals")] {
-            let reseller = Reseller { id, name: name(text), created_at: START };
-            let audit_event =
-                AuditEvent::of(AuditKind::ResellerAdded, Subject::Reseller(id), AuditContext::operator(), START);
-            directory.add_reseller(&reseller, &audit_event).await.unwrap();
+        for (id, name) in [(RESELLER, "Northern Terminals"), (OTHER_RESELLER, "Southern Terminals")] {
+            self.app.add_reseller(id, name).await;
         }
-        let manage = ManageDirectory::new(directory.clone(), self.clock.clone(), entropy);
-        manage
-            .add_merchant(name("Corner Shop"), Some(RESELLER), Some(MERCHANT), AuditContext::operator())
-            .await
-            .unwrap();
-        manage.add_merchant(name("Other Shop"), None, Some(OTHER_MERCHANT), AuditContext::operator()).await.unwrap();
-        for (text, reseller, id) in [("Sister Shop", RESELLER, SISTER), ("Distant Shop", OTHER_RESELLER, DISTANT)] {
-            manage.add_merchant(name(text), Some(reseller), Some(id), AuditContext::operator()).await.unwrap();
+        for (id, name, reseller) in [
+            (MERCHANT, "Corner Shop", Some(RESELLER)),
+            (OTHER_MERCHANT, "Other Shop", None),
+            (SISTER, "Sister Shop", Some(RESELLER)),
+            (DISTANT, "Distant Shop", Some(OTHER_RESELLER)),
+        ] {
+            self.app.add_merchant(id, name, reseller).await;
         }
         for (user, party, role) in [
             ("sara", Party::Merchant(SISTER), Role::Admin),
@@ -123,7 +113,7 @@ impl SessionFixture {
             ("misled", Party::Merchant(OTHER_MERCHANT), Role::Admin),
             ("rob", Party::Reseller(RESELLER), Role::Admin),
         ] {
-            self.member(user, party, role).await;
+            self.app.add_member(user, party, role).await;
         }
         let merchants = [("till", Role::Operator), ("bare", Role::Viewer), ("elsewhere", Role::Operator)];
         for (client, role) in merchants.into_iter().chain([("renamed", Role::Operator), ("unheard-of", Role::Admin)]) {
@@ -132,23 +122,9 @@ impl SessionFixture {
         self.client("fleet", Party::Reseller(RESELLER), Role::Admin).await;
     }
 
-    pub(crate) async fn member(&self, user: &str, party: Party, role: Role) {
-        let manage = ManageMembers::new(self.storage.members.clone(), self.clock.clone(), Arc::new(SystemEntropy));
-        manage
-            .add(Member { user_id: UserId::parse(user).unwrap(), party, role }, AuditContext::operator())
-            .await
-            .unwrap();
-    }
-
     /// A client whose secret is [`SECRET`].
     pub(crate) async fn client(&self, id: &str, party: Party, role: Role) -> ApiClient {
-        let id = ApiClientId::parse(id).unwrap();
-        let grant = GrantId(Uuid::new_v4());
-        let client = ApiClient { id, grant, party, role, created_at: START, revoked_at: None };
-        let hash = SecretHash::of_secret(SECRET);
-        let audit_event = audit_event(AuditKind::ClientAdded, &client.id);
-        self.storage.clients.add(&client, &hash, &audit_event).await.unwrap();
-        client
+        self.app.add_client(id, SECRET, party, role).await
     }
 
     /// A server on the fixture's store.
@@ -161,8 +137,8 @@ impl SessionFixture {
         settings.push(("POS__CLAIM__MAX_FAILURES", "1000000".into()));
         let mut oidc = OidcSettings::new(self.idp.issuer(), "pos-activation");
         oidc.logout_clients = vec!["portal".to_owned()];
-        let verifier = Arc::new(OidcVerifier::new(oidc.clone(), self.clock.clone()).unwrap());
-        let client_tokens = Arc::new(OidcClientTokens::new(&oidc, self.clock.clone()).unwrap());
+        let verifier = Arc::new(OidcVerifier::new(oidc.clone(), self.app.clock.clone()).unwrap());
+        let client_tokens = Arc::new(OidcClientTokens::new(&oidc, self.app.clock.clone()).unwrap());
         TestServer::start(
             opened,
             Options {
@@ -170,7 +146,7 @@ impl SessionFixture {
                 verifier: verifier.clone(),
                 logouts: verifier,
                 client_tokens,
-                clock: self.clock.clone(),
+                clock: self.app.clock.clone(),
                 seed_users: false,
                 ..Options::default()
             },
@@ -201,7 +177,7 @@ impl SessionFixture {
 
     /// A token with the usual claims and these changes; `null` removes a claim.
     pub(crate) fn mint(&self, changes: &Value) -> String {
-        let now = self.clock.now().unix_timestamp();
+        let now = self.unix_seconds();
         let mut claims = json!({
             "iss": self.idp.issuer(), "aud": "pos-activation", "azp": "portal", "typ": "Bearer", "sub": "ann",
             "iat": now, "exp": now + 300, "merchant_id": MERCHANT.to_string(), "roles": ["merchant-admin"],
@@ -212,7 +188,7 @@ impl SessionFixture {
 
     /// A logout token with the usual claims and these changes; `null` removes a claim.
     pub(crate) fn logout_token(&self, changes: &Value) -> String {
-        let now = self.clock.now().unix_timestamp();
+        let now = self.unix_seconds();
         let mut claims = json!({
             "iss": self.idp.issuer(), "aud": "portal", "typ": "Logout", "iat": now, "exp": now + 120, "jti": "1",
             "events": { LOGOUT_EVENT: {} },
@@ -222,8 +198,12 @@ impl SessionFixture {
         self.idp.mint(&claims, MintOptions { header, ..MintOptions::default() }).unwrap()
     }
 
+    pub(crate) fn unix_seconds(&self) -> i64 {
+        self.app.clock.now().unix_timestamp()
+    }
+
     pub(crate) fn advance(&self, seconds: i64) {
-        self.clock.advance(Duration::seconds(seconds));
+        self.app.clock.advance(Duration::seconds(seconds));
     }
 }
 

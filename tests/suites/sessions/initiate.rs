@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::fixture::{RESELLER, SessionFixture, end, has_session, initiate, on_both_engines, party_json, post};
+use super::fixture::{SessionFixture, end, has_session, initiate, on_both_engines, party_json, post};
+use pos_application::test_support::RESELLER;
 use pos_domain::shared::{Party, Role};
 use pos_tests::server::{MERCHANT, OTHER_MERCHANT};
 
@@ -62,7 +63,7 @@ async fn a_session_expires_on_time(fixture: SessionFixture) {
     let server = fixture.server();
     let expiry_of = |answer: &pos_tests::server::Answer| answer.json()["expires_at"].as_str().unwrap().to_owned();
     let long_lived = |sid: &str| {
-        let exp = fixture.clock_seconds() + 90_000;
+        let exp = fixture.unix_seconds() + 90_000;
         fixture.mint(&json!({"sid": sid, "exp": exp}))
     };
     let token = long_lived("1");
@@ -110,7 +111,7 @@ async fn a_token_without_a_session_is_rejected(fixture: SessionFixture) {
 }
 
 async fn the_merchant_of_the_session_applies(fixture: SessionFixture) {
-    fixture.member("ann", Party::Merchant(OTHER_MERCHANT), Role::Admin).await;
+    fixture.app.add_member("ann", Party::Merchant(OTHER_MERCHANT), Role::Admin).await;
     let server = fixture.server();
     let id = server.device().await;
     let code = server.code(&id).await;
@@ -144,13 +145,6 @@ async fn the_host_selects_the_application(fixture: SessionFixture) {
     let other = fixture.log_in("eve").await.access;
     assert_eq!(initiate(&server, &other).await.json().get("reseller"), None, "a merchant without a reseller");
     server.stop().await;
-}
-
-impl SessionFixture {
-    fn clock_seconds(&self) -> i64 {
-        use pos_port_clock::Clock as _;
-        self.clock.now().unix_timestamp()
-    }
 }
 
 on_both_engines!(

@@ -3,11 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use pos_adapters::clock::SystemEntropy;
-use pos_application::tenancy::ManageMembers;
 use pos_domain::shared::{ApiClientId, AuditContext, Party, Role, UserId};
 use pos_domain::tenancy::Member;
-use pos_port_storage::shared::TimeRange;
 use pos_tests::postgres::TestDatabase;
 use pos_tests::server::MERCHANT;
 use pos_tests::stores::TestStore;
@@ -34,18 +31,18 @@ async fn no_client_session_outlives_its_revocation(fixture: SessionFixture) {
     for round in 0..6 {
         let name = "till";
         let id = ApiClientId::parse(name).unwrap();
-        let (stored, hash) = fixture.storage.clients.find(&id).await.unwrap().unwrap();
+        let (stored, hash) = fixture.app.storage.clients.find(&id).await.unwrap().unwrap();
         let authenticating = join_all((0..8).map(|_| client_session(&server, name, SECRET)));
         let revoking = async {
             if round < 5 {
-                rotate(&fixture.storage, &stored.id, &hash).await
+                rotate(&fixture.app.storage, &stored.id, &hash).await
             } else {
-                revoke(&fixture.storage, &stored.id).await
+                revoke(&fixture.app.storage, &stored.id).await
             }
         };
         let (idempotency, ended) = tokio::join!(authenticating, revoking);
         assert!(ended);
-        let now = fixture.storage.clients.find(&id).await.unwrap().unwrap().0;
+        let now = fixture.app.storage.clients.find(&id).await.unwrap().unwrap().0;
         for answer in idempotency {
             match answer.status.as_u16() {
                 200 => {
@@ -62,19 +59,17 @@ async fn no_client_session_outlives_its_revocation(fixture: SessionFixture) {
 }
 
 async fn concurrent_role_changes_are_audited_once(fixture: SessionFixture) {
-    let events =
-        async || fixture.storage.trail.audit_by_time(&TimeRange { limit: 1_000, ..TimeRange::default() }, None).await;
-    let before = events().await.unwrap().len();
-    let manage =
-        Arc::new(ManageMembers::new(fixture.storage.members.clone(), fixture.clock.clone(), Arc::new(SystemEntropy)));
+    let app = Arc::new(fixture.app);
+    let before = app.audit_events().await.len();
     for (role, role_before) in [(Role::Viewer, None), (Role::Admin, Some("viewer"))] {
         let mut calls = JoinSet::new();
         for _ in 0..64 {
-            let manage = Arc::clone(&manage);
+            let app = Arc::clone(&app);
             let user_id = UserId::parse("newcomer").unwrap();
             let member = Member { user_id, party: Party::Merchant(MERCHANT), role };
             calls.spawn(async move {
-                manage.add(member, AuditContext::operator()).await.unwrap().map(|one| one.member.role)
+                let replaced = app.tenancy.members.add(member, AuditContext::operator()).await.unwrap();
+                replaced.map(|one| one.member.role)
             });
         }
         let replaced = calls.join_all().await;
@@ -83,11 +78,11 @@ async fn concurrent_role_changes_are_audited_once(fixture: SessionFixture) {
             1,
             "one call changed the role: {replaced:?}"
         );
-        let event = events().await.unwrap().pop().unwrap().event;
+        let event = app.audit_events().await.pop().unwrap();
         assert_eq!(event.detail["role"], role.as_str());
         assert_eq!(event.detail.get("role_before").map(String::as_str), role_before);
     }
-    assert_eq!(events().await.unwrap().len(), before + 2, "each change is audited once");
+    assert_eq!(app.audit_events().await.len(), before + 2, "each change is audited once");
 }
 
 on_both_engines!(
@@ -114,7 +109,7 @@ async fn concurrent_initiates_leave_one_row() {
     fixture.advance(36_001);
     initiate(&server, &fixture.log_in("ann").await.access).await;
     assert_eq!(rows().await, 3, "starting a session deletes no expired rows");
-    fixture.member("ann", Party::Merchant(MERCHANT), Role::Viewer).await;
+    fixture.app.add_member("ann", Party::Merchant(MERCHANT), Role::Viewer).await;
     assert_eq!(rows().await, 0);
     server.stop().await;
 }

@@ -41,7 +41,7 @@ async fn assert_ends_apply_to_both_replicas(store: TestStore) {
     let ann = UserId::parse("ann").unwrap();
     let audit_event =
         AuditEvent::of(AuditKind::MemberRemoved, Subject::User(ann.clone()), AuditContext::operator(), START);
-    assert!(fixture.storage.members.remove(Party::Merchant(MERCHANT), &ann, &audit_event).await.unwrap());
+    assert!(fixture.app.storage.members.remove(Party::Merchant(MERCHANT), &ann, &audit_event).await.unwrap());
     assert!(!has_session(&other, &tokens.access).await && !has_session(&one, &tokens.access).await);
     assert_eq!(initiate(&one, &tokens.access).await.failure(401, "4001"), "Session was ended");
     assert_eq!(

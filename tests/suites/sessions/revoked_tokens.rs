@@ -87,9 +87,9 @@ async fn the_token_of_a_removed_member_stays_revoked(fixture: SessionFixture) {
     let ann = UserId::parse("ann").unwrap();
     let audit_event =
         AuditEvent::of(AuditKind::MemberRemoved, Subject::User(ann.clone()), AuditContext::operator(), START);
-    assert!(fixture.storage.members.remove(Party::Merchant(MERCHANT), &ann, &audit_event).await.unwrap());
+    assert!(fixture.app.storage.members.remove(Party::Merchant(MERCHANT), &ann, &audit_event).await.unwrap());
     assert_revoked([&one, &other], &token, SESSION_ENDED).await;
-    fixture.member("ann", Party::Merchant(MERCHANT), Role::Admin).await;
+    fixture.app.add_member("ann", Party::Merchant(MERCHANT), Role::Admin).await;
     assert_revoked([&one, &other], &token, SESSION_ENDED).await;
     let later = of_session(&fixture, "2", 0, &json!({}));
     assert_eq!(initiate(&other, &later).await.status, 200);
@@ -106,12 +106,12 @@ async fn a_client_token_is_revoked_with_its_secret(fixture: SessionFixture) {
         let token = answer["access_token"].as_str().unwrap();
         assert!(has_session(&other, token).await);
         // The token is rejected even if the service account is a member.
-        fixture.member(answer["user_id"].as_str().unwrap(), Party::Merchant(MERCHANT), Role::Admin).await;
+        fixture.app.add_member(answer["user_id"].as_str().unwrap(), Party::Merchant(MERCHANT), Role::Admin).await;
         if revoked {
-            assert!(revoke(&fixture.storage, &id).await);
+            assert!(revoke(&fixture.app.storage, &id).await);
         } else {
-            let (_, hash) = fixture.storage.clients.find(&id).await.unwrap().unwrap();
-            assert!(rotate(&fixture.storage, &id, &hash).await);
+            let (_, hash) = fixture.app.storage.clients.find(&id).await.unwrap().unwrap();
+            assert!(rotate(&fixture.app.storage, &id, &hash).await);
         }
         assert_revoked([&one, &other], token, SESSION_ENDED).await;
     }
@@ -135,13 +135,6 @@ async fn the_end_wins_over_concurrent_initiates(fixture: SessionFixture) {
     }
     one.stop().await;
     other.stop().await;
-}
-
-impl SessionFixture {
-    fn unix_seconds(&self) -> i64 {
-        use pos_port_clock::Clock as _;
-        self.clock.now().unix_timestamp()
-    }
 }
 
 on_both_engines!(

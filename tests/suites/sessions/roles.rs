@@ -64,9 +64,9 @@ async fn a_role_change_ends_the_session(fixture: SessionFixture) {
     let server = fixture.server();
     let token = fixture.log_in("ann").await.access;
     initiate(&server, &token).await;
-    fixture.member("ann", Party::Merchant(MERCHANT), Role::Admin).await;
+    fixture.app.add_member("ann", Party::Merchant(MERCHANT), Role::Admin).await;
     assert!(has_session(&server, &token).await, "the same role again changes nothing");
-    fixture.member("ann", Party::Merchant(MERCHANT), Role::Operator).await;
+    fixture.app.add_member("ann", Party::Merchant(MERCHANT), Role::Operator).await;
     assert!(!has_session(&server, &token).await);
     assert_eq!(initiate(&server, &token).await.json()["role"], "operator");
     server.stop().await;

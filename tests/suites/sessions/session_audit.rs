@@ -1,19 +1,18 @@
 //! Audit events of sessions: actor, client address, trace id and details.
 
+use pos_application::test_support::RESELLER;
 use pos_domain::audit::{AuditEvent, AuditKind};
-use pos_port_storage::shared::TimeRange;
 use pos_tests::server::{Answer, MERCHANT, send};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::fixture::{RESELLER, SECRET, SessionFixture, client_session, end, initiate, log_out, on_both_engines};
+use super::fixture::{SECRET, SessionFixture, client_session, end, initiate, log_out, on_both_engines};
 
 /// The session events in the audit trail.
 async fn session_events(fixture: &SessionFixture) -> Vec<AuditEvent> {
     let sessions = [AuditKind::SessionStarted, AuditKind::SessionEnded, AuditKind::SessionsLoggedOut];
-    let all = TimeRange { limit: 1_000, ..TimeRange::default() };
-    let stored = fixture.storage.trail.audit_by_time(&all, None).await.unwrap();
-    stored.into_iter().map(|stored| stored.event).filter(|event| sessions.contains(&event.kind)).collect()
+    let events = fixture.app.audit_events().await;
+    events.into_iter().filter(|event| sessions.contains(&event.kind)).collect()
 }
 
 /// An event as `audit export` prints it, without its instant.

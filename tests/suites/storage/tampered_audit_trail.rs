@@ -1,20 +1,17 @@
 //! Detection of tampering with the administrative trail and with the rows that grant access.
 
-use std::sync::Arc;
-
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use pos_adapters::clock::{SystemClock, SystemEntropy};
-use pos_application::audit::{AppendCheckpoints, VerifiedTrail, VerifyTrail};
-use pos_application::fleet::VerifyDeviceChains;
-use pos_application::tenancy::{ManageDirectory, ManageMembers};
+use pos_application::audit::VerifiedTrail;
+use pos_application::test_support::named;
 use pos_domain::audit::{AuditEvent, AuditKind, Subject};
 use pos_domain::device::{Device, DeviceDetails};
 use pos_domain::shared::{
-    ApiClientId, AuditContext, DeviceId, GrantId, LocationId, MerchantId, Name, Party, ResellerId, Role, Scope, UserId,
+    ApiClientId, AuditContext, DeviceId, GrantId, LocationId, MerchantId, Party, ResellerId, Role, Scope,
 };
-use pos_domain::tenancy::{ApiClient, Location, Member, SecretHash};
+use pos_domain::tenancy::{ApiClient, Location, SecretHash};
 use pos_port_storage::Storage;
+use pos_tests::app::app;
 use pos_tests::stores;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -164,31 +161,22 @@ const TAMPERING: &[(&str, &[&str])] = &[
     ),
 ];
 
-fn named(text: &str) -> Name {
-    Name::parse(text).unwrap()
-}
-
-fn checkpoints(storage: &Storage) -> AppendCheckpoints {
-    AppendCheckpoints::new(storage.trail.clone(), Arc::new(SystemClock))
+async fn append_checkpoints(storage: &Storage) -> u64 {
+    app(storage).audit.append_checkpoints.run().await.unwrap()
 }
 
 /// Stores a reseller, two merchants, a member, a client and a location, in this order, and a device. Only the
 /// location's event is not covered by a checkpoint.
 async fn populate(storage: &Storage) {
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let by = AuditContext::operator;
-    let directory = ManageDirectory::new(storage.directory.clone(), clock.clone(), entropy.clone());
-    directory.add_reseller(named("North"), Some(NORTH), by()).await.unwrap();
-    directory.add_merchant(named("Shop"), Some(NORTH), Some(SHOP), by()).await.unwrap();
-    directory.add_merchant(named("Other"), None, Some(OTHER), by()).await.unwrap();
-    assert_eq!(checkpoints(storage).run().await.unwrap(), 3);
-    let members = ManageMembers::new(storage.members.clone(), clock, entropy);
-    let party = Party::Merchant(SHOP);
-    let ann = Member { user_id: UserId::parse("ann").unwrap(), party, role: Role::Viewer };
-    members.add(ann, by()).await.unwrap();
+    let (app, party) = (app(storage), Party::Merchant(SHOP));
+    app.add_reseller(NORTH, "North").await;
+    app.add_merchant(SHOP, "Shop", Some(NORTH)).await;
+    app.add_merchant(OTHER, "Other", None).await;
+    assert_eq!(append_checkpoints(storage).await, 3);
+    app.add_member("ann", party, Role::Viewer).await;
     let now = OffsetDateTime::UNIX_EPOCH;
     let id = ApiClientId::parse("till").unwrap();
-    let event = |kind, subject| AuditEvent::of(kind, subject, by(), now).for_merchant(SHOP);
+    let event = |kind, subject| AuditEvent::of(kind, subject, AuditContext::operator(), now).for_merchant(SHOP);
     let added = event(AuditKind::ClientAdded, Subject::Client(id.clone()))
         .with("party", Subject::from(party))
         .with("role", Role::Operator);
@@ -198,20 +186,20 @@ async fn populate(storage: &Storage) {
     storage.clients.add(&till, &secret, &added).await.unwrap();
     let reason = event(AuditKind::ClaimRefused, Subject::Merchant(SHOP)).with("reason", "used");
     storage.trail.record(&reason).await.unwrap();
-    assert_eq!(checkpoints(storage).run().await.unwrap(), 3);
+    assert_eq!(append_checkpoints(storage).await, 3);
     let bar = Location { id: BAR, merchant_id: SHOP, name: named("Bar"), created_at: now };
     let added = event(AuditKind::LocationAdded, Subject::Location(BAR));
     storage.locations.add_location(Scope::Operator, &bar, None, &added).await.unwrap();
-    let device = Device::provision(DeviceId::from_bits(1), SHOP, DeviceDetails::default(), by(), now);
+    let device =
+        Device::provision(DeviceId::from_bits(1), SHOP, DeviceDetails::default(), AuditContext::operator(), now);
     storage.fleet.create(Scope::Operator, &[device], None).await.unwrap();
 }
 
 async fn verify_all(storage: &Storage) -> (VerifiedTrail, Vec<String>) {
     let mut faults = Vec::new();
-    let devices =
-        VerifyDeviceChains::new(Arc::clone(&storage.fleet), Arc::clone(&storage.events)).page(None).await.unwrap();
-    let verify = VerifyTrail::new(storage.trail.clone(), Arc::new(SystemClock));
-    let found = verify.run(&mut |fault| faults.push(fault.to_string())).await.unwrap();
+    let app = app(storage);
+    let devices = app.verified_chains().await;
+    let found = app.audit.verify_trail.run(&mut |fault| faults.push(fault.to_string())).await.unwrap();
     faults.extend(devices.faults.into_iter().map(|(id, found)| format!("{id} {}: {}", found.sequence, found.fault)));
     (found, faults)
 }
@@ -224,7 +212,7 @@ async fn assert_detected(storage: &Storage, statement: &str, expected: &[&str]) 
     }
     // A later checkpoint hides no fault.
     if !statement.contains("audit_checkpoints") {
-        checkpoints(storage).run().await.unwrap();
+        append_checkpoints(storage).await;
         for prefix in expected {
             let (_, faults) = verify_all(storage).await;
             assert!(faults.iter().any(|message| message.starts_with(prefix)), "{statement}, checkpointed: {faults:?}");
@@ -272,14 +260,14 @@ async fn an_event_committed_late_gets_a_later_checkpoint() {
     let taken = transaction.query_one("SELECT nextval(pg_get_serial_sequence('audit_events', 'number'))", &[]);
     let number: i64 = taken.await.unwrap().get(0);
     populate(&storage).await;
-    assert_eq!(checkpoints(&storage).run().await.unwrap(), 1);
+    assert_eq!(append_checkpoints(&storage).await, 1);
     let copy = "INSERT INTO audit_events (number, at, actor, merchant_id, kind, subject, detail, hash) OVERRIDING SYSTEM \
         VALUE SELECT $1, at, actor, merchant_id, kind, subject, detail, hash FROM audit_events WHERE kind = 'claim_refused'";
     transaction.execute(copy, &[&number]).await.unwrap();
     transaction.commit().await.unwrap();
     let (found, faults) = verify_all(&storage).await;
     assert_eq!((found.unchained, faults), (1, Vec::new()));
-    assert_eq!(checkpoints(&storage).run().await.unwrap(), 1);
+    assert_eq!(append_checkpoints(&storage).await, 1);
     let (found, faults) = verify_all(&storage).await;
     assert_eq!((found.unchained, faults), (0, Vec::new()));
 }

@@ -1,14 +1,12 @@
 //! Detection of device events that were tampered with in the database.
 
-use std::sync::Arc;
-
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
-use pos_application::fleet::VerifyDeviceChains;
 use pos_domain::device::{Device, DeviceDetails, PairingCode, Transition};
 use pos_domain::shared::Claimant;
 use pos_domain::shared::{AuditContext, DeviceId, MerchantId, RequestContext, Scope, UserId};
 use pos_port_storage::Storage;
+use pos_tests::app::app;
 use pos_tests::stores;
 use time::{Duration, OffsetDateTime};
 
@@ -94,7 +92,7 @@ async fn run_lifecycle(storage: &Storage, number: u32) {
 
 /// Faults that the verification of all devices reports.
 async fn reported_faults(storage: &Storage) -> Vec<(DeviceId, u64, String)> {
-    let verify = VerifyDeviceChains::new(Arc::clone(&storage.fleet), Arc::clone(&storage.events));
+    let verify = app(storage).fleet.verify_chains;
     let page = verify.page(None).await.unwrap();
     assert_eq!((page.devices, page.last), (3, None));
     let two = DeviceId::from_bits(2);

@@ -1,14 +1,12 @@
 //! Migration of a filled database that is up to date, and devices with events outside their hash chain.
 
-use std::sync::Arc;
-
 use pos_adapters::storage::{self, DatabaseUrl};
-use pos_application::fleet::{VerifiedChains, VerifyDeviceChains};
 use pos_domain::device::{ChainFault, Device, DeviceDetails, PairingCode};
 use pos_domain::shared::Claimant;
 use pos_domain::shared::{AuditContext, DeviceId, RequestContext, Scope, UserId};
 use pos_port_storage::Storage;
 use pos_port_storage::device::DeviceHistory;
+use pos_tests::app::app;
 use pos_tests::postgres::TestDatabase;
 use pos_tests::server::{MERCHANT, START};
 use pos_tests::stores::{open, options, sqlite_url};
@@ -60,10 +58,6 @@ async fn fill(storage: &Storage) {
     }
 }
 
-async fn verify_all(storage: &Storage) -> VerifiedChains {
-    VerifyDeviceChains::new(Arc::clone(&storage.fleet), Arc::clone(&storage.events)).page(None).await.unwrap()
-}
-
 async fn assert_migration_changes_nothing(url: DatabaseUrl, mut database: impl SqlAccess, tables: &str) {
     let storage = open(url.clone()).await;
     fill(&storage).await;
@@ -73,7 +67,7 @@ async fn assert_migration_changes_nothing(url: DatabaseUrl, mut database: impl S
     }
     assert_eq!(storage::migrate(&options(url)).await.unwrap(), Vec::<String>::new());
     assert_eq!(dump(&mut database, tables).await, rows);
-    let found = verify_all(&storage).await;
+    let found = app(&storage).verified_chains().await;
     assert_eq!((found.devices, found.events, found.unchained, found.faults.len()), (6, 21, 0, 0));
 }
 
@@ -126,27 +120,31 @@ async fn assert_unchained_events_are_found(url: DatabaseUrl, mut database: impl 
     database.run(&insert_device("POS-00000001", at)).await;
     database.run(&insert_code("POS-00000001", 2, "ABC234", at)).await;
     database.run(&insert_device("POS-00000002", at)).await;
-    let found = verify_all(&storage).await;
+    let found = app(&storage).verified_chains().await;
     assert_eq!((found.devices, found.events, found.unchained, found.faults.len()), (2, 3, 3, 0), "no chain");
 
     issue_code(&storage, "POS-00000001", 1).await;
-    let found = verify_all(&storage).await;
+    let found = app(&storage).verified_chains().await;
     assert_eq!((found.events, found.unchained, found.faults.len()), (4, 3, 0), "the hash chain starts");
     let events = storage.events.events_of(&DeviceHistory::whole(&DeviceId::from_bits(1))).await.unwrap();
     assert_eq!(events.iter().map(|event| event.hash.is_some()).collect::<Vec<_>>(), [false, false, true]);
 
     database.run(&insert_code("POS-00000001", 4, "DEF234", at)).await;
     issue_code(&storage, "POS-00000001", 2).await;
-    let found = verify_all(&storage).await;
+    let found = app(&storage).verified_chains().await;
     assert_eq!((found.devices, found.events, found.unchained), (2, 6, 3));
     let faults: Vec<_> =
         found.faults.iter().map(|(id, finding)| (id.as_str(), finding.sequence, finding.fault)).collect();
     assert_eq!(faults, [("POS-00000001", 4, ChainFault::Unchained)], "an event without a hash inside the chain");
 
     database.run("UPDATE device_events SET actor = 'operator' WHERE sequence = 3").await;
-    assert_eq!(verify_all(&storage).await.faults[0].1.fault, ChainFault::Altered);
+    assert_eq!(app(&storage).verified_chains().await.faults[0].1.fault, ChainFault::Altered);
     database.run("DELETE FROM past_pairing_codes; DELETE FROM device_events WHERE sequence = 2").await;
-    assert_eq!(verify_all(&storage).await.faults[0].1.fault, ChainFault::Missing { through: 2 }, "before the chain");
+    assert_eq!(
+        app(&storage).verified_chains().await.faults[0].1.fault,
+        ChainFault::Missing { through: 2 },
+        "before the chain"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

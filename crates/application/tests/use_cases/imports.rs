@@ -1,65 +1,37 @@
 //! Tests of device imports: permissions, the order of checks, and progress.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use pos_application::fleet::{
-    ImportDevices, ImportError, ImportLimits, ImportOrder, ImportStores, NoImportFiles, Received,
-};
+use pos_application::Rules;
+use pos_application::fleet::{ImportError, ImportLimits, ImportOrder, Received};
 use pos_application::support::Authorization;
-use pos_domain::audit::{AuditEvent, AuditKind, Subject};
-use pos_domain::device::{Device, DeviceDetails};
+use pos_application::test_support::{MERCHANT, OTHER_MERCHANT, RESELLER, TestApp, new_device};
+use pos_domain::device::DeviceDetails;
 use pos_domain::fleet::{ImportMode, ImportedDevice, RowRefusal};
-use pos_domain::shared::{
-    AuditContext, DeviceId, IdempotencyKey, LocationId, MerchantId, Name, Party, RequestContext, ResellerId, Role,
-    Scope, UserId,
-};
-use pos_domain::tenancy::{Member, Merchant, Reseller};
-use pos_port_clock::ManualClock;
-use pos_port_storage::{InMemoryStore, Storage};
+use pos_domain::shared::{DeviceId, IdempotencyKey, LocationId, MerchantId, Party, RequestContext, Role, UserId};
+use pos_domain::tenancy::Member;
 use time::Duration;
 use uuid::Uuid;
 
-use crate::{MERCHANT, OTHER_MERCHANT, START};
+use crate::{in_memory, rules};
 
-const RESELLER: ResellerId = ResellerId(Uuid::from_u128(3));
 const NOWHERE: LocationId = LocationId(Uuid::from_u128(4));
 
-struct ImportFixture {
-    storage: Storage,
-    import: ImportDevices,
-}
-
 /// A reseller with [`MERCHANT`]. [`OTHER_MERCHANT`] has no reseller and has the device with number 9.
-async fn fixture(max_rows: u64) -> ImportFixture {
-    let storage = Storage::of(Arc::new(InMemoryStore::default()));
-    let name = || Name::parse("Somebody").unwrap();
-    let audit = |subject| AuditEvent::of(AuditKind::MerchantAdded, subject, AuditContext::operator(), START);
-    let reseller = Reseller { id: RESELLER, name: name(), created_at: START };
-    storage.directory.add_reseller(&reseller, &audit(Subject::Reseller(RESELLER))).await.unwrap();
-    for (id, of) in [(MERCHANT, Some(RESELLER)), (OTHER_MERCHANT, None)] {
-        let merchant = Merchant { id, name: name(), reseller: of, created_at: START };
-        storage.directory.add_merchant(&merchant, None, &audit(Subject::Merchant(id))).await.unwrap();
-    }
-    let nine = DeviceId::from_bits(9);
-    let nine = Device::provision(nine, OTHER_MERCHANT, DeviceDetails::default(), AuditContext::operator(), START);
-    storage.fleet.create(Scope::Operator, &[nine], None).await.unwrap();
-    let stores = ImportStores {
-        staging: storage.staging.clone(),
-        imports: storage.imports.clone(),
-        directory: storage.directory.clone(),
-        locations: storage.locations.clone(),
-        trail: storage.trail.clone(),
-    };
-    let limits = ImportLimits {
+async fn fixture(max_rows: u64) -> TestApp {
+    let imports = ImportLimits {
         max_rows,
         upload: Duration::HOUR,
         keep: Duration::DAY,
         max_refused_rows: 1_000_000,
         refusal_window: Duration::HOUR,
     };
-    let entropy = Arc::new(pos_port_clock::ScriptedEntropy::default());
-    let import = ImportDevices::new(stores, Arc::new(NoImportFiles), Arc::new(ManualClock::at(START)), entropy, limits);
-    ImportFixture { storage, import }
+    let app = TestApp::scripted(in_memory(), [], &Rules { imports, ..rules() });
+    app.add_reseller(RESELLER, "Somebody").await;
+    app.add_merchant(MERCHANT, "Somebody", Some(RESELLER)).await;
+    app.add_merchant(OTHER_MERCHANT, "Somebody", None).await;
+    app.provision(OTHER_MERCHANT, &new_device(Some(DeviceId::from_bits(9)))).await;
+    app
 }
 
 fn of(party: Party, role: Role) -> Authorization {
@@ -75,25 +47,24 @@ fn order(authorization: &Authorization, mode: ImportMode) -> ImportOrder {
     ImportOrder { authorization: authorization.clone(), mode, key: None }
 }
 
-impl ImportFixture {
-    async fn received(&self, order: ImportOrder, rows: Vec<ImportedDevice>) -> Result<Received, ImportError> {
-        let mut upload = self.import.begin(order).await?;
-        for row in rows {
-            upload.push(Ok(row)).await?;
-        }
-        upload.finish("test", [0; 32]).await
+async fn received(app: &TestApp, order: ImportOrder, rows: Vec<ImportedDevice>) -> Result<Received, ImportError> {
+    let mut upload = app.fleet.import.begin(order).await?;
+    for row in rows {
+        upload.push(Ok(row)).await?;
     }
+    upload.finish("test", [0; 32]).await
+}
 
-    async fn outcomes(
-        &self,
-        authorization: &Authorization,
-        mode: ImportMode,
-        rows: Vec<ImportedDevice>,
-    ) -> Vec<Result<(), RowRefusal>> {
-        let received = self.received(order(authorization, mode), rows).await.unwrap();
-        let ended = self.import.apply(authorization, &received, &|_| {}).await.unwrap();
-        self.import.report(&ended).next_page().await.unwrap().into_iter().map(|row| row.outcome).collect()
-    }
+async fn outcomes(
+    app: &TestApp,
+    authorization: &Authorization,
+    mode: ImportMode,
+    rows: Vec<ImportedDevice>,
+) -> Vec<Result<(), RowRefusal>> {
+    let import = &app.fleet.import;
+    let received = received(app, order(authorization, mode), rows).await.unwrap();
+    let ended = import.apply(authorization, &received, &|_| {}).await.unwrap();
+    import.report(&ended).next_page().await.unwrap().into_iter().map(|row| row.outcome).collect()
 }
 
 #[tokio::test]
@@ -107,7 +78,7 @@ async fn only_operators_and_resellers_from_role_operator_up_may_import() {
         (of(reseller, Role::Admin), true),
         (Authorization::operator(), true),
     ] {
-        let begun = app.import.begin(order(&authorization, ImportMode::BestEffort)).await;
+        let begun = app.fleet.import.begin(order(&authorization, ImportMode::BestEffort)).await;
         assert_eq!(matches!(begun, Err(ImportError::Forbidden)), !may, "{authorization:?}");
         assert_eq!(begun.is_ok(), may, "{authorization:?}");
     }
@@ -138,8 +109,8 @@ async fn the_merchant_of_a_row_is_checked_first() {
         Err(RowRefusal::Duplicate { of: 2 }),
         Err(RowRefusal::Duplicate { of: 2 }),
     ];
-    assert_eq!(app.outcomes(&reseller, ImportMode::BestEffort, rows).await, expected);
-    let taken = app.outcomes(&reseller, ImportMode::BestEffort, vec![device(9, MERCHANT)]).await;
+    assert_eq!(outcomes(&app, &reseller, ImportMode::BestEffort, rows).await, expected);
+    let taken = outcomes(&app, &reseller, ImportMode::BestEffort, vec![device(9, MERCHANT)]).await;
     assert_eq!(taken, [Err(RowRefusal::Taken)]);
 }
 
@@ -148,7 +119,7 @@ async fn an_operator_imports_for_any_existing_merchant() {
     let app = fixture(10).await;
     let unknown = MerchantId(Uuid::from_u128(99));
     let rows = vec![device(1, unknown), device(2, OTHER_MERCHANT)];
-    let outcomes = app.outcomes(&Authorization::operator(), ImportMode::BestEffort, rows).await;
+    let outcomes = outcomes(&app, &Authorization::operator(), ImportMode::BestEffort, rows).await;
     assert_eq!(outcomes, [Err(RowRefusal::UnknownMerchant), Ok(())]);
     let stored = app.storage.devices.find(&DeviceId::from_bits(2)).await.unwrap().unwrap();
     assert_eq!(stored.merchant_id(), OTHER_MERCHANT);
@@ -159,8 +130,8 @@ async fn a_row_above_the_limit_ends_the_upload() {
     let app = fixture(2).await;
     let rows = |count| (1..=count).map(|number| device(number, MERCHANT)).collect::<Vec<_>>();
     let best_effort = || order(&Authorization::operator(), ImportMode::BestEffort);
-    assert!(matches!(app.received(best_effort(), rows(3)).await, Err(ImportError::TooManyRows(2))));
-    assert!(app.received(best_effort(), rows(2)).await.is_ok());
+    assert!(matches!(received(&app, best_effort(), rows(3)).await, Err(ImportError::TooManyRows(2))));
+    assert!(received(&app, best_effort(), rows(2)).await.is_ok());
 }
 
 #[tokio::test]
@@ -170,16 +141,16 @@ async fn progress_is_reported_and_a_completed_import_is_not_repeated() {
     let key = Some(IdempotencyKey::parse("k").unwrap());
     for (mode, from) in [(ImportMode::BestEffort, 10), (ImportMode::AllOrNothing, 10_000)] {
         let rows = (from..from + 2_500).map(|number| device(number, MERCHANT)).collect();
-        let received = app.received(order(&authorization, mode), rows).await.unwrap();
+        let received = received(&app, order(&authorization, mode), rows).await.unwrap();
         let reported = Mutex::new(Vec::new());
         let progress = |row| reported.lock().unwrap().push(row);
-        let ended = app.import.apply(&authorization, &received, &progress).await.unwrap();
+        let ended = app.fleet.import.apply(&authorization, &received, &progress).await.unwrap();
         let repeated = Received { import: ended.clone(), ..received };
-        let again = app.import.apply(&authorization, &repeated, &progress).await.unwrap();
+        let again = app.fleet.import.apply(&authorization, &repeated, &progress).await.unwrap();
         assert_eq!((ended == again, reported.into_inner().unwrap()), (true, vec![1_000, 2_000, 2_500]));
     }
     let keyed = ImportOrder { key, ..order(&authorization, ImportMode::BestEffort) };
-    assert!(!app.received(keyed.clone(), vec![device(1, MERCHANT)]).await.unwrap().replayed);
-    assert!(!app.import.begin(keyed.clone()).await.unwrap().wants_rows(), "the rows are uploaded");
-    assert!(app.received(keyed, Vec::new()).await.unwrap().replayed, "the digest identifies the file");
+    assert!(!received(&app, keyed.clone(), vec![device(1, MERCHANT)]).await.unwrap().replayed);
+    assert!(!app.fleet.import.begin(keyed.clone()).await.unwrap().wants_rows(), "the rows are uploaded");
+    assert!(received(&app, keyed, Vec::new()).await.unwrap().replayed, "the digest identifies the file");
 }

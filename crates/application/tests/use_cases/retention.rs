@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use pos_application::Rules;
 use pos_application::audit::{PurgeExpired, PurgeOutcome, PurgeStep, Retention};
-use pos_application::fleet::VerifyDeviceChains;
 use pos_application::pairing::ClaimDeviceError;
+use pos_application::test_support::{MERCHANT, START, TestApp, claimant};
 use pos_domain::device::SHORTEST_EVENT_RETENTION;
-use pos_port_clock::ManualClock;
+use pos_port_storage::Storage;
 use pos_port_storage::audit::{ExpiredKind, PurgeBatch, Purged, PurgedBatch, RetentionRepository};
 use pos_port_storage::shared::StorageError;
 use time::{Duration, OffsetDateTime};
 
-use crate::{LIMIT, MERCHANT, START, TTL, TestApp, attempt, user};
+use crate::{LIMIT, TTL, in_memory, rules, unlimited};
 
 const RETENTION: Retention = Retention {
     past_codes: Duration::days(30),
@@ -56,8 +57,9 @@ async fn run(purge: &PurgeExpired) -> Vec<PurgeOutcome> {
 
 fn scripted(retention: Retention, script: impl IntoIterator<Item = Option<Purged>>) -> (Arc<Scripted>, PurgeExpired) {
     let store = Arc::new(Scripted { script: Mutex::new(script.into_iter().collect()), ..Scripted::default() });
-    let purge = PurgeExpired::new(store.clone(), Arc::new(ManualClock::at(START)), retention, 10);
-    (store, purge)
+    let storage = Storage { retention: store.clone(), ..in_memory() };
+    let rules = Rules { retention, purge_batch: 10, ..rules() };
+    (store, TestApp::scripted(storage, [], &rules).audit.purge)
 }
 
 impl Scripted {
@@ -148,18 +150,17 @@ async fn the_next_run_continues_after_the_device_events_of_the_previous_one() {
 #[tokio::test]
 async fn a_purge_changes_no_response_except_for_purged_codes() {
     for purged in [false, true] {
-        let app = TestApp::new([]);
-        let call = app.device("POS-00000001").await;
+        let app = TestApp::scripted(in_memory(), [], &Rules { retention: RETENTION, purge_batch: 2, ..rules() });
+        let call = app.terminal("POS-00000001").await;
         let superseded = app.code(&call).await;
         let code = app.code(&call).await;
-        let ann = user(MERCHANT, "ann");
+        let ann = claimant(MERCHANT, "ann");
         for _ in 0..LIMIT.max_failures {
             app.claim(&ann, "ZZZZZZ").await.unwrap_err();
         }
-        let purge = PurgeExpired::new(app.storage.retention.clone(), app.clock.clone(), RETENTION, 2);
         let purge = async || {
             if purged {
-                run(&purge).await;
+                run(&app.audit.purge).await;
             }
         };
         purge().await;
@@ -175,14 +176,13 @@ async fn a_purge_changes_no_response_except_for_purged_codes() {
         purge().await;
         let refused = app.claim(&ann, &code).await;
         assert!(matches!(refused, Err(ClaimDeviceError::CodeExpired)), "it is the latest code: {refused:?}");
-        let refused = app.unlimited_claim(&ann, attempt(&superseded)).await;
+        let refused = unlimited(&app).claim(&ann, &superseded).await;
         assert_eq!(matches!(refused, Err(ClaimDeviceError::CodeNotFound)), purged, "{refused:?}");
         app.clock.advance(SHORTEST_EVENT_RETENTION);
         purge().await;
         let fresh = app.code(&call).await;
         app.claim(&ann, &fresh).await.unwrap();
-        let verify = VerifyDeviceChains::new(app.storage.fleet.clone(), app.storage.events.clone());
-        let verified = verify.with_clock(app.clock.clone()).page(None).await.unwrap();
+        let verified = app.verified_chains().await;
         assert_eq!((verified.faults, verified.events, verified.purged > 0), (vec![], 5, purged));
     }
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pos_application::pairing::{CheckStatus, CheckedStatus, StatusAnswer, TerminalCall};
+use pos_application::test_support::{MERCHANT, START, TestApp, claimant};
+use pos_application::{Ports, UseCases};
 use pos_domain::device::{DeviceStatus, PairingCodeStatus};
 use pos_domain::shared::DeviceId;
-use pos_port_clock::ManualClock;
+use pos_port_clock::{ManualClock, ScriptedEntropy};
+use pos_port_storage::Storage;
 use pos_port_storage::pairing::{DeviceChangeNotifier, DeviceSubscription, Wake};
 
-use crate::{MERCHANT, START, TestApp, user};
+use crate::{app, rules};
 
 /// Nothing changes; time passes until the timeout.
 struct NoChange(Arc<ManualClock>);
@@ -36,7 +39,7 @@ struct LostNotification(Arc<TestApp>, String);
 impl DeviceSubscription for LostNotification {
     async fn changed(&mut self, at_most: Duration) -> Wake {
         self.0.clock.advance(at_most.try_into().unwrap());
-        let _ = self.0.claim(&user(MERCHANT, "ann"), &self.1).await;
+        let _ = self.0.claim(&claimant(MERCHANT, "ann"), &self.1).await;
         Wake::TimedOut
     }
 }
@@ -74,7 +77,9 @@ impl DeviceChangeNotifier for Full {
 }
 
 fn status(app: &TestApp, changes: impl DeviceChangeNotifier + 'static) -> CheckStatus {
-    CheckStatus::new(app.storage.devices.clone(), Arc::new(changes), app.clock.clone(), Duration::from_secs(5))
+    let storage = Storage { changes: Arc::new(changes), ..app.storage.clone() };
+    let ports = Ports::for_tests(storage, app.clock.clone(), Arc::new(ScriptedEntropy::default()));
+    UseCases::new(&ports, &rules()).pairing.check_status
 }
 
 /// Returns the status at the end of an uninterrupted wait, and whether the request was held.
@@ -99,8 +104,8 @@ fn waited(app: &TestApp) -> i64 {
 
 #[tokio::test]
 async fn without_a_change_the_wait_ends_at_its_timeout() {
-    let app = TestApp::new([]);
-    let call = app.device("POS-00000001").await;
+    let app = app([]);
+    let call = app.terminal("POS-00000001").await;
     app.code(&call).await;
     let (checked, _) = wait_to_the_end(&status(&app, NoChange(app.clock.clone())), &call, 12).await;
     assert_eq!(checked.pairing_code_status, PairingCodeStatus::Pending);
@@ -109,8 +114,8 @@ async fn without_a_change_the_wait_ends_at_its_timeout() {
 
 #[tokio::test]
 async fn a_code_that_expires_ends_the_wait_at_that_time() {
-    let app = TestApp::new([]);
-    let call = app.device("POS-00000001").await;
+    let app = app([]);
+    let call = app.terminal("POS-00000001").await;
     app.code(&call).await;
     let (checked, _) = wait_to_the_end(&status(&app, NoChange(app.clock.clone())), &call, 900).await;
     assert_eq!(checked.pairing_code_status, PairingCodeStatus::Expired);
@@ -119,8 +124,8 @@ async fn a_code_that_expires_ends_the_wait_at_that_time() {
 
 #[tokio::test]
 async fn a_claim_with_a_lost_notification_is_detected_by_the_recheck() {
-    let app = Arc::new(TestApp::new([]));
-    let call = app.device("POS-00000001").await;
+    let app = Arc::new(app([]));
+    let call = app.terminal("POS-00000001").await;
     let code = app.code(&call).await;
     let (checked, _) = wait_to_the_end(&status(&app, LostNotification(app.clone(), code)), &call, 60).await;
     assert_eq!(checked.device_status, DeviceStatus::Claimed);
@@ -129,8 +134,8 @@ async fn a_claim_with_a_lost_notification_is_detected_by_the_recheck() {
 
 #[tokio::test]
 async fn without_a_free_subscription_the_request_is_answered_at_once() {
-    let app = TestApp::new([]);
-    let call = app.device("POS-00000001").await;
+    let app = app([]);
+    let call = app.terminal("POS-00000001").await;
     app.code(&call).await;
     let (checked, held) = wait_to_the_end(&status(&app, Full), &call, 60).await;
     assert_eq!((checked.pairing_code_status, held, waited(&app)), (PairingCodeStatus::Pending, false, 0));
@@ -138,8 +143,8 @@ async fn without_a_free_subscription_the_request_is_answered_at_once() {
 
 #[tokio::test]
 async fn spurious_notifications_do_not_extend_the_wait() {
-    let app = TestApp::new([]);
-    let call = app.device("POS-00000001").await;
+    let app = app([]);
+    let call = app.terminal("POS-00000001").await;
     app.code(&call).await;
     let spurious = status(&app, SpuriousNotifications(app.clock.clone()));
     let (_, held) = wait_to_the_end(&spurious, &call, 12).await;
@@ -148,8 +153,8 @@ async fn spurious_notifications_do_not_extend_the_wait() {
 
 #[tokio::test]
 async fn an_interrupted_wait_returns_the_latest_known_status() {
-    let app = TestApp::new([]);
-    let call = app.device("POS-00000001").await;
+    let app = app([]);
+    let call = app.terminal("POS-00000001").await;
     app.code(&call).await;
     let no_change = status(&app, NoChange(app.clock.clone()));
     let answer = no_change.begin_wait(&call, Duration::from_secs(60)).await.unwrap();

@@ -3,12 +3,12 @@
 use super::*;
 
 /// Runs `call` concurrently for every caller, each in its own task.
-async fn concurrently<T, F>(fleet: &Arc<FleetFixture>, call: impl Fn(Arc<FleetFixture>, usize) -> F) -> Vec<T>
+async fn concurrently<T, F>(app: &Arc<TestApp>, call: impl Fn(Arc<TestApp>, usize) -> F) -> Vec<T>
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let tasks: Vec<_> = (0..32).map(|caller| tokio::spawn(call(fleet.clone(), caller))).collect();
+    let tasks: Vec<_> = (0..32).map(|caller| tokio::spawn(call(app.clone(), caller))).collect();
     let mut idempotency = Vec::new();
     for task in tasks {
         idempotency.push(task.await.unwrap());
@@ -18,9 +18,9 @@ where
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_identical_concurrent_requests_one_creates() {
-    let fleet = FleetFixture::new([]).await;
-    let idempotency = concurrently(&fleet, |fleet, _| async move {
-        fleet.provision.one_encoded(&own(Role::Operator), &new(None), fleet.keyed("k", b"a")).await.unwrap()
+    let app = fleet([]).await;
+    let idempotency = concurrently(&app, |app, _| async move {
+        app.fleet.provision.one_encoded(&own(Role::Operator), &new_device(None), keyed(&app, "k", b"a")).await.unwrap()
     })
     .await;
     let made: Vec<&String> = idempotency
@@ -35,50 +35,52 @@ async fn of_identical_concurrent_requests_one_creates() {
         EncodedResponse::New(_) => true,
         EncodedResponse::Replayed(text) => text == made[0],
     }));
-    let listed = fleet.queries.list(&own(Role::Viewer), DeviceFilter::default(), None, 100).await.unwrap();
+    let listed = app.fleet.queries.list(&own(Role::Viewer), DeviceFilter::default(), None, 100).await.unwrap();
     assert_eq!(listed.items.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_concurrent_releases_transfers_and_decommissions_exactly_one_succeeds_each() {
-    let fleet = FleetFixture::new([]).await;
-    let id = fleet.claimed(1).await;
-    let released = concurrently(&fleet, |fleet, _| {
+    let app = fleet([]).await;
+    let id = claimed(&app, 1).await;
+    let released = concurrently(&app, |app, _| {
         let id = id.clone();
-        async move { fleet.release.execute(&own(Role::Operator), &id).await.is_ok() }
+        async move { app.fleet.release.execute(&own(Role::Operator), &id).await.is_ok() }
     });
     assert_eq!(released.await.iter().filter(|ok| **ok).count(), 1);
-    let moved = concurrently(&fleet, |fleet, _| {
+    let moved = concurrently(&app, |app, _| {
         let id = id.clone();
         async move {
-            let parent = fleet.parent(Role::Operator, MERCHANT).await;
-            fleet.transfer.execute(&parent, &id, SISTER).await.is_ok()
+            let parent = parent(&app, Role::Operator, MERCHANT).await;
+            app.fleet.transfer.execute(&parent, &id, SISTER).await.is_ok()
         }
     });
     assert_eq!(moved.await.iter().filter(|ok| **ok).count(), 1);
-    let out = concurrently(&fleet, |fleet, _| {
+    let out = concurrently(&app, |app, _| {
         let id = id.clone();
-        async move { fleet.decommission.execute(&member(SISTER, Role::Admin), &id).await.is_ok() }
+        async move { app.fleet.decommission.execute(&member(SISTER, Role::Admin), &id).await.is_ok() }
     });
     assert_eq!(out.await.iter().filter(|ok| **ok).count(), 1);
     use DeviceEventKind::{Decommissioned, Released, Transferred};
-    assert_eq!(fleet.kinds(&id).await[3..], [Released, Transferred, Decommissioned]);
+    assert_eq!(app.event_kinds(&id).await[3..], [Released, Transferred, Decommissioned]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_equal_concurrent_updates_one_records_an_event_and_of_different_ones_each() {
-    let fleet = FleetFixture::new([]).await;
-    let id = fleet.device(1).await;
-    let same = concurrently(&fleet, |fleet, _| {
+    let app = fleet([]).await;
+    let id = device(&app, 1).await;
+    let same = concurrently(&app, |app, _| {
         let id = id.clone();
-        async move { fleet.update.execute(&own(Role::Operator), &id, &labelled("Till")).await.is_ok() }
+        async move { app.fleet.update.execute(&own(Role::Operator), &id, &labelled("Till")).await.is_ok() }
     });
     assert!(same.await.iter().all(|ok| *ok));
-    assert_eq!(fleet.kinds(&id).await, [DeviceEventKind::Provisioned, DeviceEventKind::Updated]);
-    let each = concurrently(&fleet, |fleet, caller| {
+    assert_eq!(app.event_kinds(&id).await, [DeviceEventKind::Provisioned, DeviceEventKind::Updated]);
+    let each = concurrently(&app, |app, caller| {
         let id = id.clone();
-        async move { fleet.update.execute(&own(Role::Operator), &id, &labelled(&format!("Till {caller}"))).await.is_ok() }
+        async move {
+            app.fleet.update.execute(&own(Role::Operator), &id, &labelled(&format!("Till {caller}"))).await.is_ok()
+        }
     });
     assert!(each.await.iter().all(|ok| *ok));
-    assert_eq!(fleet.kinds(&id).await.len(), 2 + 32);
+    assert_eq!(app.event_kinds(&id).await.len(), 2 + 32);
 }
