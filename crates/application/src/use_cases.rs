@@ -1,6 +1,7 @@
 //! Construction of every use case from its ports and rules.
 //!
-//! The server, its commands and the examples take use cases from [`UseCases::new`].
+//! The constructors of the use cases are private to the crate: the server, its commands and the tests take them from
+//! [`UseCases::new`].
 
 use std::sync::Arc;
 
@@ -258,7 +259,7 @@ impl FleetUseCases {
                 entropy.clone(),
                 rules.imports,
             ),
-            verify_chains: VerifyDeviceChains::new(fleet.clone(), storage.events.clone()).with_clock(clock.clone()),
+            verify_chains: VerifyDeviceChains::new(fleet.clone(), storage.events.clone(), clock.clone()),
         }
     }
 }

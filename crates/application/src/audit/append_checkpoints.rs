@@ -18,7 +18,7 @@ pub struct AppendCheckpoints {
 impl AppendCheckpoints {
     /// Creates the use case on `trail`.
     #[must_use]
-    pub fn new(trail: Arc<dyn AuditTrail>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(trail: Arc<dyn AuditTrail>, clock: Arc<dyn Clock>) -> Self {
         Self { trail, clock }
     }
 

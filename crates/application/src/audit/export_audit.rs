@@ -73,7 +73,7 @@ impl<T, M> PagedStream<T, M> {
 impl ExportAudit {
     /// Creates the use case on `events` and `trail`.
     #[must_use]
-    pub fn new(events: Arc<dyn DeviceEventLog>, trail: Arc<dyn AuditTrail>) -> Self {
+    pub(crate) fn new(events: Arc<dyn DeviceEventLog>, trail: Arc<dyn AuditTrail>) -> Self {
         Self { events, trail }
     }
 

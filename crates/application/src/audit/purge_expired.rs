@@ -81,7 +81,7 @@ pub enum PurgeOutcome {
 impl PurgeExpired {
     /// Creates the use case; a batch has at most `batch_size` rows (at least 1).
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         store: Arc<dyn RetentionRepository>,
         clock: Arc<dyn Clock>,
         retention: Retention,

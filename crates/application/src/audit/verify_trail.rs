@@ -112,7 +112,7 @@ pub type FaultSink<'s> = &'s mut (dyn FnMut(TrailFault) + Send);
 impl VerifyTrail {
     /// Creates the use case on `trail`.
     #[must_use]
-    pub fn new(trail: Arc<dyn AuditTrail>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(trail: Arc<dyn AuditTrail>, clock: Arc<dyn Clock>) -> Self {
         Self { trail, clock }
     }
 

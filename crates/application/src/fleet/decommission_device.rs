@@ -17,7 +17,7 @@ pub struct DecommissionDevice(OptimisticUpdate);
 impl DecommissionDevice {
     /// Creates the use case.
     #[must_use]
-    pub fn new(fleet: Arc<dyn FleetRepository>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(fleet: Arc<dyn FleetRepository>, clock: Arc<dyn Clock>) -> Self {
         Self(OptimisticUpdate { fleet, clock })
     }
 

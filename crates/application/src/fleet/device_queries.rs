@@ -30,7 +30,7 @@ pub struct DeviceFilter {
 impl DeviceQueries {
     /// Creates the queries on `fleet` and `events`.
     #[must_use]
-    pub fn new(fleet: Arc<dyn FleetRepository>, events: Arc<dyn DeviceEventLog>) -> Self {
+    pub(crate) fn new(fleet: Arc<dyn FleetRepository>, events: Arc<dyn DeviceEventLog>) -> Self {
         Self { fleet, events }
     }
 

@@ -55,17 +55,17 @@ pub struct ImportDevices {
 
 /// Repositories of an import.
 #[derive(Clone)]
-pub struct ImportStores {
+pub(crate) struct ImportStores {
     /// Rows being uploaded.
-    pub staging: Arc<dyn ImportStaging>,
+    pub(crate) staging: Arc<dyn ImportStaging>,
     /// Uploaded imports.
-    pub imports: Arc<dyn ImportRepository>,
+    pub(crate) imports: Arc<dyn ImportRepository>,
     /// Merchants.
-    pub directory: Arc<dyn DirectoryRepository>,
+    pub(crate) directory: Arc<dyn DirectoryRepository>,
     /// Locations.
-    pub locations: Arc<dyn LocationRepository>,
+    pub(crate) locations: Arc<dyn LocationRepository>,
     /// Audit trail, for refused rows.
-    pub trail: Arc<dyn AuditTrail>,
+    pub(crate) trail: Arc<dyn AuditTrail>,
 }
 
 /// Limits of an import.
@@ -134,7 +134,7 @@ pub enum ImportError {
 impl ImportDevices {
     /// Creates the use case; import ids are generated from `entropy`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         stores: ImportStores,
         files: Arc<dyn ImportFiles>,
         clock: Arc<dyn Clock>,

@@ -18,10 +18,11 @@ mod verify_device_chains;
 
 pub use decommission_device::DecommissionDevice;
 pub use device_queries::{DeviceFilter, DeviceQueries};
+pub(crate) use import_devices::ImportStores;
 pub use import_devices::{
     FileFault, ImportDevices, ImportError, ImportFiles, ImportFormat, ImportLimits, ImportOrder, ImportReport,
-    ImportStores, ImportTotals, MAX_ROW_BYTES, NoImportFiles, ReadRow, ReceiveError, Received, Receiver, RowParser,
-    Upload, max_file_bytes,
+    ImportTotals, MAX_ROW_BYTES, NoImportFiles, ReadRow, ReceiveError, Received, Receiver, RowParser, Upload,
+    max_file_bytes,
 };
 pub use provision_devices::{NewDevice, ProvisionDevices};
 pub use release_device::ReleaseDevice;

@@ -36,7 +36,7 @@ pub struct NewDevice {
 impl ProvisionDevices {
     /// Creates the use case; device ids are generated from `entropy`.
     #[must_use]
-    pub fn new(fleet: Arc<dyn FleetRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(fleet: Arc<dyn FleetRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { fleet, clock, entropy }
     }
 

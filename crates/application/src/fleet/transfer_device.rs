@@ -21,7 +21,7 @@ pub struct TransferDevice {
 impl TransferDevice {
     /// Creates the use case; the new merchant is looked up in `directory`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         fleet: Arc<dyn FleetRepository>,
         directory: Arc<dyn DirectoryRepository>,
         clock: Arc<dyn Clock>,

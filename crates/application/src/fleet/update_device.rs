@@ -35,7 +35,7 @@ impl DetailsPatch {
 impl UpdateDevice {
     /// Creates the use case.
     #[must_use]
-    pub fn new(fleet: Arc<dyn FleetRepository>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(fleet: Arc<dyn FleetRepository>, clock: Arc<dyn Clock>) -> Self {
         Self(OptimisticUpdate { fleet, clock })
     }
 

@@ -19,7 +19,7 @@ const PAGE: u32 = 1_000;
 pub struct VerifyDeviceChains {
     fleet: Arc<dyn FleetRepository>,
     events: Arc<dyn DeviceEventLog>,
-    clock: Option<Arc<dyn Clock>>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Result for a number of devices.
@@ -54,16 +54,10 @@ pub enum VerifyDeviceChainsError {
 }
 
 impl VerifyDeviceChains {
-    /// Creates the use case on these stores.
+    /// Creates the use case on these stores. An event that was purged before its retention, by the clock, is a fault.
     #[must_use]
-    pub fn new(fleet: Arc<dyn FleetRepository>, events: Arc<dyn DeviceEventLog>) -> Self {
-        Self { fleet, events, clock: None }
-    }
-
-    /// Also compares purged events with this clock: an event that was purged before its retention is a fault.
-    #[must_use]
-    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
-        Self { clock: Some(clock), ..self }
+    pub(crate) fn new(fleet: Arc<dyn FleetRepository>, events: Arc<dyn DeviceEventLog>, clock: Arc<dyn Clock>) -> Self {
+        Self { fleet, events, clock }
     }
 
     /// Verifies the next page of devices, those after `after`. The caller repeats it with [`VerifiedChains::last`] until that is
@@ -159,7 +153,7 @@ impl VerifyDeviceChains {
     fn begin(&self, device: &Device, checkpoint: Option<&ChainCheckpoint>) -> ChainVerifier {
         let check = ChainVerifier::of(device);
         match checkpoint {
-            Some(checkpoint) => check.after(checkpoint, self.clock.as_ref().map(|clock| clock.now())),
+            Some(checkpoint) => check.after(checkpoint, Some(self.clock.now())),
             None => check,
         }
     }

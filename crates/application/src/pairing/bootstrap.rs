@@ -44,7 +44,11 @@ pub enum BootstrapError {
 impl Bootstrap {
     /// Creates a bootstrap that returns `min_supported_version`.
     #[must_use]
-    pub fn new(devices: Arc<dyn DeviceRepository>, clock: Arc<dyn Clock>, min_supported_version: AppVersion) -> Self {
+    pub(crate) fn new(
+        devices: Arc<dyn DeviceRepository>,
+        clock: Arc<dyn Clock>,
+        min_supported_version: AppVersion,
+    ) -> Self {
         Self { devices, clock, min_supported_version }
     }
 

@@ -84,7 +84,7 @@ impl CheckStatus {
     /// Creates a status check. While it waits, the status is read every `recheck` even without a notification, because
     /// notifications can be lost with a connection.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         devices: Arc<dyn DeviceRepository>,
         changes: Arc<dyn DeviceChangeNotifier>,
         clock: Arc<dyn Clock>,

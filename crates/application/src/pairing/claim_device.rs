@@ -127,7 +127,7 @@ impl Refusal {
 impl ClaimDevice {
     /// Creates the use case; claims are limited by `limit`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         devices: Arc<dyn DeviceRepository>,
         failures: Arc<dyn ClaimFailureRepository>,
         clock: Arc<dyn Clock>,

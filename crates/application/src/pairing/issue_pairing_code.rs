@@ -49,7 +49,7 @@ pub enum IssuePairingCodeError {
 impl IssuePairingCode {
     /// Creates the use case; codes are generated from `entropy` and valid for `ttl`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         devices: Arc<dyn DeviceRepository>,
         clock: Arc<dyn Clock>,
         entropy: Arc<dyn Entropy>,

@@ -27,7 +27,7 @@ pub(crate) struct RequestKey<'a> {
 impl Idempotency {
     /// Creates the store of responses; each is stored for `retention`.
     #[must_use]
-    pub fn new(repository: Arc<dyn IdempotencyRepository>, retention: Duration) -> Self {
+    pub(crate) fn new(repository: Arc<dyn IdempotencyRepository>, retention: Duration) -> Self {
         Self { repository, retention }
     }
 

@@ -36,7 +36,7 @@ pub enum LogOutError {
 impl CloseSession {
     /// Creates the use case. Logouts are stored for `max_lifetime`; after that no session they name can be open.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         sessions: Arc<dyn SessionRepository>,
         logouts: Arc<dyn LogoutVerifier>,
         clock: Arc<dyn Clock>,

@@ -40,7 +40,7 @@ pub enum ActingError {
 impl CurrentSession {
     /// Creates the use case.
     #[must_use]
-    pub fn new(sessions: Arc<dyn SessionRepository>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(sessions: Arc<dyn SessionRepository>, clock: Arc<dyn Clock>) -> Self {
         Self { sessions, clock }
     }
 

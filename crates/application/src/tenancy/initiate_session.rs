@@ -84,7 +84,7 @@ impl Hosts {
 impl InitiateSession {
     /// Creates the use case. Sessions of refreshed tokens last at most `max_lifetime`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         directory: Arc<dyn DirectoryRepository>,
         members: Arc<dyn MemberRepository>,
         sessions: Arc<dyn SessionRepository>,

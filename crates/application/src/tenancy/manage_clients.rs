@@ -50,7 +50,7 @@ pub enum ManageClientsError {
 impl ManageClients {
     /// Creates the use case; ids and secrets are generated from `entropy`.
     #[must_use]
-    pub fn new(clients: Arc<dyn ApiClientRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(clients: Arc<dyn ApiClientRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { clients, clock, entropy }
     }
 

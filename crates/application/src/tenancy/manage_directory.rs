@@ -28,7 +28,11 @@ pub enum ManageDirectoryError {
 impl ManageDirectory {
     /// Creates the use case; ids that are not given are generated from `entropy`.
     #[must_use]
-    pub fn new(directory: Arc<dyn DirectoryRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(
+        directory: Arc<dyn DirectoryRepository>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         Self { directory, clock, entropy }
     }
 

@@ -23,7 +23,11 @@ pub struct ManageLocations {
 impl ManageLocations {
     /// Creates the use case; ids are generated from `entropy`.
     #[must_use]
-    pub fn new(locations: Arc<dyn LocationRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(
+        locations: Arc<dyn LocationRepository>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         Self { locations, clock, entropy }
     }
 

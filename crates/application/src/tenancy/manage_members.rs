@@ -37,7 +37,7 @@ pub enum ManageMembersError {
 impl ManageMembers {
     /// Creates the use case; grant ids are generated from `entropy`.
     #[must_use]
-    pub fn new(members: Arc<dyn MemberRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(members: Arc<dyn MemberRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
         Self { members, clock, entropy }
     }
 

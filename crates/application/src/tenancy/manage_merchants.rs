@@ -25,7 +25,11 @@ impl ManageMerchants {
     /// Creates the use case. Ids are generated from `entropy` and never chosen by a reseller, because tokens of another could
     /// name the id already.
     #[must_use]
-    pub fn new(directory: Arc<dyn DirectoryRepository>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(
+        directory: Arc<dyn DirectoryRepository>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
         Self { directory, clock, entropy }
     }
 

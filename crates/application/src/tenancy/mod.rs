@@ -19,4 +19,5 @@ pub use manage_directory::{ManageDirectory, ManageDirectoryError};
 pub use manage_locations::ManageLocations;
 pub use manage_members::{ManageMembers, ManageMembersError};
 pub use manage_merchants::ManageMerchants;
-pub use start_client_session::{ClientSession, ClientStores, StartClientSession, StartClientSessionError};
+pub(crate) use start_client_session::ClientStores;
+pub use start_client_session::{ClientSession, StartClientSession, StartClientSessionError};

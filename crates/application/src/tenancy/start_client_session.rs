@@ -38,15 +38,15 @@ pub struct StartClientSession {
 
 /// Repositories of the use case.
 #[derive(Clone)]
-pub struct ClientStores {
+pub(crate) struct ClientStores {
     /// API clients.
-    pub clients: Arc<dyn ApiClientRepository>,
+    pub(crate) clients: Arc<dyn ApiClientRepository>,
     /// Failure windows of addresses.
-    pub failures: Arc<dyn ClientFailureRepository>,
+    pub(crate) failures: Arc<dyn ClientFailureRepository>,
     /// Names of merchants and resellers.
-    pub directory: Arc<dyn DirectoryRepository>,
+    pub(crate) directory: Arc<dyn DirectoryRepository>,
     /// Sessions.
-    pub sessions: Arc<dyn SessionRepository>,
+    pub(crate) sessions: Arc<dyn SessionRepository>,
 }
 
 /// Session of an authenticated API client.
@@ -83,7 +83,7 @@ pub enum StartClientSessionError {
 impl StartClientSession {
     /// Creates the use case. Sessions get the application and channel of `client_app`; wrong secrets are limited by `limit`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         stores: ClientStores,
         tokens: Arc<dyn ClientTokens>,
         verifier: Arc<dyn TokenVerifier>,
