@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::app::app;
 use crate::issuer::PORTAL;
 use crate::seed::seed_directory;
-use crate::server::{Answer, USER_AGENT, send};
+use crate::server::{Answer, as_terminal, send};
 use crate::stores::{options, sqlite_url};
 use crate::users::{AUDIENCE, ApiClient};
 
@@ -150,8 +150,7 @@ impl RealServer {
 
     /// Sends a terminal's request with its three headers.
     pub async fn terminal(&self, method: Method, path: &str, device_id: &str) -> Answer {
-        let request = self.request(method, path).header("X-Device-Id", device_id);
-        send(request.header("User-Agent", USER_AGENT).header("X-Client-Type", "pos")).await
+        send(as_terminal(self.request(method, path), device_id)).await
     }
 
     /// Requests a new pairing code for a device.
@@ -159,8 +158,7 @@ impl RealServer {
     /// # Panics
     /// If the response has no code.
     pub async fn code(&self, device_id: &str) -> String {
-        let answer = self.terminal(Method::POST, "/pos/pairing-code", device_id).await;
-        answer.json()["pairing_code"].as_str().unwrap_or_else(|| panic!("no code: {answer:?}")).to_owned()
+        self.terminal(Method::POST, "/pos/pairing-code", device_id).await.pairing_code()
     }
 
     /// Claims a code.

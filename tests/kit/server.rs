@@ -78,8 +78,6 @@ pub struct TestServer {
     pub clock: Arc<ManualClock>,
     /// The server's store.
     pub storage: Storage,
-    /// Use cases on that store, with that clock.
-    pub app: TestApp,
     client: Client,
     sessions_seeded: OnceCell<()>,
     server: HttpServer,
@@ -127,7 +125,6 @@ impl TestServer {
         let storage = opened.storage.clone();
         Self {
             url: format!("http://{}", server.address()),
-            app: app_at(&storage, &options.clock),
             clock: options.clock,
             sessions_seeded: OnceCell::new_with((!options.seed_users).then_some(())),
             storage,
@@ -149,6 +146,12 @@ impl TestServer {
         self.server.abort().await;
     }
 
+    /// Use cases on the server's store, with its clock.
+    #[must_use]
+    pub fn app(&self) -> TestApp {
+        app_at(&self.storage, &self.clock)
+    }
+
     /// Adds the merchants and members of [`merchant_tokens`] and their sessions, once.
     ///
     /// # Panics
@@ -163,7 +166,7 @@ impl TestServer {
     /// If the store returns an error.
     pub async fn device(&self) -> String {
         self.seed_sessions().await;
-        let ids = self.app.fleet.provision.some(1, MERCHANT, &AuditContext::operator()).await.expect("a device");
+        let ids = self.app().fleet.provision.some(1, MERCHANT, &AuditContext::operator()).await.expect("a device");
         ids.first().map(DeviceId::to_string).expect("one id")
     }
 
@@ -174,8 +177,7 @@ impl TestServer {
 
     /// Sends a terminal's request with its three headers.
     pub async fn terminal(&self, method: Method, path: &str, device_id: &str) -> Answer {
-        let request = self.request(method, path).header("X-Device-Id", device_id);
-        send(request.header("User-Agent", USER_AGENT).header("X-Client-Type", "pos")).await
+        send(as_terminal(self.request(method, path), device_id)).await
     }
 
     /// Requests a new pairing code for a device.
@@ -183,8 +185,7 @@ impl TestServer {
     /// # Panics
     /// If the response has no code.
     pub async fn code(&self, device_id: &str) -> String {
-        let answer = self.terminal(Method::POST, "/pos/pairing-code", device_id).await;
-        answer.json()["pairing_code"].as_str().unwrap_or_else(|| panic!("no code: {answer:?}")).to_owned()
+        self.terminal(Method::POST, "/pos/pairing-code", device_id).await.pairing_code()
     }
 
     /// Sends a claim with a JSON body.
@@ -195,6 +196,11 @@ impl TestServer {
         self.seed_sessions().await;
         send(self.request(Method::POST, "/pos/claim").bearer_auth(token).json(body)).await
     }
+}
+
+/// Adds the three headers of a terminal.
+pub(crate) fn as_terminal(request: RequestBuilder, device_id: &str) -> RequestBuilder {
+    request.header("X-Device-Id", device_id).header("User-Agent", USER_AGENT).header("X-Client-Type", "pos")
 }
 
 /// Sends a request and reads the whole response.
@@ -215,6 +221,15 @@ impl Answer {
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The pairing code of a response.
+    ///
+    /// # Panics
+    /// If it has none.
+    #[must_use]
+    pub fn pairing_code(&self) -> String {
+        self.json()["pairing_code"].as_str().unwrap_or_else(|| panic!("no code: {self:?}")).to_owned()
     }
 
     /// A header's value.

@@ -103,8 +103,8 @@ async fn import(storage: &Storage, number: u128, at: OffsetDateTime) -> ImportRe
 }
 
 async fn add_member(server: &TestServer) -> GrantId {
-    server.app.add_merchant(MERCHANT, "Shop", None).await;
-    server.app.add_member("ann", OWN, Role::Admin).await;
+    server.app().add_merchant(MERCHANT, "Shop", None).await;
+    server.app().add_member("ann", OWN, Role::Admin).await;
     server.storage.members.find(OWN, &ann()).await.unwrap().unwrap().grant
 }
 
