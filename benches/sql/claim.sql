@@ -1,6 +1,6 @@
--- The three statements of a claim, as the PostgreSQL adapter runs them: the device by its code, the claimant's failed
--- attempts, and a save of one device by a statement for one row. Each client claims its own range of devices, which have codes already. chr(58) stands for
--- a colon, because pgbench would take a colon for a variable.
+-- The three statements of a claim: the device by its code and the claimant's failed attempts, as the PostgreSQL adapter
+-- reads them, and a save of one device by a statement for one row. Each client claims its own range of devices, which
+-- have codes already. chr(58) is a colon, which pgbench would take for the start of a variable.
 \set i :i + 1
 \set n :first + :client_id * :each + :i - 1
 \set claimant random(0, :claimants - 1)

@@ -1,6 +1,6 @@
--- The write of a new code: a save of one device by a statement for one row. The current row, which the use case reads with a
--- separate statement, is read in the same statement. Each device has its own range of random codes, so that codes never
--- collide: pgbench would stop there, while the server retries.
+-- The write of a new code: a save of one device by a statement for one row. The current row, which the use case reads
+-- with a separate statement, is read in the same statement. Each device has its own range of random codes, so that codes
+-- never collide: pgbench would stop there, while the server retries.
 \set n random(:first, :first + :devices - 1)
 \set code (:n - :first) * (1073741824 / :devices) + random(0, 1073741824 / :devices - 1)
 WITH old AS (
